@@ -1,0 +1,67 @@
+"""Times as users write them: ``50`` (frames), ``50ps``, ``1.2ns``."""
+
+import re
+from dataclasses import dataclass
+
+from spectraldyn.errors import InputError
+
+PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "us": 1e6, "µs": 1e6, "ms": 1e9}
+
+_TIME = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zµ]*)\s*")
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A length of time as the user gave it: in picoseconds, or in stored frames where no unit was written."""
+
+    value: float
+    in_frames: bool
+
+    def to_frames(self, timestep_ps: float | None, option: str) -> int:
+        """Number of stored frames in this duration.
+
+        Parameters
+        ----------
+        timestep_ps : float or None
+            Time between stored frames in ps; None when it is not known.
+        option : str
+            The option that carried the duration, named in errors.
+
+        Raises
+        ------
+        InputError
+            If the spacing is needed and unknown, or the duration is not a whole number of frames.
+        """
+        if self.in_frames:
+            frames = self.value
+        elif timestep_ps is None:
+            raise InputError(
+                f"{option} is given in time ({self.value:g} ps), but the frame spacing is unknown: "
+                f"give --timestep, or {option} as a number of frames"
+            )
+        else:
+            frames = self.value / timestep_ps
+        if abs(frames - round(frames)) > 1e-3:
+            spacing = "" if self.in_frames else f" of {timestep_ps:g} ps"
+            raise InputError(f"{option} is {frames:g} frames{spacing}: it must be a whole number of stored frames")
+        return round(frames)
+
+
+def parse_duration(text: str | float, option: str) -> Duration:
+    """Read ``"50"`` or ``50`` as frames, ``"50ps"`` or ``"1.2 ns"`` as time.
+
+    Raises
+    ------
+    InputError
+        If the text is not a number followed by nothing or by one of fs, ps, ns, us, ms.
+    """
+    match = _TIME.fullmatch(str(text))
+    if match is None or (match[2] and match[2] not in PICOSECONDS):
+        raise InputError(
+            f"{option} {str(text)!r} is not a time: write a number of frames (50) or a time with one of the units "
+            + ", ".join(unit for unit in PICOSECONDS if unit.isascii())
+            + " (50ps, 1.2ns)"
+        )
+    if not match[2]:
+        return Duration(float(match[1]), in_frames=True)
+    return Duration(float(match[1]) * PICOSECONDS[match[2]], in_frames=False)
