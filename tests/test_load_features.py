@@ -1,0 +1,438 @@
+"""Files in, feature trajectories out: which frames, which columns, and nothing read twice."""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+
+from spectraldyn.errors import InputError
+from spectraldyn.trajectories import featurize, files, store
+from spectraldyn.trajectories.load import Features, Stretch, load_features
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+damaged = pytest.mark.skipif(not (SHARED / "damaged").is_dir(), reason="the sample files are not beside the project")
+LIGAND = [("LIG", ["C1", "C2", "C3", "O1"])]
+
+
+def particle(n_atoms=1):
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for _ in range(n_atoms):
+        topology.add_atom("C", mdtraj.element.carbon, topology.add_residue("PRT", chain))
+    return topology
+
+
+def write(path, xyz, times=None):
+    """A trajectory file of unbonded particles; xyz (frames, atoms, 3) nm."""
+    xyz = np.asarray(xyz, dtype=np.float32)
+    mdtraj.Trajectory(xyz, particle(xyz.shape[1]), times).save(str(path))
+    return path
+
+
+@pytest.fixture
+def walk():
+    """(300, 2, 3): two particles, planar, every frame different."""
+    xyz = np.random.default_rng(0).normal(size=(300, 2, 3)).cumsum(axis=0) / 10
+    xyz[:, :, 2] = 0
+    return xyz.astype(np.float32)
+
+
+@pytest.fixture
+def top(tmp_path, walk):
+    return write(tmp_path / "top.pdb", walk[:1])
+
+
+@pytest.fixture
+def dcd(tmp_path, walk):
+    return write(tmp_path / "walk.dcd", walk)
+
+
+@pytest.fixture
+def no_reading(monkeypatch):
+    """Call to forbid reading frames from here on."""
+
+    def forbid():
+        def scan(*args):
+            raise AssertionError("frames were read again")
+
+        monkeypatch.setattr(files, "scan", scan)
+
+    return forbid
+
+
+def test_rows_sources_and_columns(dcd, top, walk):
+    found = load_features(dcd, top)
+    assert isinstance(found, list)
+    assert found.columns == ["x C1", "y C1", "x C2", "y C2"]
+    np.testing.assert_allclose(found[0], walk[:, :, :2].reshape(300, 4), rtol=1e-6)
+    assert found[0].dtype == np.float32
+    assert (found.sources[0].path, found.sources[0].file_index) == (dcd, 0)
+    np.testing.assert_array_equal(found.sources[0].frames, np.arange(300))
+    assert found.sources[0].frames.dtype == np.int64
+    assert (found.files[0].path, found.files[0].n_frames) == (dcd, 300)
+    assert (found.timestep_ps, found.stride) == (None, 1)
+    assert found.topology.n_frames == 1
+    assert "2 constant columns left out: z C1, z C2" in found.warnings
+    assert repr(found) == "Features(1 stretches, 300 rows, 4 columns)"
+
+
+def test_pieces_have_the_rows_of_the_whole_file(tmp_path, dcd, top, walk):
+    pieces = [write(tmp_path / f"{i}.dcd", part) for i, part in enumerate(np.split(walk, [70, 100]))]
+    whole = load_features(dcd, top, "heavy-distances")
+    parts = load_features(pieces, top, "heavy-distances")
+    assert [len(part) for part in parts] == [70, 30, 200]
+    assert [source.file_index for source in parts.sources] == [0, 1, 2]
+    assert [info.n_frames for info in parts.files] == [70, 30, 200]
+    np.testing.assert_array_equal(np.concatenate(parts), whole[0])
+    np.testing.assert_allclose(whole[0][:, 0], np.linalg.norm(walk[:, 0].astype(float) - walk[:, 1], axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize(
+    ("skip", "timestep", "first"), [(None, None, 0), (7, None, 7), ("1.4ps", "0.2ps", 7), ("1.4ps", 0.2, 7)]
+)
+@pytest.mark.parametrize("stride", [1, 2, 9])
+def test_stride_and_skip_keep_these_frames(dcd, top, walk, stride, skip, timestep, first, cache):
+    found = load_features(dcd, top, stride=stride, skip=skip, timestep=timestep, cache=cache)
+    np.testing.assert_array_equal(found.sources[0].frames, np.arange(first, 300, stride))
+    np.testing.assert_allclose(found[0], walk[first::stride, :, :2].reshape(-1, 4), rtol=1e-6)
+    assert found.timestep_ps == (None if timestep is None else 0.2)
+    assert found.files[0].n_frames == 300
+
+
+def test_stride_across_chunks(monkeypatch, dcd, top, walk):
+    monkeypatch.setattr("spectraldyn.trajectories.frames.frames_per_chunk", lambda n_atoms: 7)
+    monkeypatch.setattr("spectraldyn.trajectories.featurize._BLOCK_VALUES", 12)
+    found = load_features(dcd, top, stride=5, skip=16)
+    np.testing.assert_allclose(found[0], walk[16::5, :, :2].reshape(-1, 4), rtol=1e-6)
+
+
+def test_skip_in_time_uses_the_times_in_the_file(tmp_path, top, walk):
+    xtc = write(tmp_path / "walk.xtc", walk, times=0.5 * np.arange(300))
+    for stride in (1, 3):
+        found = load_features(xtc, top, skip="10ps", stride=stride)
+        assert found.timestep_ps == pytest.approx(0.5)
+        np.testing.assert_array_equal(found.sources[0].frames, np.arange(20, 300, stride))
+        np.testing.assert_allclose(found[0], walk[20::stride, :, :2].reshape(-1, 4), atol=6e-4)
+
+
+def test_stretches_end_where_time_jumps(tmp_path, top, walk):
+    times = np.arange(300.0)
+    times[100:] += 50
+    times[201:] += 50
+    xtc = write(tmp_path / "gaps.xtc", walk, times)
+    found = load_features(xtc, top, stride=4, skip=2)
+    frames = np.arange(2, 300, 4)
+    expected = [frames[frames < 100], frames[(frames >= 100) & (frames < 201)], frames[frames >= 201]]
+    assert len(found) == 3
+    for rows, source, wanted in zip(found, found.sources, expected, strict=True):
+        assert isinstance(source, Stretch)
+        np.testing.assert_array_equal(source.frames, wanted)
+        np.testing.assert_allclose(rows, walk[wanted, :, :2].reshape(-1, 4), atol=6e-4)
+    # a skip beyond the first break leaves no empty stretch
+    assert [source.frames[0] for source in load_features(xtc, top, skip=150).sources] == [150, 201]
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_file_shorter_than_the_skip(dcd, top, stride, feature_store):
+    with pytest.raises(InputError, match=r"walk\.dcd has 300 frames and --skip leaves out"):
+        load_features(dcd, top, skip=300, stride=stride)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stride": 0}, "--stride 0"),
+        ({"stride": 1.5}, "--stride 1.5"),
+        ({"skip": "soon"}, "--skip 'soon' is not a time"),
+        ({"skip": "1ps"}, "frame spacing is unknown"),
+        ({"skip": -3}, "--skip '-3' is not a time"),
+        ({"timestep": "5"}, "--timestep 5 has no unit"),
+        ({"timestep": 0.0}, "greater than 0"),
+        ({"timestep": float("nan")}, "greater than 0"),
+        ({"columns": ["x C9"]}, "no column 'x C9'"),
+        ({"columns": []}, "no column"),
+        ({"files": []}, "no files"),
+    ],
+)
+def test_options_that_cannot_be_right(dcd, top, options, message):
+    with pytest.raises(InputError, match=message):
+        load_features(**{"files": dcd, "top": top} | options)
+
+
+def test_columns_asked_for_come_in_that_order_and_constant_or_not(dcd, top, walk):
+    found = load_features(dcd, top, columns=["z C2", "x C1"])
+    assert found.columns == ["z C2", "x C1"]
+    np.testing.assert_allclose(found[0], np.stack([walk[:, 1, 2], walk[:, 0, 0]], axis=1), rtol=1e-6)
+    assert not any("constant" in text for text in found.warnings)
+
+
+def test_options_compute_the_same_columns_from_new_files(tmp_path, dcd, top, walk):
+    first = load_features(dcd, top, timestep=0.2, skip=10, stride=2)
+    flat = walk.copy()
+    flat[:, 0] = flat[0, 0]  # constant here, not there
+    new = write(tmp_path / "new.dcd", flat)
+    options = json.loads(json.dumps(first.options))
+    again = load_features(new, first.topology, columns=first.columns, **options)
+    assert again.columns == first.columns
+    np.testing.assert_allclose(again[0], flat[10::2, :, :2].reshape(-1, 4), rtol=1e-6)
+    assert again.options == first.options
+
+
+def test_all_columns_constant(tmp_path, top, walk):
+    xyz = walk.copy()
+    xyz[:, 1] = xyz[:, 0] + np.float32([0.3, 0, 0])
+    rigid = write(tmp_path / "rigid.dcd", np.round(xyz * 64) / 64 * [1, 0, 0] + [[[0, 0, 0], [0.25, 0.5, 0]]])
+    with pytest.raises(InputError, match="every feature column is constant"):
+        load_features(rigid, top, "positions", "index 0", columns=None, stride=300)
+
+
+def test_a_topology_without_coordinates_aligns_on_the_first_frame(monkeypatch, tmp_path):
+    xyz = np.random.default_rng(3).normal(size=(20, 4, 3)).astype(np.float32)
+    path = write(tmp_path / "four.dcd", xyz)
+    bare = mdtraj.Trajectory(np.zeros((0, 4, 3), dtype=np.float32), particle(4))
+    found = load_features(path, bare, "aligned-positions")
+    np.testing.assert_allclose(found[0][0], xyz[0].ravel(), atol=1e-6)
+    assert any("first frame of" in text for text in found.warnings)
+
+
+# ----- the store
+
+
+def entries(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_a_second_run_reads_no_frames(dcd, top, no_reading, feature_store):
+    first = load_features(dcd, top, "heavy-distances")
+    assert [Path(name).suffix for name in entries(feature_store)] == [".json", ".npy"]
+    no_reading()
+    again = load_features(dcd, top, "heavy-distances")
+    np.testing.assert_array_equal(again[0], first[0])
+    assert (again.columns, again.warnings, again.files) == (first.columns, first.warnings, first.files)
+    base = again[0]
+    while base is not None and not isinstance(base, np.memmap):
+        base = base.base
+    assert base is not None  # rows stay on disk
+    # other frames of the same features are there too
+    assert len(load_features(dcd, top, "heavy-distances", skip=100)[0]) == 200
+    with pytest.raises(AssertionError, match="read again"):
+        load_features(dcd, top, "positions")
+
+
+def test_what_the_scan_found_is_kept(tmp_path, top, walk, no_reading):
+    times = np.arange(300.0)
+    times[100:] += 50
+    xtc = write(tmp_path / "gap.xtc", walk, times)
+    first = load_features(xtc, top)
+    no_reading()
+    again = load_features(xtc, top)
+    assert (again.timestep_ps, again.warnings) == (1.0, first.warnings)
+    assert [len(rows) for rows in again] == [100, 200]
+    # the file elsewhere: its sentences name it where it is
+    (tmp_path / "moved").mkdir()
+    moved = xtc.rename(tmp_path / "moved" / "gap.xtc")
+    assert any(str(moved) in text for text in load_features(moved, top).warnings)
+
+
+def test_changed_content_is_computed_anew(dcd, top, walk):
+    load_features(dcd, top)
+    dcd.unlink()
+    write(dcd, walk[::-1])
+    np.testing.assert_allclose(load_features(dcd, top)[0][0], walk[-1, :, :2].ravel(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("harm", ["truncate", "flip", "json", "other json", "no rows"])
+def test_a_damaged_entry_is_computed_again(dcd, top, feature_store, harm):
+    first = [np.array(rows) for rows in load_features(dcd, top)]
+    rows, record = next(feature_store.glob("*.npy")), next(feature_store.glob("*.json"))
+    content = bytearray(rows.read_bytes())
+    if harm == "truncate":
+        rows.write_bytes(content[:-100])
+    elif harm == "flip":
+        content[500] ^= 1
+        rows.write_bytes(content)
+    elif harm == "no rows":
+        rows.unlink()
+    else:
+        record.write_text("[1, 2" if harm == "json" else '{"shape": [300, 6], "crc32": 0}')
+    again = load_features(dcd, top)
+    np.testing.assert_array_equal(again[0], first[0])
+    assert any("damaged" in text for text in again.warnings) == (harm != "no rows")
+    assert not any("damaged" in text for text in load_features(dcd, top).warnings)
+
+
+def test_a_store_that_cannot_be_written(monkeypatch, tmp_path, dcd, top, walk):
+    (tmp_path / "occupied").write_text("a file where the folder should be")
+    monkeypatch.setenv("SPECTRALDYN_CACHE", str(tmp_path / "occupied"))
+    found = load_features(dcd, top)
+    assert len(found[0]) == 300
+    assert any("cannot be written" in text for text in found.warnings)
+
+
+def test_a_full_disk(monkeypatch, dcd, top, feature_store):
+    def append(self, rows):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.EntryWriter, "append", append)
+    found = load_features(dcd, top)
+    assert len(found[0]) == 300
+    assert any("No space left on device" in text for text in found.warnings)
+    assert entries(feature_store) == []
+
+
+def test_nothing_on_disk_without_the_cache(dcd, top, feature_store):
+    load_features(dcd, top, cache=False)
+    assert not feature_store.exists()
+
+
+def test_a_failed_computation_leaves_no_entry(tmp_path, top, walk, feature_store):
+    broken = walk.copy()
+    broken[250] = np.nan
+    with pytest.raises(InputError, match=r"broken\.dcd"):
+        load_features(write(tmp_path / "broken.dcd", broken), top)
+    assert entries(feature_store) == []
+
+
+def test_two_runs_at_once(dcd, top, feature_store):
+    results: list[Features] = []
+    runs = [threading.Thread(target=lambda: results.append(load_features(dcd, top))) for _ in range(2)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    assert len(entries(feature_store)) == 2
+
+
+def test_the_store_is_in_the_users_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("SPECTRALDYN_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert store.cache_folder() == tmp_path / "spectraldyn"
+
+
+def test_a_feature_that_is_no_number_names_file_and_frame(monkeypatch, dcd, top):
+    compute = featurize.FeatureSet.compute
+
+    def poisoned(self, chunk):
+        rows = compute(self, chunk)
+        rows[20, 1] = np.nan
+        return rows
+
+    monkeypatch.setattr(featurize.FeatureSet, "compute", poisoned)
+    with pytest.raises(InputError, match=r"walk\.dcd gives no number for 'y C1' in frame 65"):
+        load_features(dcd, top, skip=5, stride=3)
+
+
+def test_progress_goes_to_stderr(dcd, top, capsys):
+    load_features(dcd, top, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "1/1" in err
+
+
+# ----- ready-made features
+
+
+def test_arrays_one_trajectory_each(tmp_path):
+    table = np.random.default_rng(1).normal(size=(40, 2))
+    np.save(tmp_path / "a.npy", table)
+    np.savez(tmp_path / "b.npz", first=table[:10].astype(np.float32), second=table[10:].astype(">f4"))
+    found = load_features([tmp_path / "a.npy", tmp_path / "b.npz"], stride=3, skip="1ns", timestep="0.5ns")
+    assert found.columns == ["feature 0", "feature 1"]
+    assert [len(rows) for rows in found] == [13, 3, 10]
+    np.testing.assert_array_equal(found[0], table[2::3].astype(np.float32))
+    np.testing.assert_array_equal(found[2], table[12::3].astype(np.float32))
+    assert [(info.path.name, info.array, info.n_frames) for info in found.files] == [
+        ("a.npy", None, 40),
+        ("b.npz", "first", 10),
+        ("b.npz", "second", 30),
+    ]
+    assert (found.timestep_ps, found.topology) == (500.0, None)
+    again = load_features(tmp_path / "a.npy", found.topology, columns=found.columns, **found.options)
+    np.testing.assert_array_equal(again[0], found[0])
+
+
+def test_one_dimensional_arrays_are_one_column(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(5))
+    found = load_features(tmp_path / "a.npy")
+    np.testing.assert_array_equal(found[0], np.arange(5, dtype=np.float32)[:, None])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.array([[1.0], [2.0], [np.nan]]), r"a\.npy holds NaN .* in row 2 "),
+        (np.array([[1.0], [1e39]]), "in row 1 "),
+        (np.ones((2, 3, 4)), r"shape \(2, 3, 4\)"),
+        (np.ones((0, 3)), r"shape \(0, 3\)"),
+        (np.array(1.0), r"shape \(\)"),
+        (np.ones((3, 2), dtype=complex), "complex128, not real"),
+        (np.array([["x"]]), "not real"),
+        (np.array([{}], dtype=object), "cannot be read"),
+        (np.ones((4, 2)), "every feature column is constant"),
+    ],
+)
+def test_arrays_that_are_no_features(tmp_path, content, message):
+    np.save(tmp_path / "a.npy", content, allow_pickle=True)
+    with pytest.raises(InputError, match=message):
+        load_features(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+@pytest.mark.parametrize("content", [b"", b"1.0 2.0\n", b"PK\x03\x04 cut", b"\x93NUMPY\x01\x00"])
+def test_files_that_are_no_arrays(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_features(tmp_path / name)
+
+
+def test_what_does_not_go_with_arrays(tmp_path, dcd, top):
+    np.save(tmp_path / "a.npy", np.arange(6.0).reshape(3, 2))
+    np.save(tmp_path / "b.npy", np.arange(6.0))
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(InputError, match=r"a\.npy holds ready-made features and .*walk\.dcd does not"):
+        load_features([dcd, tmp_path / "a.npy"], top)
+    with pytest.raises(InputError, match=r"b\.npy has 1 columns and .*a\.npy has 2"):
+        load_features([tmp_path / "a.npy", tmp_path / "b.npy"])
+    for options in ({"features": "torsions"}, {"atoms": "all"}, {"top": top}):
+        with pytest.raises(InputError, match=f"--{next(iter(options))} means nothing"):
+            load_features(tmp_path / "a.npy", **options)
+    with pytest.raises(InputError, match="does not exist"):
+        load_features(tmp_path / "absent.npy")
+    with pytest.raises(InputError, match="holds no array"):
+        load_features(tmp_path / "none.npz")
+    assert any("more than once" in text for text in load_features([tmp_path / "a.npy"] * 2).warnings)
+
+
+# ----- real files
+
+
+@damaged
+@pytest.mark.parametrize(
+    ("features", "tolerance"), [("heavy-distances", 2e-3), ("aligned-positions", 2e-3), ("torsions", 0.04)]
+)
+def test_a_molecule_cut_by_its_box(features, tolerance):
+    # torsions have no unit of length: 2e-3 nm over a bond of 0.1 nm allows 0.04 in a cosine
+    folder = SHARED / "damaged"
+    whole = load_features(folder / "ok.xtc", folder / "top.pdb", features)
+    cut = load_features(folder / "wrapped_broken_pbc.xtc", folder / "top.pdb", features)
+    assert cut.columns == whole.columns
+    np.testing.assert_allclose(cut[0], whole[0], atol=tolerance, rtol=0)
+    assert os.fspath(cut.files[0].path).endswith("wrapped_broken_pbc.xtc")
+
+
+@damaged
+def test_formats_agree(tmp_path):
+    folder = SHARED / "damaged"
+    reference = load_features(folder / "ok.h5", features="torsions")
+    assert reference.columns == ["phi ALA2 cos", "phi ALA2 sin", "psi ALA2 cos", "psi ALA2 sin"]
+    for name in ("ok.dcd", "ok.trr", "ok.nc"):
+        np.testing.assert_allclose(load_features(folder / name, folder / "top.pdb")[0], reference[0], atol=1e-4)
+    loaded = mdtraj.load(str(folder / "ok.h5"))
+    phi = mdtraj.compute_phi(loaded)[1][:, 0]
+    np.testing.assert_allclose(reference[0][:, 1], np.sin(phi), atol=1e-6)
