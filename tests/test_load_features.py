@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from spectraldyn.trajectories.load import Features, Stretch, load_features
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 damaged = pytest.mark.skipif(not (SHARED / "damaged").is_dir(), reason="the sample files are not beside the project")
-LIGAND = [("LIG", ["C1", "C2", "C3", "O1"])]
 
 
 def particle(n_atoms=1):
@@ -104,10 +104,21 @@ def test_stride_and_skip_keep_these_frames(dcd, top, walk, stride, skip, timeste
     assert found.files[0].n_frames == 300
 
 
-def test_stride_across_chunks(monkeypatch, dcd, top, walk):
-    monkeypatch.setattr("spectraldyn.trajectories.frames.frames_per_chunk", lambda n_atoms: 7)
-    monkeypatch.setattr("spectraldyn.trajectories.featurize._BLOCK_VALUES", 12)
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_stride_across_chunks(monkeypatch, dcd, top, walk, size):
+    scan = files.scan
+
+    def scan_in_pieces(path, topology, visit):
+        def visit_pieces(chunk, first):
+            for start in range(0, len(chunk), size):
+                visit(chunk[start : start + size], first + start)
+
+        return scan(path, topology, visit_pieces)
+
+    monkeypatch.setattr(files, "scan", scan_in_pieces)
+    monkeypatch.setattr(featurize, "_BLOCK_VALUES", 12)  # two rows at a time
     found = load_features(dcd, top, stride=5, skip=16)
+    np.testing.assert_array_equal(found.sources[0].frames, np.arange(16, 300, 5))
     np.testing.assert_allclose(found[0], walk[16::5, :, :2].reshape(-1, 4), rtol=1e-6)
 
 
@@ -184,11 +195,25 @@ def test_options_compute_the_same_columns_from_new_files(tmp_path, dcd, top, wal
 
 
 def test_all_columns_constant(tmp_path, top, walk):
-    xyz = walk.copy()
-    xyz[:, 1] = xyz[:, 0] + np.float32([0.3, 0, 0])
-    rigid = write(tmp_path / "rigid.dcd", np.round(xyz * 64) / 64 * [1, 0, 0] + [[[0, 0, 0], [0.25, 0.5, 0]]])
-    with pytest.raises(InputError, match="every feature column is constant"):
-        load_features(rigid, top, "positions", "index 0", columns=None, stride=300)
+    walk[:, 0] = [0.5, 0.25, 0]
+    still = write(tmp_path / "still.dcd", walk)
+    with pytest.raises(InputError, match=r"every feature column is constant over all frames \(x C1, y C1, z C1\)"):
+        load_features(still, top, "positions", "index 0")
+
+
+def test_rounding_is_no_variation_and_a_small_motion_is(tmp_path):
+    rng = np.random.default_rng(0)
+    one, far = np.float32(1), np.float32(1000)
+    rows = np.stack(
+        [
+            np.where(rng.random(50) < 0.5, one, np.nextafter(one, 2)),
+            np.where(rng.random(50) < 0.5, far, np.nextafter(far, 2000)),
+            1 + 1e-5 * rng.random(50),
+        ],
+        axis=1,
+    )
+    np.save(tmp_path / "a.npy", rows.astype(np.float32))
+    assert load_features(tmp_path / "a.npy").columns == ["feature 2"]
 
 
 def test_a_topology_without_coordinates_aligns_on_the_first_frame(monkeypatch, tmp_path):
@@ -244,6 +269,32 @@ def test_changed_content_is_computed_anew(dcd, top, walk):
     dcd.unlink()
     write(dcd, walk[::-1])
     np.testing.assert_allclose(load_features(dcd, top)[0][0], walk[-1, :, :2].ravel(), rtol=1e-6)
+
+
+def test_the_same_frames_with_other_surroundings_are_computed_anew(tmp_path):
+    xyz = np.random.default_rng(3).normal(size=(20, 4, 3)).astype(np.float32)
+    path = write(tmp_path / "four.dcd", xyz)
+    tops = [mdtraj.Trajectory(xyz[frame], particle(4)) for frame in (0, 7)]
+    for frame, top in zip((0, 7), tops, strict=True):
+        rows = load_features(path, top, "aligned-positions")[0]
+        np.testing.assert_allclose(rows[frame], xyz[frame].ravel(), atol=1e-6)
+    load_features(path, tops[0])
+    tops[0].topology.atom(0).name = "Q"
+    renamed = load_features(path, tops[0])
+    assert renamed.columns[0] == "x Q1"
+    assert not any("damaged" in text for text in renamed.warnings)
+    # a name of another format is another file: reading it finds the fault
+    shutil.copy(path, tmp_path / "four.xtc")
+    with pytest.raises(InputError, match=r"four\.xtc"):
+        load_features(tmp_path / "four.xtc", tops[0])
+
+
+def test_entries_of_older_code_are_not_used(monkeypatch, dcd, top, no_reading):
+    load_features(dcd, top)
+    no_reading()
+    monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
+    with pytest.raises(AssertionError, match="read again"):
+        load_features(dcd, top)
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "json", "other json", "no rows"])
@@ -317,15 +368,31 @@ def test_the_store_is_in_the_users_cache_folder(monkeypatch, tmp_path):
 
 def test_a_feature_that_is_no_number_names_file_and_frame(monkeypatch, dcd, top):
     compute = featurize.FeatureSet.compute
+    calls = []
 
     def poisoned(self, chunk):
         rows = compute(self, chunk)
-        rows[20, 1] = np.nan
+        calls.append(len(rows))
+        if len(calls) == 2:
+            rows[20, 1] = np.nan
         return rows
 
+    monkeypatch.setattr(featurize, "_BLOCK_VALUES", 6 * 25)  # 25 rows at a time
     monkeypatch.setattr(featurize.FeatureSet, "compute", poisoned)
-    with pytest.raises(InputError, match=r"walk\.dcd gives no number for 'y C1' in frame 65"):
+    with pytest.raises(InputError, match=r"walk\.dcd gives no number for 'y C1' in frame 140"):  # 5 + 3 (25 + 20)
         load_features(dcd, top, skip=5, stride=3)
+
+
+def test_a_periodic_box_is_mentioned_where_it_matters(tmp_path, top, walk):
+    boxed = mdtraj.Trajectory(walk % 5, particle(2), np.arange(300.0), np.full((300, 3), 5.0), np.full((300, 3), 90.0))
+    boxed.save(str(tmp_path / "boxed.xtc"))
+    found = load_features(tmp_path / "boxed.xtc", top, "positions")
+    assert any("2 of the atoms have no bonds" in text for text in found.warnings)
+    distance = load_features(tmp_path / "boxed.xtc", top, "heavy-distances")
+    assert distance.warnings == []
+    shift = walk[:, 0].astype(float) - walk[:, 1]
+    nearest = np.linalg.norm(shift - 5 * np.round(shift / 5), axis=1)
+    np.testing.assert_allclose(distance[0][:, 0], nearest, atol=2e-3)
 
 
 def test_progress_goes_to_stderr(dcd, top, capsys):
@@ -333,80 +400,6 @@ def test_progress_goes_to_stderr(dcd, top, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert "1/1" in err
-
-
-# ----- ready-made features
-
-
-def test_arrays_one_trajectory_each(tmp_path):
-    table = np.random.default_rng(1).normal(size=(40, 2))
-    np.save(tmp_path / "a.npy", table)
-    np.savez(tmp_path / "b.npz", first=table[:10].astype(np.float32), second=table[10:].astype(">f4"))
-    found = load_features([tmp_path / "a.npy", tmp_path / "b.npz"], stride=3, skip="1ns", timestep="0.5ns")
-    assert found.columns == ["feature 0", "feature 1"]
-    assert [len(rows) for rows in found] == [13, 3, 10]
-    np.testing.assert_array_equal(found[0], table[2::3].astype(np.float32))
-    np.testing.assert_array_equal(found[2], table[12::3].astype(np.float32))
-    assert [(info.path.name, info.array, info.n_frames) for info in found.files] == [
-        ("a.npy", None, 40),
-        ("b.npz", "first", 10),
-        ("b.npz", "second", 30),
-    ]
-    assert (found.timestep_ps, found.topology) == (500.0, None)
-    again = load_features(tmp_path / "a.npy", found.topology, columns=found.columns, **found.options)
-    np.testing.assert_array_equal(again[0], found[0])
-
-
-def test_one_dimensional_arrays_are_one_column(tmp_path):
-    np.save(tmp_path / "a.npy", np.arange(5))
-    found = load_features(tmp_path / "a.npy")
-    np.testing.assert_array_equal(found[0], np.arange(5, dtype=np.float32)[:, None])
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (np.array([[1.0], [2.0], [np.nan]]), r"a\.npy holds NaN .* in row 2 "),
-        (np.array([[1.0], [1e39]]), "in row 1 "),
-        (np.ones((2, 3, 4)), r"shape \(2, 3, 4\)"),
-        (np.ones((0, 3)), r"shape \(0, 3\)"),
-        (np.array(1.0), r"shape \(\)"),
-        (np.ones((3, 2), dtype=complex), "complex128, not real"),
-        (np.array([["x"]]), "not real"),
-        (np.array([{}], dtype=object), "cannot be read"),
-        (np.ones((4, 2)), "every feature column is constant"),
-    ],
-)
-def test_arrays_that_are_no_features(tmp_path, content, message):
-    np.save(tmp_path / "a.npy", content, allow_pickle=True)
-    with pytest.raises(InputError, match=message):
-        load_features(tmp_path / "a.npy")
-
-
-@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
-@pytest.mark.parametrize("content", [b"", b"1.0 2.0\n", b"PK\x03\x04 cut", b"\x93NUMPY\x01\x00"])
-def test_files_that_are_no_arrays(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match="cannot be read"):
-        load_features(tmp_path / name)
-
-
-def test_what_does_not_go_with_arrays(tmp_path, dcd, top):
-    np.save(tmp_path / "a.npy", np.arange(6.0).reshape(3, 2))
-    np.save(tmp_path / "b.npy", np.arange(6.0))
-    np.savez(tmp_path / "none.npz")
-    with pytest.raises(InputError, match=r"a\.npy holds ready-made features and .*walk\.dcd does not"):
-        load_features([dcd, tmp_path / "a.npy"], top)
-    with pytest.raises(InputError, match=r"b\.npy has 1 columns and .*a\.npy has 2"):
-        load_features([tmp_path / "a.npy", tmp_path / "b.npy"])
-    for options in ({"features": "torsions"}, {"atoms": "all"}, {"top": top}):
-        with pytest.raises(InputError, match=f"--{next(iter(options))} means nothing"):
-            load_features(tmp_path / "a.npy", **options)
-    with pytest.raises(InputError, match="does not exist"):
-        load_features(tmp_path / "absent.npy")
-    with pytest.raises(InputError, match="holds no array"):
-        load_features(tmp_path / "none.npz")
-    assert any("more than once" in text for text in load_features([tmp_path / "a.npy"] * 2).warnings)
 
 
 # ----- real files

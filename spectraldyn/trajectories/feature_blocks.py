@@ -102,9 +102,8 @@ def _dihedrals(molecule: Molecule, kinds: dict[str, Callable[[mdtraj.Topology], 
     for kind, find in kinds.items():
         seen: set[str] = set()
         for quartet in find(molecule.topology):
-            # the third atom of φ (C, N, Cα, C) is in the residue the angle is named after, as is the second
-            # of ψ (N, Cα, C, N) and of every χ
-            residue = molecule.topology.atom(quartet[2 if kind == "phi" else 1]).residue
+            # in φ (C, N, Cα, C), ψ (N, Cα, C, N) and every χ, the second atom is in the residue that names it
+            residue = molecule.topology.atom(quartet[1]).residue
             label = f"{kind} {residues[residue.index]}"
             if molecule.selected[quartet].all() and label not in seen:
                 seen.add(label)
