@@ -6,6 +6,7 @@ that only frames known to be complete are asked for.
 
 import contextlib
 import ctypes
+import io
 import os
 import struct
 import subprocess
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from mdtraj.formats import HDF5TrajectoryFile, NetCDFTrajectoryFile, TRRTrajectoryFile, XTCTrajectoryFile
@@ -44,7 +45,7 @@ def quiet() -> Iterator[None]:
     try:
         for descriptor, _ in saved:
             os.dup2(sink, descriptor)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -61,38 +62,44 @@ def _flush_c_streams() -> None:
         ctypes.CDLL(None).fflush(None)
 
 
+Result = TypeVar("Result")
+
+
+def attempt(call: Callable[[], Result]) -> tuple[Result | None, str]:
+    """Result of a parser of mdtraj, or None and what it complained of: they raise anything, bare RuntimeErrors too.
+
+    The exception does not leave this function, as it would keep open the files that a failing parser leaves behind.
+    """
+    with quiet():
+        try:
+            return call(), ""
+        except Exception as error:
+            words = " ".join(str(error).split()) or type(error).__name__
+            return None, words if len(words) < 120 else words[:120] + "..."
+
+
 def _decode(first: int, count: int, call: Callable[[], tuple]) -> tuple:
-    """Call a reader of mdtraj for frames known to be there; whatever it raises, they are corrupt."""
-    try:
-        with quiet():
-            result = call()
-    except Exception as error:  # the readers raise anything, down to AssertionError and bare RuntimeError
-        raise Damaged(f"frames {first}–{first + count - 1} cannot be decoded ({_brief(error)})") from error
+    """Call a reader for frames known to be there."""
+    result, complaint = attempt(call)
+    if result is None:
+        raise Damaged(f"frames {first}–{first + count - 1} cannot be decoded ({complaint})")
     if len(result[0]) != count:
         raise Damaged(f"frame {first + len(result[0])} cannot be decoded")
     return result
 
 
 def _ask(layout: str, call: Callable[[], tuple]) -> tuple:
-    try:
-        with quiet():
-            return call()
-    except Exception as error:  # as above
-        raise Damaged(f"its content is not that of {layout} trajectories ({_brief(error)})") from error
-
-
-def _brief(error: Exception) -> str:
-    words = " ".join(str(error).split()) or type(error).__name__
-    return words if len(words) < 120 else words[:120] + "..."
+    result, complaint = attempt(call)
+    if result is None:
+        raise Damaged(f"its content is not that of {layout} trajectories ({complaint})")
+    return result
 
 
 @contextlib.contextmanager
 def _opened(kind: str, reader: Callable, path: Path) -> Iterator:
-    try:
-        with quiet():
-            handle = reader(str(path))
-    except Exception as error:
-        raise Damaged(f"it cannot be opened as {kind}: truncated or corrupt ({_brief(error)})") from error
+    handle, complaint = attempt(partial(reader, str(path)))
+    if handle is None:
+        raise Damaged(f"it cannot be opened as {kind}: truncated or corrupt ({complaint})")
     try:
         yield handle
     finally:
@@ -274,7 +281,7 @@ def _netcdf_records(path: Path) -> int | None:
                 skip(number())
                 dimensions.append(number())
             attributes()
-            records, begins, ends = [], [], [0]
+            records, begins, record_ends, ends = [], [], [], [0]
             for _ in entries():
                 skip(number())
                 shape = [dimensions[number()] for _ in range(number())]
@@ -285,6 +292,7 @@ def _netcdf_records(path: Path) -> int | None:
                 size = (prod(shape[1:] if shape[:1] == [0] else shape)) * width[kind]
                 if shape[:1] == [0]:
                     begins.append(begin)
+                    record_ends.append(begin + size)
                     records.append(size)
                 else:
                     ends.append(begin + size)
@@ -296,7 +304,8 @@ def _netcdf_records(path: Path) -> int | None:
     if not records:
         return None
     record = records[0] if len(records) == 1 else sum((size + 3) // 4 * 4 for size in records)
-    return max(size + 3 - min(begins), 0) // max(record, 1)  # the padding of the last record may lack
+    # The last record may lack the padding that parts it from the next.
+    return max(0, (size - max(record_ends)) // max(record, 1) + 1)
 
 
 _PROBE = """

@@ -9,6 +9,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import mdtraj
@@ -17,7 +18,7 @@ from mdtraj.formats import GroTrajectoryFile, HDF5TrajectoryFile
 
 from spectraldyn.errors import InputError
 from spectraldyn.trajectories import text
-from spectraldyn.trajectories.binary import check_hdf5, quiet
+from spectraldyn.trajectories.binary import attempt, check_hdf5
 from spectraldyn.trajectories.checks import FrameChecks, read_times
 from spectraldyn.trajectories.formats import FORMATS, check_readable, extension, formats_sentence, recognise
 from spectraldyn.trajectories.frames import Damaged, Frames, Incomplete
@@ -252,38 +253,35 @@ def _structure(path: str | Path) -> mdtraj.Trajectory:
     """Topology and first frame of a file, without reading a trajectory whole."""
     check_readable(path)
     plain = extension(path).removesuffix(".gz")
+    format = recognise(path) if plain in ("pdb", "ent", "gro", "h5", "hdf5") else ""
+    if plain in FORMATS and not (format or plain == "arc"):
+        raise InputError(f"{path}: a trajectory of this format carries no topology: give a PDB file, for example")
     try:
-        if plain in ("pdb", "ent"):
-            recognise(path)
-            return _pdb_structure(Path(path))
-        if plain in ("gro", "h5", "hdf5"):
-            return _first_frame(path, recognise(path))
-        with quiet():
-            if plain in ("prmtop", "parm7", "prm7", "psf"):
-                read = mdtraj.load_psf if plain == "psf" else mdtraj.load_prmtop
-                topology = read(str(path))
-                return mdtraj.Trajectory(np.zeros((0, topology.n_atoms, 3), dtype=np.float32), topology)
-            if plain in FORMATS:
-                raise InputError(
-                    f"{path}: a trajectory of this format carries no topology: give a PDB file, for example"
-                )
-            return mdtraj.load(str(path))[:1]
-    except InputError:
-        raise
-    except Exception as error:  # the parsers raise anything: IndexError, AttributeError, TypeError, ...
-        brief = " ".join(str(error).split())[:120] or type(error).__name__
+        if format in ("gro", "h5"):
+            return _first_frame(path, format)
+        if format:
+            structure, complaint = _pdb_structure(Path(path))
+        elif plain in ("prmtop", "parm7", "prm7", "psf"):
+            read = mdtraj.load_psf if plain == "psf" else mdtraj.load_prmtop
+            topology, complaint = attempt(lambda: read(str(path)))
+            structure = topology and mdtraj.Trajectory(np.zeros((0, topology.n_atoms, 3), dtype=np.float32), topology)
+        else:
+            structure, complaint = attempt(lambda: mdtraj.load(str(path))[:1])
+    except Damaged as damage:
+        structure, complaint = None, str(damage)
+    if structure is None or not structure.n_atoms:
         raise InputError(
-            f"{path}: no topology can be read from this file ({brief}): give a PDB file, for example"
-        ) from error
+            f"{path}: no topology can be read from this file ({complaint or 'no atoms'}): give a PDB file, for example"
+        )
+    return structure
 
 
 def _first_frame(path: str | Path, format: str) -> mdtraj.Trajectory:
     if format == "h5":
         check_hdf5(Path(path))
-    with quiet(), (GroTrajectoryFile if format == "gro" else HDF5TrajectoryFile)(str(path)) as file:
-        topology = file.topology
+    topology, complaint = attempt(partial(_own_topology, path, format))
     if topology is None:
-        raise InputError(f"{path}: the file carries no topology: give one with --top")
+        raise Damaged(complaint or "it carries none")
     frames = next(_frames(path, format, topology.n_atoms), None)
     if frames is None:
         raise InputError(f"{path}: the file holds no frames")
@@ -292,7 +290,12 @@ def _first_frame(path: str | Path, format: str) -> mdtraj.Trajectory:
     return mdtraj.Trajectory(frames.xyz[:1], topology)
 
 
-def _pdb_structure(path: Path) -> mdtraj.Trajectory:
+def _own_topology(path: str | Path, format: str) -> mdtraj.Topology | None:
+    with (GroTrajectoryFile if format == "gro" else HDF5TrajectoryFile)(str(path)) as file:
+        return file.topology
+
+
+def _pdb_structure(path: Path) -> tuple[mdtraj.Trajectory | None, str]:
     """First model of a PDB file with the CONECT records, which follow the last one."""
     kept: list[str] = []
     with text.Lines(path) as lines:
@@ -305,5 +308,4 @@ def _pdb_structure(path: Path) -> mdtraj.Trajectory:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "model.pdb"
         copy.write_text("\n".join([*kept, "END", ""]), encoding="utf-8")
-        with quiet():
-            return mdtraj.load_pdb(str(copy))
+        return attempt(lambda: mdtraj.load_pdb(str(copy)))

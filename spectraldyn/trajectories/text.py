@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from mdtraj.formats.pdb.pdbstructure import PdbStructure
 
-from spectraldyn.trajectories.binary import quiet
+from spectraldyn.trajectories.binary import attempt
 from spectraldyn.trajectories.frames import Damaged, Frames, Incomplete, cell_of, chunked
 
 Frame = tuple[np.ndarray, float | None, np.ndarray | None]
@@ -306,11 +306,9 @@ def _order(atoms: list[str]) -> np.ndarray:
     Its parser is given the first model with line numbers in the place of coordinates.
     """
     numbered = [f"{line[:30]:30}{index:8d}{0:8d}{0:8d}{line[54:]}" for index, line in enumerate(atoms)]
-    try:
-        with quiet():
-            structure = PdbStructure(StringIO("\n".join([*numbered, "END", ""])))
-    except Exception as error:  # its parser raises anything
-        raise ValueError(f"the first model is not PDB: {error}") from error
+    structure, complaint = attempt(lambda: PdbStructure(StringIO("\n".join([*numbered, "END", ""]))))
+    if structure is None:
+        raise ValueError(f"the first model is not PDB: {complaint}")
     return np.array(
         [
             round(float(atom.get_position()[0]))

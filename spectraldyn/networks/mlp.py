@@ -1,0 +1,87 @@
+"""Multilayer perceptrons x (B, d) → (B, L): a common trunk for all modes, or one network per mode."""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class Whitening(nn.Module):
+    """Fixed linear map of the inputs to zero mean and unit, uncorrelated variances.
+
+    Directions whose share of the variance of the standardised columns is below `floor` carry rounding or linear
+    dependence (a molecule's rigid bonds, cos² + sin² = 1 near a fixed angle) and are left out.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(self, mean: Tensor, covariance: Tensor, floor: float = 1e-4):
+        super().__init__()
+        # A constant column has only the variance of rounding; dividing by it would turn rounding into an input.
+        deviation = covariance.diagonal().clamp_min(0).sqrt()
+        scale = torch.where(deviation > 1e-6 * mean.abs(), deviation, torch.inf)
+        variances, directions = torch.linalg.eigh(covariance / scale[:, None] / scale[None, :])
+        kept = variances > floor * variances.max().clamp_min(torch.finfo(variances.dtype).tiny)
+        self.register_buffer("mean", mean)
+        self.register_buffer("matrix", directions[:, kept] / variances[kept].sqrt() / scale[:, None])
+
+    @classmethod
+    def empty(cls, n_inputs: int, n_kept: int) -> "Whitening":
+        """Placeholder of the right shape, to be filled by `load_state_dict`."""
+        whitening = cls(torch.zeros(n_inputs), torch.eye(n_inputs))
+        whitening.matrix = torch.zeros(n_inputs, n_kept)
+        return whitening
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) @ self.matrix
+
+
+class CommonTrunk(nn.Module):
+    """One perceptron with L outputs: the modes share all hidden layers.
+
+    Parameters
+    ----------
+    n_inputs, n_modes : int
+    hidden : tuple of int
+        Widths of the hidden layers.
+    """
+
+    def __init__(self, n_inputs: int, n_modes: int, hidden: tuple[int, ...]):
+        super().__init__()
+        widths = (n_inputs, *hidden)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.SiLU()]
+        self.trunk = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1], n_modes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.trunk(x))
+
+
+class SeparateNetworks(nn.Module):
+    """L perceptrons with one output each, evaluated together as one batch of matrices; nothing is shared."""
+
+    def __init__(self, n_inputs: int, n_modes: int, hidden: tuple[int, ...]):
+        super().__init__()
+        widths = (n_inputs, *hidden, 1)
+        self.weights = nn.ParameterList()
+        self.biases = nn.ParameterList()
+        for before, after in pairwise(widths):
+            bound = 1 / math.sqrt(before)  # as torch.nn.Linear
+            self.weights.append(nn.Parameter(torch.empty(n_modes, before, after).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(n_modes, 1, after).uniform_(-bound, bound)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x.expand(len(self.biases[0]), -1, -1)
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = torch.baddbmm(bias, hidden, weight)
+            if layer < last:
+                hidden = nn.functional.silu(hidden)
+        return hidden.squeeze(2).T
+
+
+NETWORKS = {"common-trunk": CommonTrunk, "separate": SeparateNetworks}

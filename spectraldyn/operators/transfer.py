@@ -1,0 +1,39 @@
+"""Transfer (Koopman) operator at a lag time, seen through lagged pairs: (T g)(x) = E[g(x_{t+τ}) | x_t = x].
+
+The constant function is its leading singular function with singular value 1, exactly. It is put in front of the
+learned functions as mode 0 and never learned.
+
+References
+----------
+Wu, Noé, "Variational approach for learning Markov processes from time series data", J. Nonlinear Sci. 30 (2020) 23.
+"""
+
+import torch
+from torch import Tensor
+
+from spectraldyn.records import Action, Batch, Network
+
+
+def with_constant(functions: Tensor) -> Tensor:
+    """Put the constant function 1 in front: (B, L) → (B, 1 + L)."""
+    return torch.cat((functions.new_ones(functions.shape[0], 1), functions), dim=1)
+
+
+def transfer(left: Network, right: Network, batch: Batch) -> Action:
+    """General (nonreversible) dynamics: left functions at x, right functions at y, K = 1."""
+    f = with_constant(left(batch.x)).unsqueeze(2)
+    g = with_constant(right(batch.y)).unsqueeze(2)
+    return Action(f=f, Tg=g, g=g, Tf=f)
+
+
+def reversible_transfer(left: Network, right: Network, batch: Batch) -> Action:
+    """Reversible dynamics at equilibrium: sides tied (`right` is `left`), both time directions averaged, K = 2.
+
+    One row is one pair: f = (f(x), f(y))/√2 and T f = (f(y), f(x))/√2. The two ends are components of one row and
+    not two rows, since they are not independent samples.
+    """
+    ends = with_constant(left(torch.cat((batch.x, batch.y)))) / 2**0.5
+    at_x, at_y = ends.chunk(2)
+    f = torch.stack((at_x, at_y), dim=2)
+    Tf = torch.stack((at_y, at_x), dim=2)
+    return Action(f=f, Tg=Tf, g=f, Tf=Tf)

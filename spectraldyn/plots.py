@@ -1,0 +1,207 @@
+"""Figures of a slow spectrum. Every function takes results and an optional matplotlib axes, and returns the axes."""
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from spectraldyn.results import Results
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8B6914", "#222222")
+"""Okabe and Ito's palette: distinct in the common forms of colour blindness; markers tell them apart in grey."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MAX_POINTS = 20_000
+
+
+def figure_axes(width: float = 5.2, height: float = 3.9) -> Axes:
+    """Axes of a new figure that belongs to no window system."""
+    return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def plot_timescales(results: Results, ax: Axes | None = None) -> Axes:
+    """Implied timescales of all processes against the lag time, with 95 % bands and the lag time of the fit."""
+    ax = ax or figure_axes()
+    lags = np.array(sorted(results.timescales_by_lag))
+    times = lags * results.frame_time
+    n_modes = max(len(scales) for scales in results.timescales_by_lag.values())
+    resolved_values = []
+    for k in range(n_modes):
+        rows = [results.timescales_by_lag[lag][k] if k < len(results.timescales_by_lag[lag]) else None for lag in lags]
+        value, low, high = (
+            np.array([np.nan if row is None or getattr(row, part) is None else getattr(row, part) for row in rows])
+            for part in ("value", "low", "high")
+        )
+        # A process is drawn only where it is slower than the lag time: below, the estimate is all noise.
+        seen = value > times
+        if not seen.any():
+            continue
+        resolved_values.append(value[seen])
+        fitted = results.timescales[k] if k < len(results.timescales) else None
+        unresolved = fitted is None or fitted.unresolved is not None
+        colour = COLOURS[k % len(COLOURS)]
+        ax.plot(
+            times[seen],
+            value[seen],
+            color=colour,
+            marker=MARKERS[k % len(MARKERS)],
+            markersize=4.5,
+            markerfacecolor="white" if unresolved else colour,
+            linestyle="--" if unresolved else "-",
+            label=f"process {k + 1}" + (" (unresolved)" if unresolved else ""),
+        )
+        bounded = seen & (np.isfinite(low) | np.isfinite(high))
+        if bounded.any():
+            top = np.where(np.isfinite(high), high, 1e3 * np.nanmax(value))
+            bottom = np.where(np.isfinite(low), low, times)
+            ax.fill_between(times[bounded], bottom[bounded], top[bounded], color=colour, alpha=0.2, linewidth=0)
+    ax.fill_between(times, times, 1e-12, color="0.88", linewidth=0, label="faster than the lag time")
+    ax.axvline(results.lag_time, color="0.35", linestyle=":", linewidth=1, label="lag time of the fit")
+    ax.set(xscale="log", yscale="log", xlabel=f"lag time ({results.unit})", ylabel=f"timescale ({results.unit})")
+    ax.set_xlim(times[0], times[-1] if len(times) > 1 else 2 * times[0])
+    if resolved_values:
+        ax.set_ylim(times[0], 3 * max(v.max() for v in resolved_values))
+    ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    return ax
+
+
+def plot_singular_values(results: Results, ax: Axes | None = None) -> Axes:
+    """Singular values from the norms of the functions as trained, beside those from Rayleigh–Ritz."""
+    ax = ax or figure_axes(4.2, 3.2)
+    ritz, norms = results.model.singular_values, results.model.decomposition.norms
+    ax.bar(np.arange(1, len(norms) + 1) - 0.2, norms, 0.38, color=COLOURS[4], label="norms, as trained")
+    ax.bar(
+        np.arange(1, len(ritz) + 1) + 0.2, ritz, 0.38, color=COLOURS[0], hatch="//", edgecolor="white", label="Rayleigh–Ritz"
+    )
+    ax.set(xlabel="mode", ylabel="singular value", xticks=np.arange(1, len(norms) + 1), ylim=(0, None))
+    ax.legend(fontsize="small", loc="upper right", frameon=True)
+    return ax
+
+
+def plot_free_energy(results: Results, ax: Axes | None = None) -> Axes:
+    """Free energy −ln p in kT along the slowest mode, or in the plane of the two slowest."""
+    ax = ax or figure_axes()
+    modes = results.modes
+    if modes.shape[1] == 1:
+        counts, edges = np.histogram(modes[:, 0], bins=80)
+        with np.errstate(divide="ignore"):
+            energy = -np.log(counts / counts.max())
+        ax.stairs(np.where(np.isfinite(energy), energy, np.nan), edges, baseline=None, color=COLOURS[0])
+        ax.set(xlabel="mode 1", ylabel="free energy (kT)")
+        return ax
+    counts, x, y = np.histogram2d(modes[:, 0], modes[:, 1], bins=90)
+    with np.errstate(divide="ignore"):
+        energy = -np.log(counts / counts.max())
+    mesh = ax.pcolormesh(x, y, np.where(counts > 0, energy, np.nan).T, cmap=colormaps["viridis"], rasterized=True)
+    for state, rows in enumerate(results.representatives):
+        if len(rows):
+            ax.plot(*modes[rows[0], :2], marker="o", color="white", markeredgecolor="black", markersize=13)
+            ax.annotate(str(state + 1), modes[rows[0], :2], ha="center", va="center", fontsize="small")
+    ax.set(xlabel="mode 1 (standard deviations)", ylabel="mode 2 (standard deviations)")
+    _figure(ax).colorbar(mesh, ax=ax, label="free energy (kT)")
+    return ax
+
+
+def plot_states(results: Results, ax: Axes | None = None) -> Axes:
+    """Frames coloured by metastable set, in the plane that shows the molecule best (see `coordinates`)."""
+    ax = ax or figure_axes(4.9, 4.1)
+    x, y, labels = coordinates(results)
+    rows = _some_rows(len(x))
+    assignment = results.sets.assignment
+    for state, population in enumerate(results.sets.populations):
+        mine = rows[assignment[rows] == state]
+        ax.plot(
+            x[mine],
+            y[mine],
+            linestyle="none",
+            marker=MARKERS[state % len(MARKERS)],
+            markersize=2.5,
+            markeredgewidth=0,
+            alpha=0.6,
+            color=COLOURS[state % len(COLOURS)],
+            rasterized=True,
+            label=f"{state + 1}: {100 * population:.2g} %",
+        )
+    for state, frames in enumerate(results.representatives):
+        if len(frames):
+            ax.annotate(
+                str(state + 1),
+                (x[frames[0]], y[frames[0]]),
+                ha="center",
+                va="center",
+                bbox={"boxstyle": "circle", "facecolor": "white", "edgecolor": COLOURS[state % len(COLOURS)]},
+            )
+    ax.set(xlabel=labels[0], ylabel=labels[1])
+    _angle_limits(ax, labels)
+    ax.legend(
+        title="state: population", fontsize="x-small", title_fontsize="x-small", markerscale=3, frameon=False,
+        loc="upper left", bbox_to_anchor=(1.0, 1.0),
+    )  # fmt: skip
+    return ax
+
+
+def plot_modes(results: Results, axes: np.ndarray | None = None) -> np.ndarray:
+    """The slow modes themselves as colour, one panel each, in the same plane as `plot_states`."""
+    n_modes = min(results.modes.shape[1], 4)
+    if axes is None:
+        axes = Figure(figsize=(3.4 * n_modes, 3.1), layout="constrained").subplots(1, n_modes, squeeze=False)[0]
+    x, y, labels = coordinates(results)
+    rows = _some_rows(len(x))
+    for k, ax in enumerate(axes):
+        mode = results.modes[rows, k]
+        limit = np.quantile(np.abs(mode), 0.99)
+        points = ax.scatter(
+            x[rows], y[rows], c=mode, s=2, cmap="coolwarm", vmin=-limit, vmax=limit, linewidths=0, rasterized=True
+        )
+        ax.set(xlabel=labels[0], ylabel=labels[1] if k == 0 else "", title=f"mode {k + 1}")
+        _angle_limits(ax, labels)
+    _figure(axes[-1]).colorbar(points, ax=axes[-1], label="standard deviations")
+    return axes
+
+
+def coordinates(results: Results) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
+    """Two coordinates of every frame in which to draw it, and their labels.
+
+    The backbone torsions φ and ψ in degrees of the residue whose torsions follow the slow modes most closely, where
+    they are among the features; the features themselves where there are at most two; else the two slowest modes.
+    """
+    columns = {name: i for i, name in enumerate(results.features.columns)}
+    residues = [name.split()[1] for name in columns if name.startswith("phi ") and name.endswith(" sin")]
+    residues = [r for r in residues if {f"{t} {r} {p}" for t in ("phi", "psi") for p in ("cos", "sin")} <= set(columns)]
+    frames = np.concatenate(results.features) if residues or len(columns) <= 2 else np.empty((0, 0))
+    if residues:
+
+        def strength(residue: str) -> float:
+            picked = [columns[f"{t} {residue} {p}"] for t in ("phi", "psi") for p in ("cos", "sin")]
+            rows = _some_rows(len(frames))
+            correlation = np.corrcoef(frames[rows][:, picked].T, results.modes[rows].T)[:4, 4:]
+            return float(np.nansum(correlation**2))
+
+        best = max(residues, key=strength)
+        phi, psi = (
+            np.degrees(np.arctan2(frames[:, columns[f"{t} {best} sin"]], frames[:, columns[f"{t} {best} cos"]]))
+            for t in ("phi", "psi")
+        )
+        return phi, psi, (f"φ of {best} (degrees)", f"ψ of {best} (degrees)")
+    if len(columns) == 2:
+        return frames[:, 0], frames[:, 1], (results.features.columns[0], results.features.columns[1])
+    if len(columns) == 1:
+        return frames[:, 0], results.modes[:, 0], (results.features.columns[0], "mode 1 (standard deviations)")
+    second = results.modes[:, min(1, results.modes.shape[1] - 1)]
+    return results.modes[:, 0], second, ("mode 1 (standard deviations)", "mode 2 (standard deviations)")
+
+
+def _some_rows(n_rows: int) -> np.ndarray:
+    """At most MAX_POINTS rows, evenly spaced."""
+    return np.arange(0, n_rows, -(-n_rows // MAX_POINTS))
+
+
+def _angle_limits(ax: Axes, labels: tuple[str, str]) -> None:
+    if labels[0].endswith("(degrees)"):
+        ax.set(xlim=(-180, 180), ylim=(-180, 180), xticks=range(-180, 181, 90), yticks=range(-180, 181, 90), aspect=1)
+
+
+def _figure(ax: Axes) -> Figure:
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("the axes belong to no figure")
+    return figure

@@ -1,0 +1,270 @@
+"""From a fitted model and its trajectories to all that a user asks of a slow spectrum; and the whole way in one call."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spectraldyn.errors import InputError
+from spectraldyn.estimator import NeuralSVD
+from spectraldyn.model import NeuralSVDModel
+from spectraldyn.spectra import timescales as its
+from spectraldyn.spectra.kinetics import mean_first_passage_times
+from spectraldyn.spectra.states import MetastableSets, cluster_modes, metastable_sets, representative_frames
+from spectraldyn.spectra.timescales import Timescale
+from spectraldyn.trajectories.load import Features, load_features
+from spectraldyn.units import parse_duration
+
+REPRESENTATIVES = 5
+"""Frames written for every metastable set."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """The slow spectrum of a set of trajectories and what follows from it.
+
+    Attributes
+    ----------
+    model : NeuralSVDModel
+    features : Features
+        The trajectories as features; knows files, frames and columns.
+    lag_frames : int
+        Lag time in stored frames.
+    unit : {"ps", "frames"}
+        Of every time below; "frames" (stored frames) where the frame spacing is unknown.
+    frame_time : float
+        Time between stored frames in this unit.
+    timescales : list of Timescale
+        Slowest first, with 95 % intervals.
+    timescales_by_lag : dict
+        Lag time in stored frames → timescales of the same functions at that lag time.
+    modes : ndarray (n_frames, n_modes)
+        Of all frames, stretch after stretch.
+    sets : MetastableSets
+    mfpt : ndarray (n_states, n_states)
+        Mean first passage times, from row to column; NaN where undetermined.
+    representatives : list of ndarray
+        For every state, rows of `modes` that show it, the most typical first.
+    warnings : list of str
+    seconds : float
+        Wall time of the fit, 0 where not measured.
+    """
+
+    model: NeuralSVDModel
+    features: Features
+    lag_frames: int
+    unit: str
+    frame_time: float
+    timescales: list[Timescale]
+    timescales_by_lag: dict[int, list[Timescale]]
+    modes: np.ndarray
+    sets: MetastableSets
+    mfpt: np.ndarray
+    representatives: list[np.ndarray]
+    warnings: list[str]
+    seconds: float = 0.0
+
+    @property
+    def lag_time(self) -> float:
+        """Lag time in `unit`."""
+        return self.lag_frames * self.frame_time
+
+    @property
+    def file_of_frame(self) -> np.ndarray:
+        """Index of the input file of every row of `modes`."""
+        return np.concatenate([np.full(len(s.frames), s.file_index) for s in self.features.sources])
+
+    @property
+    def frame_number(self) -> np.ndarray:
+        """0-based number, in its file, of the frame of every row of `modes`."""
+        return np.concatenate([s.frames for s in self.features.sources])
+
+    def __str__(self) -> str:
+        rows = [("process", f"timescale ({self.unit})", "95 % interval", "transitions", "")]
+        for i, t in enumerate(self.timescales, 1):
+            interval = f"{_number(t.low, '0')} – {_number(t.high, '∞')}"
+            transitions = "–" if t.n_transitions is None else str(t.n_transitions)
+            note = "" if t.unresolved is None else f"unresolved: {t.unresolved}"
+            rows.append((str(i), _number(t.value, "–"), interval, transitions, note))
+        widths = [max(len(row[c]) for row in rows) for c in range(4)]
+        lines = [
+            "  ".join([*(f"{cell:>{w}}" for cell, w in zip(row[:4], widths, strict=True)), row[4]]) for row in rows
+        ]
+        populations = ", ".join(f"{p:.3g}" for p in self.sets.populations)
+        return "\n".join(
+            [
+                f"Implied timescales at lag {self.lag_time:g} {self.unit}",
+                *(line.rstrip() for line in lines),
+                f"Metastable sets: {len(self.sets.populations)}, populations {populations}",
+            ]
+        )
+
+
+def analyze(model: NeuralSVDModel, features: Features, n_states: int | None = None) -> Results:
+    """Read timescales with error bars, metastable sets and kinetics off a fitted model.
+
+    Parameters
+    ----------
+    model : NeuralSVDModel
+        Fitted on `features`.
+    features : Features
+        From `load_features`.
+    n_states : int, optional
+        Number of metastable sets; by default one more than there are processes slower than the lag time.
+
+    Raises
+    ------
+    InputError
+        If `n_states` is not between 2 and one more than the number of modes.
+    """
+    if n_states is not None and not 2 <= n_states <= model.n_modes + 1:
+        raise InputError(
+            f"--states is {n_states}: with {model.n_modes} modes there can be 2 to {model.n_modes + 1} metastable sets"
+        )
+    unit, frame_time = ("frames", 1.0) if features.timestep_ps is None else ("ps", features.timestep_ps)
+    step_time = features.stride * frame_time
+    ends = np.cumsum([len(part) for part in features]).tolist()
+    stretches = [range(stop - len(part), stop) for stop, part in zip(ends, features, strict=True)]
+
+    functions = np.concatenate([model.functions(part) for part in features])
+    modes = functions @ model.decomposition.left * model.signs
+    by_lag = _timescales_by_lag(model, step_time)
+    timescales = _with_transitions(
+        by_lag[model.lagtime], (functions @ model.decomposition.eigenfunctions).real, stretches
+    )
+    by_lag[model.lagtime] = timescales
+
+    seed = model.config["seed"]
+    if n_states is None:
+        # Also a process seen too rarely for a timescale separates a set of its own; one faster than the lag does not.
+        lag_time = model.lagtime * step_time
+        n_states = max(2, 1 + sum((t.value or 0) > lag_time and (t.n_transitions or 0) > 0 for t in timescales))
+    clusters = cluster_modes(modes, seed)
+    sets = metastable_sets(modes, clusters, n_states)
+    return Results(
+        model=model,
+        features=features,
+        lag_frames=model.lagtime * features.stride,
+        unit=unit,
+        frame_time=frame_time,
+        timescales=timescales,
+        timescales_by_lag={lag * features.stride: scales for lag, scales in by_lag.items()},
+        modes=modes,
+        sets=sets,
+        mfpt=step_time * mean_first_passage_times(clusters, sets, stretches, model.lagtime, model.reversible),
+        representatives=representative_frames(modes, sets, REPRESENTATIVES, seed),
+        warnings=[*features.warnings, *_remarks(timescales, unit)],
+    )
+
+
+def fit_trajectories(
+    files: str | Path | Sequence[str | Path],
+    *,
+    lag: str | float,
+    top: str | Path | None = None,
+    features: str | Sequence[str] | None = None,
+    atoms: str | None = None,
+    stride: int = 1,
+    skip: str | float | None = None,
+    timestep: str | float | None = None,
+    n_states: int | None = None,
+    progress: bool = False,
+    **estimator: Any,
+) -> Results:
+    """From trajectory files to the slow spectrum: what `spectraldyn fit` does.
+
+    Parameters
+    ----------
+    files, top, features, atoms, stride, skip, timestep
+        See `load_features`.
+    lag : str or int
+        Lag time: stored frames (50) or a time ("50ps"); a multiple of `stride`.
+    n_states : int, optional
+        See `analyze`.
+    progress : bool
+        Show progress bars on stderr.
+    **estimator
+        Options of `NeuralSVD`, except the lag time.
+
+    Raises
+    ------
+    InputError
+        One sentence on what in the input cannot be used.
+    """
+    started = time.perf_counter()
+    wanted = parse_duration(lag, "--lag")
+    loaded = load_features(
+        files, top=top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
+    )
+    lag_frames = wanted.to_frames(loaded.timestep_ps, "--lag")
+    if lag_frames < 1 or lag_frames % stride:
+        raise InputError(
+            f"--lag is {lag_frames} stored frames: it must be a positive multiple of --stride ({stride}), since "
+            "the lag counts frames before striding"
+        )
+    longest = max(len(part) for part in loaded)
+    if lag_frames // stride >= longest:
+        raise InputError(
+            f"--lag is {lag_frames} stored frames, but the longest uninterrupted stretch has {longest * stride}: "
+            "there is no pair at this lag"
+        )
+    model = NeuralSVD(lagtime=lag_frames // stride, progress=progress, **estimator).fit_fetch(loaded)
+    results = analyze(model, loaded, n_states)
+    return dataclasses.replace(results, seconds=time.perf_counter() - started)
+
+
+def _timescales_by_lag(model: NeuralSVDModel, step_time: float) -> dict[int, list[Timescale]]:
+    """Timescales with intervals at every stored lag time; the same bootstrap blocks serve all lags."""
+    finite = model.timescales()
+    slowest = float(finite.max(initial=model.lagtime))
+    blocks, weights = its.block_bootstrap(model.moments, slowest, model.config["seed"])
+    result = {}
+    for index, lag in enumerate(model.moments.lagtimes.tolist()):
+        at_lag = model.at_lagtime(lag)
+        eigenvalues = its.autocorrelations(blocks, index, at_lag.decomposition, model.reversible, weights)
+        scales = its.timescale_intervals(
+            at_lag.timescales(), its.timescales_from_eigenvalues(eigenvalues, lag), blocks, lag
+        )
+        result[lag] = [_in_time(scale, step_time) for scale in scales]
+    return result
+
+
+def _in_time(scale: Timescale, step_time: float) -> Timescale:
+    value, low, high = (None if t is None else t * step_time for t in (scale.value, scale.low, scale.high))
+    return dataclasses.replace(scale, value=value, low=low, high=high)
+
+
+def _with_transitions(
+    timescales: list[Timescale], eigenfunctions: np.ndarray, stretches: list[range]
+) -> list[Timescale]:
+    """Count the transitions of every process, and mark as unresolved those that were seen too rarely."""
+    result = []
+    for scale, mode in zip(timescales, eigenfunctions.T, strict=True):
+        count = its.count_transitions(mode, stretches)
+        reason = scale.unresolved
+        if reason is None and count < its.MIN_TRANSITIONS:
+            reason = f"only {count} transition{'s' * (count != 1)} seen"
+        result.append(dataclasses.replace(scale, n_transitions=count, unresolved=reason))
+    return result
+
+
+def _remarks(timescales: list[Timescale], unit: str) -> list[str]:
+    """What a reader of the numbers must know."""
+    remarks = [
+        f"process {i}: timescale unresolved, {t.unresolved}" for i, t in enumerate(timescales, 1) if t.unresolved
+    ]
+    if unit == "frames":
+        remarks.append("the frame spacing is unknown: all times are in stored frames (give --timestep for ps)")
+    if all(t.low is None and t.high is None for t in timescales):
+        remarks.append(
+            f"no error bars: the data hold fewer than {its.MIN_BLOCKS} blocks that could be resampled independently"
+        )
+    return remarks
+
+
+def _number(value: float | None, missing: str) -> str:
+    """Three significant digits, plainly."""
+    return missing if value is None else np.format_float_positional(float(f"{value:.3g}"), trim="-")

@@ -1,0 +1,149 @@
+"""Metastable sets by PCCA+ on the learned slow modes, and frames that represent them.
+
+References
+----------
+Deuflhard, Weber, Linear Algebra Appl. 398 (2005) 161 (inner simplex); Röblitz, Weber, Adv. Data Anal. Classif. 7 (2013)
+147 (crispness objective).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.cluster import MiniBatchKMeans
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """k-means clusters in the space of the modes.
+
+    Attributes
+    ----------
+    centres : ndarray (n_clusters, n_modes)
+    assignment : ndarray (n_frames,) of int
+    """
+
+    centres: np.ndarray
+    assignment: np.ndarray
+
+
+@dataclass(frozen=True)
+class MetastableSets:
+    """Soft assignment of every frame to metastable sets, the most populated set first.
+
+    Attributes
+    ----------
+    memberships : ndarray (n_frames, n_states)
+        Rows sum to 1.
+    populations : ndarray (n_states,)
+        Mean memberships.
+    transformation : ndarray (n_states, n_states)
+        Linear map from [1, slowest n_states − 1 modes] to the memberships, before clipping; see `memberships_of`.
+    """
+
+    memberships: np.ndarray
+    populations: np.ndarray
+    transformation: np.ndarray
+
+    @property
+    def assignment(self) -> np.ndarray:
+        """State of largest membership of every frame, shape (n_frames,)."""
+        return self.memberships.argmax(axis=1)
+
+
+def cluster_modes(modes: np.ndarray, random_state: int, n_clusters: int = 100) -> Clusters:
+    """Cluster the frames (n_frames, n_modes) by k-means in the space of the modes.
+
+    Modes have variance 1, so distances are kinetic: a rare state lies many standard deviations away from the rest.
+    """
+    distinct = len(np.unique(modes[:: max(1, len(modes) // 10_000)], axis=0))
+    kmeans = MiniBatchKMeans(
+        min(n_clusters, distinct), batch_size=4096, n_init=3, random_state=random_state, max_no_improvement=20
+    ).fit(modes)
+    return Clusters(kmeans.cluster_centers_, kmeans.predict(modes))
+
+
+def metastable_sets(modes: np.ndarray, clusters: Clusters, n_states: int) -> MetastableSets:
+    """PCCA+ on the first n_states − 1 modes.
+
+    Memberships are the linear functions of [1, modes] that are as crisp as a partition of unity with values in
+    [0, 1] can be. The simplex is found on cluster centres, which average over outliers; memberships of single frames
+    that stick out of it are clipped.
+
+    Parameters
+    ----------
+    modes : ndarray (n_frames, n_modes)
+        Slowest first.
+    clusters : Clusters
+    n_states : int
+        Between 2 and n_modes + 1.
+    """
+    corners = np.column_stack((np.ones(len(clusters.centres)), clusters.centres[:, : n_states - 1]))
+    rotation = _optimise(corners, _inner_simplex(corners))
+    populations = memberships_of(modes, rotation).mean(axis=0)
+    order = np.argsort(-populations)
+    rotation = rotation[:, order]
+    return MetastableSets(memberships_of(modes, rotation), populations[order], rotation)
+
+
+def memberships_of(modes: np.ndarray, transformation: np.ndarray) -> np.ndarray:
+    """Memberships (n_frames, n_states) of frames with known modes (n_frames, n_modes), also of new ones."""
+    n_states = len(transformation)
+    raw = np.column_stack((np.ones(len(modes)), modes[:, : n_states - 1])) @ transformation
+    raw = np.clip(raw, 0, None)
+    return raw / raw.sum(axis=1, keepdims=True)
+
+
+def _inner_simplex(vectors: np.ndarray) -> np.ndarray:
+    """Transformation (m, m) that maps the m rows furthest apart to the unit vectors."""
+    m = vectors.shape[1]
+    rest = vectors.copy()
+    chosen = [int(np.argmax(np.linalg.norm(rest, axis=1)))]
+    rest = rest - rest[chosen[0]]
+    for _ in range(1, m):
+        distances = np.linalg.norm(rest, axis=1)
+        chosen.append(int(np.argmax(distances)))
+        direction = rest[chosen[-1]] / distances[chosen[-1]]
+        rest = rest - np.outer(rest @ direction, direction)
+    return np.linalg.inv(vectors[chosen])
+
+
+def _optimise(vectors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Make memberships nonnegative and as crisp as possible (Röblitz & Weber, eqs. 16-19)."""
+
+    def feasible(free: np.ndarray) -> np.ndarray:
+        inner = free.reshape(len(rotation) - 1, len(rotation) - 1)
+        inner = np.column_stack((-inner.sum(axis=1), inner))
+        first = -(vectors[:, 1:] @ inner).min(axis=0)
+        return np.vstack((first, inner)) / first.sum()
+
+    def softness(free: np.ndarray) -> float:
+        full = feasible(free)
+        return -float((full**2 / full[0]).sum())
+
+    best = minimize(softness, rotation[1:, 1:].ravel(), method="Nelder-Mead", options={"maxiter": 2000})
+    return feasible(best.x)
+
+
+def representative_frames(
+    modes: np.ndarray, sets: MetastableSets, n_frames: int, random_state: int
+) -> list[np.ndarray]:
+    """Rows of frames that show each state: first the most typical one, then others drawn at random.
+
+    Candidates belong to the state with at least nine tenths of the largest membership that occurs in it; the typical
+    one is the candidate nearest to the candidates' median in the space of the modes.
+    """
+    random = np.random.default_rng(random_state)
+    assignment = sets.assignment
+    result = []
+    for state in range(len(sets.populations)):
+        members = np.flatnonzero(assignment == state)
+        if len(members):
+            membership = sets.memberships[members, state]
+            members = members[membership >= 0.9 * membership.max()]
+            distance = np.linalg.norm(modes[members] - np.median(modes[members], axis=0), axis=1)
+            typical = members[int(distance.argmin())]
+            others = random.permutation(members[members != typical])[: n_frames - 1]
+            members = np.concatenate(([typical], others))
+        result.append(members)
+    return result

@@ -1,0 +1,993 @@
+"""Trajectory files of all formats: sound ones give their frames, all others one sentence."""
+
+import gzip
+import os
+import struct
+import subprocess
+import sys
+
+import mdtraj
+import numpy as np
+import pytest
+
+from spectraldyn.errors import InputError
+from spectraldyn.trajectories import checks, frames
+from spectraldyn.trajectories.checks import read_times
+from spectraldyn.trajectories.files import (
+    FORMATS,
+    FileSummary,
+    common_timestep,
+    formats_sentence,
+    load_frames,
+    load_topology,
+    scan,
+)
+
+N_FRAMES = 40
+EXTENSIONS = ["dcd", "xtc", "trr", "nc", "h5", "pdb", "pdb.gz", "gro", "xyz", "xyz.gz", "mdcrd", "lammpstrj"]
+TIMES = {"xtc", "trr", "nc", "h5", "gro"}
+OWN_TOPOLOGY = {"h5", "pdb", "pdb.gz", "gro"}
+
+
+def make_topology(n_residues=4):
+    """A chain of alanines; its standard bonds come with the names."""
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for _ in range(n_residues):
+        residue = topology.add_residue("ALA", chain)
+        for name in ("N", "CA", "C", "O", "CB"):
+            topology.add_atom(name, mdtraj.element.Element.getBySymbol(name[0]), residue)
+    topology.create_standard_bonds()
+    return topology
+
+
+def make_trajectory(n_frames=N_FRAMES, box=None, topology=None):
+    """A zigzag chain whose atoms shake, so that bonded atoms stay close."""
+    topology = topology or make_topology()
+    rng = np.random.default_rng(0)
+    index = np.arange(topology.n_atoms)
+    rest = np.stack([0.1 * (index // 1), 0.05 * (index % 2), 0.05 * (index % 3)], axis=1)
+    xyz = (1 + rest + rng.normal(scale=0.01, size=(n_frames, len(index), 3))).astype(np.float32)
+    cell = [None, None] if box is None else [np.tile(box[:3], (n_frames, 1)), np.tile(box[3:], (n_frames, 1))]
+    return mdtraj.Trajectory(xyz, topology, 100 + 0.2 * np.arange(n_frames), *cell)
+
+
+@pytest.fixture(scope="module")
+def trajectory():
+    return make_trajectory()
+
+
+@pytest.fixture
+def topology(trajectory):
+    return trajectory.topology
+
+
+def save(trajectory, path):
+    """Write with mdtraj; it wants a box in a LAMMPS dump."""
+    if path.name.endswith("lammpstrj") and trajectory.unitcell_lengths is None:
+        trajectory = trajectory[:]
+        trajectory.unitcell_lengths = np.full((len(trajectory), 3), 9.0)
+        trajectory.unitcell_angles = np.full((len(trajectory), 3), 90.0)
+    trajectory.save(str(path))
+    return path
+
+
+def read(path, topology):
+    """Summary and all frames, joined."""
+    chunks = []
+    summary = scan(path, topology, lambda chunk, first: chunks.append((first, chunk)))
+    counts = [len(chunk) for _, chunk in chunks]
+    assert [first for first, _ in chunks] == [sum(counts[:i]) for i in range(len(counts))]
+    return summary, mdtraj.join([chunk for _, chunk in chunks], check_topology=False)
+
+
+def outcome(path, topology, most_warnings=1):
+    """Number of frames and the one message: a warning's, an error's or None. Nothing else may happen."""
+    try:
+        summary = scan(path, topology)
+    except InputError as error:
+        message = str(error)
+        n_frames = None
+    else:
+        assert len(summary.warnings) <= most_warnings
+        message = summary.warnings[0] if summary.warnings else None
+        n_frames = summary.n_frames
+    if message is not None:
+        assert message.startswith(f"{path}: ")
+        assert "\n" not in message
+    return n_frames, message
+
+
+@pytest.fixture(autouse=True)
+def no_chatter(capfd):
+    """Nothing may be printed, neither by Python nor by C libraries."""
+    yield
+    assert capfd.readouterr() == ("", "")
+
+
+# --- sound files ---
+
+
+@pytest.mark.parametrize("box", [None, [4.0, 5.0, 6.0, 90.0, 90.0, 90.0], [4.0, 5.0, 6.0, 80.0, 100.0, 110.0]])
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_reads_what_was_written(extension, box, tmp_path, monkeypatch):
+    trajectory = make_trajectory(box=None if box is None else np.array(box))
+    if extension == "mdcrd" and box is not None and box[3] != 90:
+        pytest.skip("mdcrd holds rectangular boxes only")
+    monkeypatch.setattr(frames, "frames_per_chunk", lambda n_atoms: 7)
+    for module in ("binary", "dcd"):
+        monkeypatch.setattr(f"spectraldyn.trajectories.{module}.frames_per_chunk", lambda n_atoms: 7)
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    summary, found = read(path, trajectory.topology)
+    assert (summary.path, summary.format, summary.warnings) == (path, extension, ())
+    assert (summary.n_frames, summary.n_atoms, summary.segment_starts) == (N_FRAMES, 20, (0,))
+    assert summary.timestep_ps == (0.2 if extension in TIMES else None)
+    np.testing.assert_allclose(found.xyz, trajectory.xyz, atol=6e-4)
+    has_box = (box is not None or extension == "lammpstrj") and not extension.startswith("xyz")
+    assert summary.periodic is has_box
+    assert (found.unitcell_lengths is not None) is has_box
+    if box is not None and has_box:
+        np.testing.assert_allclose(found.unitcell_lengths, trajectory.unitcell_lengths, atol=1e-3)
+        np.testing.assert_allclose(found.unitcell_angles, trajectory.unitcell_angles, atol=1e-2)
+    if extension in TIMES:
+        np.testing.assert_allclose(found.time, trajectory.time, rtol=1e-6)
+    else:
+        np.testing.assert_array_equal(found.time, np.arange(N_FRAMES))
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_chunks_stay_small(extension, trajectory, tmp_path, monkeypatch):
+    sizes = []
+    for module in ("frames", "binary", "dcd"):
+        monkeypatch.setattr(f"spectraldyn.trajectories.{module}.frames_per_chunk", lambda n_atoms: 7)
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    scan(path, trajectory.topology, lambda chunk, first: sizes.append(len(chunk)))
+    assert sizes == [7, 7, 7, 7, 7, 5]
+
+
+def test_chunk_of_a_large_system_is_one_frame():
+    assert frames.frames_per_chunk(3_000_000) == 1
+    assert frames.frames_per_chunk(1000) == 1000
+    assert frames.frames_per_chunk(1) == 5000
+
+
+@pytest.mark.parametrize("extension", ["DCD", "XTC", "PDB.GZ", "H5", "Pdb"])
+def test_upper_case_extensions(extension, trajectory, tmp_path):
+    path = save(trajectory, tmp_path / f"a.{extension.lower()}").rename(tmp_path / f"A.{extension}")
+    assert scan(path, trajectory.topology).n_frames == N_FRAMES
+
+
+@pytest.mark.parametrize("extension", sorted(OWN_TOPOLOGY))
+def test_own_topology(extension, trajectory, tmp_path):
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    structure = load_topology(None, [save(trajectory, tmp_path / "other.dcd"), path])
+    assert (structure.n_atoms, structure.n_frames) == (20, 1)
+    np.testing.assert_allclose(structure.xyz[0], trajectory.xyz[0], atol=6e-4)
+    assert structure.topology.n_bonds == trajectory.topology.n_bonds
+    assert scan(path, None).n_frames == N_FRAMES
+
+
+@pytest.mark.parametrize("extension", sorted(set(EXTENSIONS) - OWN_TOPOLOGY))
+def test_no_topology(extension, trajectory, tmp_path):
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    with pytest.raises(InputError, match=r"carries no topology.*--top"):
+        scan(path, None)
+    with pytest.raises(InputError, match=r"carries no topology.*--top"):
+        load_topology(None, [path])
+    with pytest.raises(InputError, match=rf"a.{extension}: .*topology"):
+        load_topology(path, [])
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_load_frames_in_the_order_asked_for(extension, trajectory, tmp_path):
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    found = load_frames(path, trajectory.topology, [31, 2, 31, 0])
+    np.testing.assert_allclose(found.xyz, trajectory.xyz[[31, 2, 31, 0]], atol=6e-4)
+    with pytest.raises(InputError, match="frame 40 is asked for, but the file has 40 frames"):
+        load_frames(path, trajectory.topology, [1, 40])
+
+
+def test_small_systems_in_xtc(tmp_path):
+    """Nine atoms and fewer are stored without compression, in another layout."""
+    for n_atoms in (1, 2, 9, 10):
+        topology = mdtraj.Topology()
+        chain = topology.add_chain()
+        for _ in range(n_atoms):
+            topology.add_atom("AR", mdtraj.element.argon, topology.add_residue("AR", chain))
+        xyz = np.random.default_rng(n_atoms).normal(size=(15, n_atoms, 3)).astype(np.float32)
+        path = save(mdtraj.Trajectory(xyz, topology), tmp_path / f"{n_atoms}.xtc")
+        summary, found = read(path, topology)
+        assert summary.n_frames == 15
+        np.testing.assert_allclose(found.xyz, xyz, atol=6e-4)
+        path.write_bytes(path.read_bytes()[:-1])
+        assert outcome(path, topology)[0] == 14
+
+
+def test_diffusing_and_unwrapped_particles_are_healthy(tmp_path):
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for _ in range(3):
+        topology.add_atom("AR", mdtraj.element.argon, topology.add_residue("AR", chain))
+    xyz = np.random.default_rng(0).normal(scale=500, size=(200, 3, 3)).cumsum(axis=0).astype(np.float32)
+    assert np.abs(xyz).max() > 5000
+    path = save(mdtraj.Trajectory(xyz, topology), tmp_path / "a.dcd")
+    assert outcome(path, topology) == (200, None)
+
+
+def test_arc(trajectory, topology, tmp_path):
+    path = tmp_path / "a.arc"
+    for with_box in (False, True):
+        with path.open("w") as file:
+            for xyz in trajectory.xyz:
+                file.write(f"{len(xyz)} title\n" + with_box * " 40.0 50.0 60.0 90.0 90.0 90.0\n")
+                for i, (x, y, z) in enumerate(10 * xyz):
+                    file.write(f"{i + 1} C {x:.4f} {y:.4f} {z:.4f} 1\n")
+        summary, found = read(path, topology)
+        assert (summary.n_frames, summary.periodic) == (N_FRAMES, with_box)
+        np.testing.assert_allclose(found.xyz, trajectory.xyz, atol=6e-4)
+
+
+def test_lammps_dump_sorted_scaled_and_tilted(topology, tmp_path):
+    """Atoms in any order and in fractions of a tilted box, with the items that newer versions write."""
+    trajectory = make_trajectory(box=np.array([4.0, 5.0, 6.0, 80.0, 100.0, 110.0]))
+    edges = 10 * trajectory.unitcell_vectors[0].astype(float)
+    origin = np.array([-3.0, 2.0, 1.0])
+    xy, xz, yz = edges[1, 0], edges[2, 0], edges[2, 1]
+    low = origin + np.array([min(0, xy, xz, xy + xz), min(0, yz), 0])
+    high = origin + np.diag(edges) + [max(0, xy, xz, xy + xz), max(0, yz), 0]
+    rng = np.random.default_rng(1)
+    path = tmp_path / "a.lammpstrj"
+    with path.open("w") as file:
+        for step, xyz in enumerate(trajectory.xyz):
+            scaled = (10 * xyz - origin) @ np.linalg.inv(edges)
+            file.write(f"ITEM: UNITS\nreal\nITEM: TIMESTEP\n{step}\nITEM: NUMBER OF ATOMS\n20\n")
+            file.write("ITEM: BOX BOUNDS xy xz yz pp pp pp\n")
+            for row in zip(low, high, (xy, xz, yz), strict=True):
+                file.write(" ".join(f"{value:.9f}" for value in row) + "\n")
+            file.write("ITEM: ATOMS id type xs ys zs\n")
+            for i in rng.permutation(20):
+                file.write(f"{7 * i + 3} 1 " + " ".join(f"{value:.9f}" for value in scaled[i]) + "\n")
+    summary, found = read(path, topology)
+    assert (summary.n_frames, summary.warnings) == (N_FRAMES, ())
+    np.testing.assert_allclose(found.xyz, trajectory.xyz, atol=1e-5)
+    np.testing.assert_allclose(found.unitcell_lengths, trajectory.unitcell_lengths, atol=1e-4)
+    np.testing.assert_allclose(found.unitcell_angles, trajectory.unitcell_angles, atol=1e-3)
+
+
+def test_pdb_alternate_locations_as_mdtraj_reads_them(tmp_path):
+    lines = []
+    for model in range(3):
+        lines.append(f"MODEL     {model:4d}")
+        for i, (name, place) in enumerate([("N", " "), ("CA", "A"), ("CA", "B"), ("C", " ")]):
+            lines.append(
+                f"ATOM  {i + 1:5d}  {name:3s}{place}ALA A   1    {i + model / 10:8.3f}{2.0:8.3f}{1.0:8.3f}  0.50  0.00"
+                f"           {name[0]}  "
+            )
+        lines += ["TER", "ENDMDL"]
+    path = tmp_path / "a.pdb"
+    path.write_text("\n".join([*lines, "END", ""]))
+    expected = mdtraj.load(str(path))
+    summary, found = read(path, None)
+    assert (summary.n_frames, summary.n_atoms) == (3, 3)
+    np.testing.assert_array_equal(found.xyz, expected.xyz)
+    assert load_topology(path, []).topology == expected.topology
+
+
+def test_pdb_frames_parted_by_end_alone(trajectory, topology, tmp_path):
+    """As VMD writes them; the last END may come without the end of its line."""
+    path = save(trajectory, tmp_path / "a.pdb")
+    kept = [line for line in path.read_text().splitlines() if not line.startswith(("MODEL", "END", "CONECT"))]
+    atoms = [line for line in kept if line.startswith("ATOM")]
+    text = "\n".join("\n".join([*atoms[20 * i : 20 * i + 20], "END"]) for i in range(N_FRAMES))
+    path.write_text(text)
+    summary, found = read(path, None)
+    assert (summary.n_frames, summary.warnings) == (N_FRAMES, ())
+    np.testing.assert_allclose(found.xyz, trajectory.xyz, atol=6e-4)
+
+
+# --- DCD, byte by byte ---
+
+
+def write_dcd(path, trajectory, order="<", promised=None, cell=None, fourth=False, charmm=True, fixed=0):
+    n_frames, n_atoms = trajectory.xyz.shape[:2]
+
+    def record(data):
+        return struct.pack(f"{order}i", len(data)) + data + struct.pack(f"{order}i", len(data))
+
+    control = [0] * 20
+    control[0] = n_frames if promised is None else promised
+    control[8], control[10], control[11] = fixed, cell is not None, fourth
+    control[19] = 24 if charmm else 0
+    out = record(b"CORD" + struct.pack(f"{order}20i", *control))
+    out += record(struct.pack(f"{order}i", 1) + b"title".ljust(80)) + record(struct.pack(f"{order}i", n_atoms))
+    for xyz in trajectory.xyz:
+        if cell is not None:
+            out += record(np.asarray(cell, dtype=f"{order}f8").tobytes())
+        for axis in range(3):
+            out += record((10 * xyz[:, axis]).astype(f"{order}f4").tobytes())
+        if fourth:
+            out += record(np.zeros(n_atoms, dtype=f"{order}f4").tobytes())
+    path.write_bytes(out)
+    return path
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("fourth", [False, True])
+@pytest.mark.parametrize(
+    ("cell", "angles"),
+    [
+        (None, None),
+        ([40, 90, 50, 90, 90, 60], [90, 90, 90]),
+        ([40, 0, 50, 0, 0, 60], [90, 90, 90]),
+        ([40, np.cos(np.radians(110)), 50, np.cos(np.radians(100)), np.cos(np.radians(80)), 60], [80, 100, 110]),
+        ([40, 110, 50, 100, 80, 60], [80, 100, 110]),
+    ],
+)
+def test_dcd_layouts(order, fourth, cell, angles, trajectory, topology, tmp_path):
+    path = write_dcd(tmp_path / "a.dcd", trajectory, order, cell=cell, fourth=fourth)
+    summary, found = read(path, topology)
+    assert (summary.n_frames, summary.warnings, summary.periodic) == (N_FRAMES, (), cell is not None)
+    np.testing.assert_allclose(found.xyz, trajectory.xyz, rtol=1e-6)
+    if cell is not None:
+        np.testing.assert_allclose(found.unitcell_lengths, np.tile([4, 5, 6], (N_FRAMES, 1)), rtol=1e-6)
+        np.testing.assert_allclose(found.unitcell_angles, np.tile(angles, (N_FRAMES, 1)), rtol=1e-6)
+
+
+def test_dcd_box_of_zeros_is_no_box(trajectory, topology, tmp_path):
+    path = write_dcd(tmp_path / "a.dcd", trajectory, cell=[0] * 6)
+    summary, found = read(path, topology)
+    assert summary.periodic is False
+    assert found.unitcell_lengths is None
+
+
+def test_dcd_of_xplor(trajectory, topology, tmp_path):
+    path = write_dcd(tmp_path / "a.dcd", trajectory, charmm=False)
+    assert outcome(path, topology) == (N_FRAMES, None)
+
+
+def test_dcd_with_fixed_atoms(trajectory, topology, tmp_path):
+    path = write_dcd(tmp_path / "a.dcd", trajectory, fixed=3)
+    with pytest.raises(InputError, match=r"a.dcd: 3 atoms are fixed.*again with all atoms"):
+        scan(path, topology)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("promised", "says"),
+    [
+        (0, "header says 0 frames"),
+        (N_FRAMES + 5, "promises 45 frames, but 40"),
+        (N_FRAMES - 5, "promises 35 frames, but 40"),
+    ],
+)
+def test_dcd_header_that_lies(promised, says, order, trajectory, topology, tmp_path):
+    path = write_dcd(tmp_path / "a.dcd", trajectory, order, promised=promised)
+    n_frames, message = outcome(path, topology)
+    assert n_frames == N_FRAMES
+    assert says in message
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("cell", [None, [40, 90, 50, 90, 90, 60]])
+def test_dcd_cut_at_any_byte(order, cell, trajectory, topology, tmp_path):
+    path = write_dcd(tmp_path / "a.dcd", trajectory, order, cell=cell)
+    raw = path.read_bytes()
+    size = 3 * (8 + 4 * 20) + (56 if cell else 0)
+    header = len(raw) - N_FRAMES * size
+    for cut in [
+        *range(1, header + 2 * size + 8, 5),
+        *range(header + 7 * size - 5, header + 7 * size + 6),
+        len(raw) - 1,
+    ]:
+        path.write_bytes(raw[:cut])
+        n_frames, message = outcome(path, topology)
+        complete = max(0, cut - header) // size
+        assert n_frames == (complete if complete > 1 else None)
+        assert message is not None
+
+
+def test_dcd_broken_markers_in_the_middle(trajectory, topology, tmp_path):
+    path = write_dcd(tmp_path / "a.dcd", trajectory)
+    raw = bytearray(path.read_bytes())
+    size = 3 * (8 + 4 * 20)
+    for frame, offset in ((0, 0), (17, 0), (17, 84), (39, size - 4)):
+        damaged = bytearray(raw)
+        damaged[len(raw) - (N_FRAMES - frame) * size + offset] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=f"record markers of frame {frame} are broken"):
+            scan(path, topology)
+
+
+# --- truncated and corrupt files of the other formats ---
+
+
+def complete_frames(extension, raw, cut, trajectory, tmp_path):
+    """Frames that are complete in the first `cut` bytes, and whether it ends with one; by files of fewer frames."""
+    sizes = []
+    for n_frames in range(1, N_FRAMES + 1):
+        sizes.append(save(trajectory[:n_frames], tmp_path / f"part.{extension}").stat().st_size)
+    assert sizes[-1] == len(raw)
+    return sum(size <= cut for size in sizes), cut in sizes
+
+
+@pytest.mark.parametrize("extension", ["xtc", "trr", "gro", "xyz", "mdcrd", "lammpstrj"])
+def test_cut_streams(extension, trajectory, topology, tmp_path):
+    """Formats that are a sequence of frames and no more: a file cut at any byte gives its complete frames."""
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    raw = path.read_bytes()
+    for cut in (
+        1,
+        10,
+        50,
+        100,
+        len(raw) // 3,
+        len(raw) // 2,
+        2 * len(raw) // 3,
+        len(raw) - 40,
+        len(raw) - 5,
+        len(raw) - 1,
+    ):
+        path.write_bytes(raw[:cut])
+        n_frames, message = outcome(path, topology)
+        complete, between = complete_frames(extension, raw, cut, trajectory, tmp_path)
+        assert n_frames == (complete if complete > 1 else None)
+        if complete > 1 and between:
+            assert message is None  # nothing in the file tells that there was more
+        elif complete > 1:
+            assert f"ends inside frame {complete}" in message
+        else:
+            assert message is not None
+
+
+@pytest.mark.parametrize("extension", ["xtc", "trr", "gro", "xyz", "lammpstrj"])
+def test_cut_between_frames_leaves_a_sound_file(extension, trajectory, topology, tmp_path):
+    path = save(trajectory[:25], tmp_path / f"a.{extension}")
+    assert outcome(path, topology) == (25, None)
+
+
+@pytest.mark.parametrize("box", [None, np.array([4.0, 5.0, 6.0, 90.0, 90.0, 90.0])])
+def test_cut_netcdf(box, topology, tmp_path):
+    """The NetCDF library reads zeros beyond the end of the file."""
+    trajectory = make_trajectory(box=box)
+    path = save(trajectory, tmp_path / "a.nc")
+    raw = path.read_bytes()
+    record = (len(raw) - save(trajectory[:20], tmp_path / "part.nc").stat().st_size) // 20
+    header = len(raw) - N_FRAMES * record
+    for cut in [*range(1, header + 2 * record, 37), len(raw) // 2, len(raw) - record - 3, len(raw) - 5]:
+        path.write_bytes(raw[:cut])
+        n_frames, message = outcome(path, topology)
+        complete = max(0, cut - header) // record
+        assert n_frames == (complete if complete > 1 else None)
+        assert message is not None
+        if complete > 1:
+            assert f"ends inside frame {complete}: the header promises {N_FRAMES} frames" in message
+
+
+def test_cut_hdf5(trajectory, topology, tmp_path):
+    path = save(trajectory, tmp_path / "a.h5")
+    raw = path.read_bytes()
+    for cut in (1, 5, 8, 100, 2000, len(raw) // 2, len(raw) - 1):
+        path.write_bytes(raw[:cut])
+        n_frames, message = outcome(path, topology)
+        assert n_frames is None
+        assert message
+
+
+def test_corrupt_hdf5_directory_does_not_crash(trajectory, topology, tmp_path):
+    """PyTables dies of a segmentation fault where the root group is not one."""
+    path = save(trajectory, tmp_path / "a.h5")
+    raw = bytearray(path.read_bytes())
+    raw[113] = 0xB4
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=r"a.h5: .*corrupt"):
+        scan(path, topology)
+    with pytest.raises(InputError, match=r"a.h5: .*corrupt"):
+        load_topology(path, [])
+
+
+@pytest.mark.parametrize("extension", ["pdb", "pdb.gz"])
+def test_cut_pdb(extension, trajectory, topology, tmp_path):
+    text = save(trajectory, tmp_path / "a.pdb").read_bytes()
+    ends = [i + len(b"ENDMDL\n") for i in range(len(text)) if text.startswith(b"ENDMDL\n", i)]
+    path = tmp_path / f"a.{extension}"
+    for cut in (3, 60, 1000, ends[6] - 30, ends[6] - 2, ends[6] + 2, len(text) // 2, ends[-1] - 5, ends[-1] - 1):
+        path.write_bytes(gzip.compress(text[:cut]) if extension == "pdb.gz" else text[:cut])
+        n_frames, message = outcome(path, topology)
+        # A last record that only lacks the end of its line is whole.
+        complete = sum(end - 1 <= cut for end in ends)
+        assert n_frames == (complete if complete > 1 else None)
+        assert (message is None) is (cut == ends[-1] - 1)
+
+
+@pytest.mark.parametrize("extension", ["pdb.gz", "xyz.gz"])
+def test_cut_or_corrupt_gzip(extension, trajectory, topology, tmp_path):
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    raw = path.read_bytes()
+    for cut in (1, 5, 12, 100, len(raw) // 2, len(raw) - 20, len(raw) - 1):
+        path.write_bytes(raw[:cut])
+        n_frames, message = outcome(path, topology)
+        assert message is not None
+        assert n_frames is None or (1 < n_frames <= N_FRAMES and f"{n_frames} complete frames" in message)
+    path.write_bytes(raw[: len(raw) // 2] + b"\0" * 20 + raw[len(raw) // 2 + 20 :])
+    n_frames, message = outcome(path, topology)
+    assert n_frames is None
+    assert "corrupt" in message
+
+
+@pytest.mark.parametrize(
+    ("extension", "old", "new", "says"),
+    [
+        ("xyz", b"\n20\n", b"\n19\n", "corrupt near line"),
+        ("xyz", b"\n20\n", b"\n-3\n", "corrupt near line"),
+        ("gro", b"\n   20\n", b"\n   21\n", "corrupt near line"),
+        ("gro", b"ALA", b"AL.", None),
+        ("lammpstrj", b"ITEM: BOX", b"ITEM: BUX", "corrupt near line"),
+        ("lammpstrj", b"\n20\n", b"\n30\n", "corrupt near line"),
+        ("mdcrd", b"\n  ", b"\n ", "corrupt near line"),
+        ("pdb", b"ENDMDL", b"REMARK", "MODEL record inside another"),
+        ("pdb", b"ATOM", b"ATIM", "19 atoms, where the first model has 20"),
+    ],
+)
+def test_corrupt_text(extension, old, new, says, trajectory, topology, tmp_path):
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    raw = path.read_bytes()
+    middle = raw.index(old, len(raw) // 2)
+    path.write_bytes(raw[:middle] + new + raw[middle + len(old) :])
+    n_frames, message = outcome(path, topology)
+    if says is None:
+        assert (n_frames, message) == (N_FRAMES, None)  # a name in a later frame is not looked at
+    else:
+        assert n_frames is None
+        assert says in message
+        assert "frame " in message
+
+
+@pytest.mark.parametrize("extension", ["xtc", "trr"])
+def test_corrupt_frame_header_in_the_middle(extension, trajectory, topology, tmp_path):
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    start = save(trajectory[:17], tmp_path / f"part.{extension}").stat().st_size
+    raw = bytearray(path.read_bytes())
+    raw[start] ^= 0xFF
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=rf"frame 17 \(byte {start}\) starts with"):
+        scan(path, topology)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_random_damage_is_told_or_harmless(extension, trajectory, topology, tmp_path):
+    """Single bytes changed anywhere: a result or an InputError, and no other exception."""
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    raw = path.read_bytes()
+    rng = np.random.default_rng(3)
+    for _ in range(5 if extension == "h5" else 25):
+        damaged = bytearray(raw)
+        damaged[rng.integers(len(raw))] = rng.integers(256)
+        path.write_bytes(damaged)
+        n_frames, message = outcome(path, topology, most_warnings=9)
+        assert n_frames is None or n_frames > 1
+        assert n_frames is not None or message is not None
+
+
+# --- what names and contents say ---
+
+
+def test_every_pair_of_name_and_content(trajectory, topology, tmp_path):
+    names = {
+        "dcd": "DCD",
+        "xtc": "XTC",
+        "trr": "TRR",
+        "nc": "NetCDF",
+        "h5": "HDF5",
+        "pdb": "PDB",
+        "lammpstrj": "LAMMPS",
+    }
+    for true, content in names.items():
+        raw = save(trajectory, tmp_path / f"true.{true}").read_bytes()
+        for extension in EXTENSIONS:
+            if extension == true or (true, extension) == ("h5", "nc"):
+                continue
+            path = tmp_path / f"false.{extension}"
+            path.write_bytes(raw)
+            with pytest.raises(InputError, match=rf"is not a .*content is {content}"):
+                scan(path, topology)
+
+
+def test_hdf5_that_is_not_amber_netcdf(trajectory, topology, tmp_path):
+    path = save(trajectory, tmp_path / "a.h5").rename(tmp_path / "a.nc")
+    with pytest.raises(InputError, match=r"a.nc: "):
+        scan(path, topology)
+
+
+@pytest.mark.parametrize("extension", ["lh5", "binpos", "tng", "dtr", "rst7", "gsd", "zip", "dcd.gz", "xyz.bz2", "txt"])
+def test_formats_that_are_not_read(extension, topology, tmp_path):
+    path = tmp_path / f"a.{extension}"
+    path.write_bytes(b"something")
+    with pytest.raises(InputError, match=r"format \.\S+ is not read: formats read are \.dcd, \.xtc"):
+        scan(path, topology)
+
+
+def test_no_extension(trajectory, topology, tmp_path):
+    for extension in ("dcd", "xtc", "trr", "nc", "pdb", "lammpstrj"):
+        path = save(trajectory, tmp_path / f"a.{extension}").rename(tmp_path / "a")
+        assert scan(path, topology).format == extension
+    path.write_bytes(b"12 monkeys")
+    with pytest.raises(InputError, match="the name has no extension: formats read are"):
+        scan(path, topology)
+
+
+def test_formats_sentence_names_every_format():
+    for name in FORMATS:
+        assert f".{name}" in formats_sentence()
+
+
+def test_files_that_cannot_be_opened(topology, tmp_path):
+    with pytest.raises(InputError, match=r"gone.xtc: there is no such file"):
+        scan(tmp_path / "gone.xtc", topology)
+    (tmp_path / "folder.xtc").mkdir()
+    with pytest.raises(InputError, match=r"folder.xtc: this is a folder"):
+        scan(tmp_path / "folder.xtc", topology)
+    for name in ("gone.pdb", "gone.prmtop"):
+        with pytest.raises(InputError, match=f"{name}: there is no such file"):
+            load_topology(tmp_path / name, [])
+    with pytest.raises(InputError, match=r"folder.xtc: this is a folder"):
+        load_topology(tmp_path / "folder.xtc", [])
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read any file")
+def test_file_without_permission(trajectory, topology, tmp_path):
+    path = save(trajectory, tmp_path / "a.xtc")
+    path.chmod(0)
+    with pytest.raises(InputError, match="cannot be opened"):
+        scan(path, topology)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_empty_file(extension, topology, tmp_path):
+    path = tmp_path / f"a.{extension}"
+    path.touch()
+    with pytest.raises(InputError, match=r"is empty \(0 bytes\)"):
+        scan(path, topology)
+
+
+def test_message_names_the_file_as_given(trajectory, topology, tmp_path, monkeypatch):
+    save(trajectory[:1], tmp_path / "one.xtc")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^\.\./.*/one\.xtc: "):
+        scan(f"../{tmp_path.name}/one.xtc", topology)
+
+
+# --- positions ---
+
+
+@pytest.mark.parametrize("extension", ["dcd", "trr", "nc", "h5", "xyz"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_positions_that_are_not_numbers(extension, value, tmp_path, monkeypatch):
+    """All frames at fault are named, also those of a later chunk, and none of them is handed on."""
+    for module in ("frames", "binary", "dcd"):
+        monkeypatch.setattr(f"spectraldyn.trajectories.{module}.frames_per_chunk", lambda n_atoms: 7)
+    trajectory = make_trajectory()
+    trajectory.xyz[12:16, 3, 1] = value
+    trajectory.xyz[30] = value
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    seen = []
+    with pytest.raises(InputError, match="NaN or infinite positions in frames 12–15, 30"):
+        scan(path, trajectory.topology, lambda chunk, first: seen.append(first))
+    assert seen == [0]
+
+
+@pytest.mark.parametrize("extension", ["dcd", "trr", "nc"])
+def test_exploded_positions(extension, tmp_path):
+    trajectory = make_trajectory()
+    trajectory.xyz[20:, 4] = 3e6
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    with pytest.raises(InputError, match=r"beyond 100000 nm .* in frames 20–39"):
+        scan(path, trajectory.topology)
+    trajectory.xyz[20:, 4] = 0
+    trajectory.xyz[35:, 4] = 50
+    save(trajectory, path)
+    with pytest.raises(InputError, match="bonds are longer than 10 nm in frames 35–39"):
+        scan(path, trajectory.topology)
+
+
+def test_all_atoms_at_one_point(tmp_path):
+    trajectory = make_trajectory()
+    trajectory.xyz[3] = 0
+    path = save(trajectory, tmp_path / "a.nc")
+    with pytest.raises(InputError, match="all atoms at one and the same point in frame 3:"):
+        scan(path, trajectory.topology)
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_frozen_and_single_frames(extension, tmp_path):
+    trajectory = make_trajectory()
+    trajectory.xyz[:] = trajectory.xyz[0]
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    with pytest.raises(InputError, match="all 40 frames are the same"):
+        scan(path, trajectory.topology)
+    save(make_trajectory()[:1], path)
+    with pytest.raises(InputError, match="one frame, which makes no pair"):
+        scan(path, trajectory.topology)
+
+
+@pytest.mark.parametrize("extension", sorted(set(EXTENSIONS) - {"mdcrd"}))
+def test_another_number_of_atoms(extension, trajectory, tmp_path):
+    path = save(trajectory, tmp_path / f"a.{extension}")
+    with pytest.raises(InputError, match="frame 0 has 20 atoms, the topology has 15"):
+        scan(path, make_topology(3))
+
+
+def test_another_number_of_atoms_in_mdcrd(trajectory, tmp_path):
+    path = save(make_trajectory(topology=make_topology(3)), tmp_path / "a.mdcrd")
+    with pytest.raises(InputError, match=r"frame 0 is corrupt near line .*20 atoms need"):
+        scan(path, trajectory.topology)
+
+
+def test_atoms_in_another_order(trajectory, topology, tmp_path):
+    order = np.random.default_rng(4).permutation(20)
+    path = save(mdtraj.Trajectory(trajectory.xyz[:, order], topology), tmp_path / "a.dcd")
+    with pytest.raises(InputError, match="order of the atoms differs from the topology's"):
+        scan(path, topology)
+
+
+def test_single_long_bond_is_a_warning(tmp_path):
+    """A topology may bond residues across a gap of the model: the file is not at fault."""
+    trajectory = make_trajectory(topology=make_topology(12))
+    trajectory.xyz[:, 30:] += 2
+    path = save(trajectory, tmp_path / "a.dcd")
+    n_frames, message = outcome(path, trajectory.topology)
+    assert n_frames == N_FRAMES
+    assert "1 of 59 bonds are longer than 0.4 nm (ALA5-C and ALA6-N" in message
+
+
+def test_molecule_cut_by_a_box(tmp_path):
+    """With its box a wrapped molecule is whole; without, it is torn in some frames or in most."""
+    box = np.array([3.0, 3.0, 3.0, 90.0, 90.0, 90.0])
+    trajectory = make_trajectory(box=box)
+    trajectory.xyz[7:10] += 1.0
+    trajectory.xyz %= 3.0
+    path = save(trajectory, tmp_path / "a.xtc")
+    assert outcome(path, trajectory.topology) == (N_FRAMES, None)
+    trajectory.unitcell_vectors = None
+    save(trajectory, path)
+    n_frames, message = outcome(path, trajectory.topology)
+    assert n_frames == N_FRAMES
+    assert "longer than 1 nm in frames 7–9, though not in most" in message
+
+
+def test_box_in_some_frames_only(topology, tmp_path):
+    whole = make_trajectory(box=np.array([3.0, 3.0, 3.0, 90.0, 90.0, 90.0]))
+    path = save(whole, tmp_path / "a.gro")
+    lines = path.read_text().splitlines()
+    lines[23 * 5 + 22] = "0.0 0.0 0.0"
+    path.write_text("\n".join([*lines, ""]))
+    with pytest.raises(InputError, match="frame 5 has no valid periodic box, unlike the frames before"):
+        scan(path, topology)
+
+
+@pytest.mark.parametrize(
+    ("edge", "says"), [(0.1, "too small for 20 atoms"), (1.0, "exactly 1 × 1 × 1 nm"), (1.1, "smaller than any")]
+)
+def test_box_that_cannot_be_real(edge, says, topology, tmp_path):
+    trajectory = make_trajectory(box=np.array([edge] * 3 + [90.0] * 3))
+    path = save(trajectory, tmp_path / "a.trr")
+    summary = scan(path, topology)
+    assert says in summary.warnings[0]
+    assert summary.periodic is (edge == 1.1)
+
+
+# --- time stamps ---
+
+
+def timed(times, path):
+    trajectory = make_trajectory(len(times))
+    trajectory.time = np.asarray(times)
+    save(trajectory, path)
+    return scan(path, trajectory.topology)
+
+
+@pytest.mark.parametrize("extension", sorted(TIMES))
+def test_time_resets_gaps_and_duplicates(extension, tmp_path):
+    path = tmp_path / f"a.{extension}"
+    for times, starts, says in (
+        ([*range(20), *range(15)], (0, 20), "time goes back from 19 to 0 ps at frame 20"),
+        ([*range(20), *range(50, 60)], (0, 20), "time jumps from 19 to 50 ps at frame 20"),
+        ([*range(20), *range(19, 40)], (0, 20), "time stamp 19 ps occurs twice, at frames 19 and 20"),
+        ([0, 0, *range(1, 20)], (0, 1), "time stamp 0 ps occurs twice, at frames 0 and 1"),
+        ([*range(20), 100], (0, 20), "time jumps from 19 to 100 ps at frame 20"),
+    ):
+        summary = timed([2.0 * time for time in times] if extension == "never" else times, path)
+        assert summary.timestep_ps == 1.0
+        assert summary.segment_starts == starts
+        assert len(summary.warnings) == 1
+        assert summary.warnings[0] == f"{path}: {says}: lagged pairs do not cross it"
+
+
+@pytest.mark.parametrize("extension", sorted(TIMES))
+def test_constant_stamps_are_none(extension, tmp_path):
+    for time in (0.0, 7.0):
+        summary = timed([time] * 30, tmp_path / f"a.{extension}")
+        assert (summary.timestep_ps, summary.segment_starts, summary.warnings) == (None, (0,), ())
+
+
+@pytest.mark.parametrize("extension", sorted(TIMES))
+def test_uneven_stamps(extension, tmp_path):
+    for times in (np.cumsum(np.tile([1, 2], 20)), np.geomspace(1, 1000, 40), -np.arange(40.0) + 100):
+        with pytest.raises(InputError, match=r"time stamps (are uneven|never increase)"):
+            timed(times, tmp_path / f"a.{extension}")
+
+
+@pytest.mark.parametrize(
+    ("start", "spacing"), [(0, 0.2), (1e6, 0.2), (1e6, 0.01), (3e5, 1.0), (12345.678, 0.1), (1e7, 10)]
+)
+def test_stamps_rounded_to_float32(start, spacing):
+    times = (start + spacing * np.arange(20_000)).astype(np.float32).astype(float)
+    timestep, starts, remarks = read_times("a", times)
+    assert (starts, remarks) == ((0,), [])
+    assert timestep == pytest.approx(spacing, rel=1e-3)
+    if start < 1e5:
+        assert timestep == pytest.approx(spacing, rel=1e-12)
+
+
+def test_reset_is_found_where_stamps_are_coarse():
+    times = (1e6 + 0.2 * np.r_[np.arange(5000), np.arange(5000)]).astype(np.float32).astype(float)
+    timestep, starts, remarks = read_times("a", times)
+    assert timestep == pytest.approx(0.2, rel=1e-3)
+    assert starts == (0, 5000)
+    assert "goes back" in remarks[0]
+
+
+def test_several_breaks_in_one_sentence_per_kind():
+    times = np.concatenate([np.arange(50.0), np.arange(50.0), np.arange(50.0), np.arange(100, 150.0)])
+    timestep, starts, remarks = read_times("a", times)
+    assert (timestep, starts) == (1.0, (0, 50, 100, 150))
+    assert remarks == [
+        "a: time goes back from 49 to 0 ps at frame 50 (and at 1 more places): lagged pairs do not cross it",
+        "a: time jumps from 49 to 100 ps at frame 150: lagged pairs do not cross it",
+    ]
+
+
+def test_netcdf_and_hdf5_without_time(tmp_path):
+    """mdtraj numbers the frames of such files: that is not a time."""
+    trajectory = make_trajectory()
+    with mdtraj.formats.NetCDFTrajectoryFile(str(tmp_path / "a.nc"), "w") as file:
+        file.write(10 * trajectory.xyz)
+    with mdtraj.formats.HDF5TrajectoryFile(str(tmp_path / "a.h5"), "w") as file:
+        file.write(trajectory.xyz)
+    for name in ("a.nc", "a.h5"):
+        summary = scan(tmp_path / name, trajectory.topology)
+        assert (summary.n_frames, summary.timestep_ps) == (N_FRAMES, None)
+    with pytest.raises(InputError, match=r"a.h5: "):
+        load_topology(None, [tmp_path / "a.h5"])
+
+
+def test_stamps_in_some_frames_only(topology, tmp_path):
+    path = save(make_trajectory(), tmp_path / "a.gro")
+    lines = path.read_text().splitlines()
+    lines[23 * 5] = "no time here"
+    path.write_text("\n".join([*lines, ""]))
+    summary = scan(path, topology)
+    assert summary.timestep_ps is None
+    assert "some time stamps are missing" in summary.warnings[0]
+
+
+def summary_of(name, timestep):
+    return FileSummary(name, "xtc", 10, 3, timestep, (0,), False, ())
+
+
+def test_common_timestep():
+    a, b, c, bare = (summary_of(*item) for item in (("a", 1.0), ("b", 1.0002), ("c", 2.0), ("bare", None)))
+    assert common_timestep([a, b], None) == 1.0
+    assert common_timestep([a, bare], 1.0) == 1.0
+    assert common_timestep([bare], 3.0) == 3.0
+    assert common_timestep([bare, bare], None) is None
+    with pytest.raises(InputError, match=r"^c: frames are 2 ps apart, those of a 1 ps"):
+        common_timestep([a, c], None)
+    with pytest.raises(InputError, match=r"^a: the time stamps say 1 ps .* --timestep says 2 ps"):
+        common_timestep([a], 2.0)
+    with pytest.raises(InputError, match=r"^bare: .*a has frames 1 ps apart.*--timestep"):
+        common_timestep([a, bare], None)
+    for wrong in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(InputError, match="--timestep"):
+            common_timestep([bare], wrong)
+
+
+# --- topologies ---
+
+
+def test_topology_of_the_first_model_with_bonds_of_the_last_lines(trajectory, tmp_path):
+    """CONECT records follow all models."""
+    topology = make_topology(2)
+    for residue in topology.residues:
+        residue.name = "XYZ"
+    path = save(make_trajectory(topology=topology), tmp_path / "a.pdb")
+    assert path.read_text().count("CONECT") > 0
+    structure = load_topology(None, [path])
+    assert structure.n_frames == 1
+    assert structure.topology.n_bonds == topology.n_bonds
+
+
+def test_psf_has_no_coordinates(tmp_path):
+    path = tmp_path / "a.psf"
+    atoms = [f"{i:8d} S    1    ALA  {name:4s} CT1    0.000000 12.0110 0" for i, name in ((1, "CA"), (2, "CB"))]
+    path.write_text(
+        "\n".join(
+            [
+                "PSF",
+                "",
+                "       1 !NTITLE",
+                " title",
+                "",
+                "       2 !NATOM",
+                *atoms,
+                "",
+                "       1 !NBOND: bonds",
+                "       1       2",
+                "",
+                "",
+            ]
+        )
+    )
+    structure = load_topology(path, [])
+    assert (structure.n_frames, structure.n_atoms, structure.topology.n_bonds) == (0, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.pdb", "a.gro", "a.psf", "a.prmtop", "a.mol2", "a.h5", "a.cif", "a.gsd", "a.foo", "a"]
+)
+def test_topology_that_is_none(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(b"what is this?\n1 2 3\nno topology, certainly\n")
+    with pytest.raises(InputError, match=f"{name}: ") as caught:
+        load_topology(path, [])
+    assert "\n" not in str(caught.value)
+
+
+# --- silence ---
+
+CHATTER = """
+import ctypes, os, sys
+from spectraldyn.trajectories.binary import quiet
+libc = ctypes.CDLL(None)
+{before}
+with quiet():
+    libc.puts(b"C chatter")
+    os.write(2, b"raw chatter")
+{after}
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="calls the C library of POSIX")
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("print('before'); print('e1', file=sys.stderr)", "print('after'); print('e2', file=sys.stderr)",
+         (b"before\nafter\n", b"e1\ne2\n")),
+        ("sys.stdout.write('no end')", "print()", (b"no end\n", b"")),
+        ("sys.stdout.close()", "", (b"", b"")),
+        ("os.close(1); sys.stdout = None", "os.write(2, b'kept')", (b"", b"kept")),
+        ("os.close(2); sys.stderr = None", "print('kept')", (b"kept\n", b"")),
+    ],
+)  # fmt: skip
+def test_silence_is_that_of_the_reader_alone(before, after, expected):
+    """Python's own output stays, in order, whether its streams are open or not."""
+    code = CHATTER.format(before=before, after=after)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == expected
+
+
+def test_visitors_may_print_and_fail(trajectory, topology, tmp_path, capfd):
+    path = save(trajectory, tmp_path / "a.xtc")
+    scan(path, topology, lambda chunk, first: print("seen"))
+    assert capfd.readouterr() == ("seen\n", "")
+
+    def fail(chunk, first):
+        raise OSError("the visitor's disk is full")
+
+    with pytest.raises(OSError, match="visitor's disk") as caught:
+        scan(path, topology, fail)
+    assert not isinstance(caught.value, InputError)
+
+
+def test_bonds_remembered_are_bounded(topology):
+    """Memory must not grow with the number of frames, however wrong the topology is."""
+    assert checks._MOST_NAMED * checks._MOST_BONDS * 8 < 100e6
