@@ -18,7 +18,7 @@ from spectraldyn.networks.mlp import NETWORKS, Whitening
 from spectraldyn.objectives.nested import NESTINGS
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.spectra.decomposition import decompose
-from spectraldyn.spectra.moments import lagged_moments
+from spectraldyn.spectra.moments import Averages, lagged_moments
 from spectraldyn.spectra.validation import vamp_scores
 from spectraldyn.training import History, PairData, Sides, train
 from spectraldyn.trajectories.pairs import cut_blocks, held_out_frames, pair_starts
@@ -155,6 +155,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         config = self._config()
         device = _pick_device(self.device)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        config["seed"] = self.random_state if isinstance(self.random_state, int) else seed
 
         whitening = _whitening_of(data.frames)
         frames = torch.cat([whitening(part).float() for part in _float64_chunks(data.frames)]).to(device)
@@ -184,7 +185,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Slow modes of every frame; see `NeuralSVDModel.transform`."""
         check_is_fitted(self)
         if is_trajectory_list(X):
-            return [self.transform(frames) for frames in X]  # type: ignore[union-attr]
+            return [self.transform(frames) for frames in X]  #
         return self.model_.transform(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
 
     @property
@@ -233,7 +234,8 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 )
             left, right = check(X[0], True), check(X[1], False)
             return _Data(np.concatenate((left, right)), (2 * len(left),), len(left), ready_made_pairs=True)
-        trajectories = [check(t, i == 0) for i, t in enumerate(X)] if is_trajectory_list(X) else [check(X, True)]
+        parts = X if is_trajectory_list(X) else [X]
+        trajectories = [check(part, i == 0) for i, part in enumerate(parts)]
         lengths = tuple(len(t) for t in trajectories)
         if sum(max(n - lag, 0) for n in lengths) < 2:
             raise InputError(
@@ -326,9 +328,9 @@ def lag_scan(lagtime: int, longest: int) -> list[int]:
 def _scores(functions: np.ndarray, distance: int, pairs: _Pairs, reversible: bool) -> dict[str, float]:
     """VAMP-2 on training pairs; VAMP-2 and VAMP-E on held-out pairs of the spectrum found on training pairs."""
 
-    def averages(starts: np.ndarray) -> tuple[np.ndarray, ...]:
+    def averages(starts: np.ndarray) -> Averages:
         x, y = functions[starts], functions[starts + distance]
-        return tuple(part / len(starts) for part in (x.T @ x, x.T @ y, y.T @ y))
+        return x.T @ x / len(starts), x.T @ y / len(starts), y.T @ y / len(starts)
 
     train_averages = averages(pairs.train)
     trained = decompose(*train_averages, reversible=reversible)
@@ -342,9 +344,12 @@ def _scores(functions: np.ndarray, distance: int, pairs: _Pairs, reversible: boo
 
 def _whitening_of(frames: np.ndarray) -> Whitening:
     """Whitening of all frames, in float64."""
-    n = len(frames)
-    mean = sum(part.sum(dim=0) for part in _float64_chunks(frames)) / n
-    covariance = sum((part - mean).T @ (part - mean) for part in _float64_chunks(frames)) / n
+    n, n_inputs = frames.shape
+    mean, covariance = torch.zeros(n_inputs, dtype=torch.float64), torch.zeros(n_inputs, n_inputs, dtype=torch.float64)
+    for part in _float64_chunks(frames):
+        mean += part.sum(dim=0) / n
+    for part in _float64_chunks(frames):
+        covariance += (part - mean).T @ (part - mean) / n
     return Whitening(mean, covariance)
 
 

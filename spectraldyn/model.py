@@ -4,7 +4,7 @@ import copy
 import dataclasses
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -117,9 +117,7 @@ class NeuralSVDModel:
         if lagtime not in stored:
             raise InputError(f"lagtime {lagtime} is not among the lag times of this model: {stored}")
         means = self.moments.means(stored.index(lagtime))
-        return dataclasses.replace(
-            self, lagtime=lagtime, decomposition=decompose(*means, reversible=self.reversible)
-        )
+        return dataclasses.replace(self, lagtime=lagtime, decomposition=decompose(*means, reversible=self.reversible))
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file of tensors and plain values; nothing in it is executable."""
@@ -173,7 +171,7 @@ class NeuralSVDModel:
         )
 
 
-def is_trajectory_list(data: object) -> bool:
+def is_trajectory_list(data: object) -> TypeGuard[list[np.ndarray]]:
     """Whether data is a list of 2-D arrays (trajectories) and not one array written as nested lists."""
     return isinstance(data, list) and bool(data) and all(np.ndim(item) == 2 for item in data)
 

@@ -70,7 +70,13 @@ def plot_singular_values(results: Results, ax: Axes | None = None) -> Axes:
     ritz, norms = results.model.singular_values, results.model.decomposition.norms
     ax.bar(np.arange(1, len(norms) + 1) - 0.2, norms, 0.38, color=COLOURS[4], label="norms, as trained")
     ax.bar(
-        np.arange(1, len(ritz) + 1) + 0.2, ritz, 0.38, color=COLOURS[0], hatch="//", edgecolor="white", label="Rayleigh–Ritz"
+        np.arange(1, len(ritz) + 1) + 0.2,
+        ritz,
+        0.38,
+        color=COLOURS[0],
+        hatch="//",
+        edgecolor="white",
+        label="Rayleigh–Ritz",
     )
     ax.set(xlabel="mode", ylabel="singular value", xticks=np.arange(1, len(norms) + 1), ylim=(0, None))
     ax.legend(fontsize="small", loc="upper right", frameon=True)
@@ -95,7 +101,9 @@ def plot_free_energy(results: Results, ax: Axes | None = None) -> Axes:
     for state, rows in enumerate(results.representatives):
         if len(rows):
             ax.plot(*modes[rows[0], :2], marker="o", color="white", markeredgecolor="black", markersize=13)
-            ax.annotate(str(state + 1), modes[rows[0], :2], ha="center", va="center", fontsize="small")
+            ax.annotate(
+                str(state + 1), (modes[rows[0], 0], modes[rows[0], 1]), ha="center", va="center", fontsize="small"
+            )
     ax.set(xlabel="mode 1 (standard deviations)", ylabel="mode 2 (standard deviations)")
     _figure(ax).colorbar(mesh, ax=ax, label="free energy (kT)")
     return ax

@@ -1,4 +1,4 @@
-"""From a fitted model and its trajectories to all that a user asks of a slow spectrum; and the whole way in one call."""
+"""From a fitted model and its trajectories to all a user asks of a slow spectrum; and the whole way in one call."""
 
 import dataclasses
 import time
@@ -85,10 +85,10 @@ class Results:
     def __str__(self) -> str:
         rows = [("process", f"timescale ({self.unit})", "95 % interval", "transitions", "")]
         for i, t in enumerate(self.timescales, 1):
-            interval = f"{_number(t.low, '0')} – {_number(t.high, '∞')}"
+            interval = f"{format_number(t.low, '0')} – {format_number(t.high, '∞')}"
             transitions = "–" if t.n_transitions is None else str(t.n_transitions)
             note = "" if t.unresolved is None else f"unresolved: {t.unresolved}"
-            rows.append((str(i), _number(t.value, "–"), interval, transitions, note))
+            rows.append((str(i), format_number(t.value, "–"), interval, transitions, note))
         widths = [max(len(row[c]) for row in rows) for c in range(4)]
         lines = [
             "  ".join([*(f"{cell:>{w}}" for cell, w in zip(row[:4], widths, strict=True)), row[4]]) for row in rows
@@ -265,6 +265,6 @@ def _remarks(timescales: list[Timescale], unit: str) -> list[str]:
     return remarks
 
 
-def _number(value: float | None, missing: str) -> str:
+def format_number(value: float | None, missing: str) -> str:
     """Three significant digits, plainly."""
     return missing if value is None else np.format_float_positional(float(f"{value:.3g}"), trim="-")

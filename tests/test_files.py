@@ -519,10 +519,10 @@ def test_cut_or_corrupt_gzip(extension, trajectory, topology, tmp_path):
     [
         ("xyz", b"\n20\n", b"\n19\n", "corrupt near line"),
         ("xyz", b"\n20\n", b"\n-3\n", "corrupt near line"),
-        ("gro", b"\n   20\n", b"\n   21\n", "corrupt near line"),
+        ("gro", b"\n20\n", b"\n21\n", "corrupt near line"),
         ("gro", b"ALA", b"AL.", None),
         ("lammpstrj", b"ITEM: BOX", b"ITEM: BUX", "corrupt near line"),
-        ("lammpstrj", b"\n20\n", b"\n30\n", "corrupt near line"),
+        ("lammpstrj", b"ATOMS\n20\n", b"ATOMS\n30\n", "corrupt near line"),
         ("mdcrd", b"\n  ", b"\n ", "corrupt near line"),
         ("pdb", b"ENDMDL", b"REMARK", "MODEL record inside another"),
         ("pdb", b"ATOM", b"ATIM", "19 atoms, where the first model has 20"),

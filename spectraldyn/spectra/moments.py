@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Averages = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""C₀₀, C₀₁ and C₁₁ over pairs, each (..., M, M)."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -33,7 +36,7 @@ class Moments:
     stretch: np.ndarray
     block_frames: np.ndarray
 
-    def means(self, lag_index: int, weights: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+    def means(self, lag_index: int, weights: np.ndarray | None = None) -> Averages:
         """C₀₀, C₀₁ and C₁₁ at one lag, averaged over all pairs.
 
         Parameters
@@ -46,11 +49,10 @@ class Moments:
         if weights is None:
             weights = np.ones(len(self.stretch))
         sums = [
-            np.tensordot(weights, part[lag_index], axes=1)
-            for part in (self.instantaneous, self.lagged, self.shifted)
+            np.tensordot(weights, part[lag_index], axes=1) for part in (self.instantaneous, self.lagged, self.shifted)
         ]
-        n_pairs = sums[0][..., :1, :1].copy()
-        return tuple(part / np.maximum(n_pairs, 1) for part in sums)
+        n_pairs = np.maximum(sums[0][..., :1, :1], 1)
+        return sums[0] / n_pairs, sums[1] / n_pairs, sums[2] / n_pairs
 
     def merged(self, min_frames: float) -> "Moments":
         """Join neighbouring blocks of a stretch until each holds at least `min_frames` frames, where it can."""
@@ -63,10 +65,7 @@ class Moments:
         first = [group[0] for group in groups]
         return Moments(
             self.lagtimes,
-            *(
-                np.add.reduceat(part, first, axis=1)
-                for part in (self.instantaneous, self.lagged, self.shifted)
-            ),
+            *(np.add.reduceat(part, first, axis=1) for part in (self.instantaneous, self.lagged, self.shifted)),
             stretch=self.stretch[first],
             block_frames=np.add.reduceat(self.block_frames, first),
         )

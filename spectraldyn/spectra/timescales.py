@@ -99,14 +99,10 @@ def autocorrelations(
     dual_mean = mean_x @ dual
     lagged = np.einsum("ik,...ij,jk->...k", dual, ct, functions) - dual_mean * (mean_y @ functions)
     instantaneous = np.einsum("ik,...ij,jk->...k", dual, c0, functions) - dual_mean * (mean_x @ functions)
-    return np.divide(
-        lagged, instantaneous, out=np.zeros_like(lagged), where=np.abs(instantaneous) > 1e-12
-    )
+    return np.divide(lagged, instantaneous, out=np.zeros_like(lagged), where=np.abs(instantaneous) > 1e-12)
 
 
-def timescale_intervals(
-    values: np.ndarray, replicates: np.ndarray, blocks: Moments, lagtime: int
-) -> list[Timescale]:
+def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Moments, lagtime: int) -> list[Timescale]:
     """95 % intervals of timescales from their bootstrap replicates.
 
     Parameters

@@ -8,9 +8,7 @@ Wu, Noé, J. Nonlinear Sci. 30 (2020) 23: VAMP-2 (eq. 33) and VAMP-E (eq. 39, he
 import numpy as np
 
 from spectraldyn.spectra.decomposition import Decomposition, symmetrised
-
-Averages = tuple[np.ndarray, ...]
-"""C₀₀, C₀₁, C₁₁, each (M, M)."""
+from spectraldyn.spectra.moments import Averages
 
 
 def vamp_scores(train: Decomposition, test: Averages, reversible: bool) -> dict[str, float]:

@@ -45,7 +45,12 @@ def quiet() -> Iterator[None]:
     try:
         for descriptor, _ in saved:
             os.dup2(sink, descriptor)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        printed = io.StringIO()  # mdtraj's own prints, which may not go by way of the descriptors
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -163,9 +168,13 @@ def _xtc_header(file: BinaryIO) -> tuple[int, float, int]:
         raise Damaged(f"has a corrupt header ({n_atoms} and {again} atoms)")
     if n_atoms <= 9:  # so few are stored uncompressed
         return n_atoms, time, 12 * n_atoms
-    *_, size = _unpack(file, ">f3i3ii" + ("i" if magic == 1995 else "q"))
+    _, *bounds, index, size = _unpack(file, ">f3i3ii" + ("i" if magic == 1995 else "q"))
     if not 0 < size <= 64 * n_atoms:
         raise Damaged(f"has a corrupt header ({size} bytes for {n_atoms} atoms)")
+    # The decoder believes these: an index into its table of 73 sizes, of which the first nine are not used, and
+    # the smallest and largest integer coordinates. It crashes where they are wrong.
+    if not 9 <= index < 73 or any(low > high for low, high in zip(bounds[:3], bounds[3:], strict=True)):
+        raise Damaged("has a corrupt header of its compressed positions")
     return n_atoms, time, (size + 3) // 4 * 4
 
 
@@ -229,7 +238,7 @@ def read_netcdf(path: Path, n_atoms: int | None = None) -> Iterator[Frames]:
             xyz, time, lengths, angles = _decode(first, count, partial(file.read, count))
             yield Frames(
                 nanometres(xyz),
-                None if time is None else np.asarray(time, dtype=np.float64),
+                None if time is None else _stamps(time),
                 None if lengths is None else nanometres(lengths),
                 None if angles is None else 10 * nanometres(angles),  # degrees
             )
@@ -237,6 +246,11 @@ def read_netcdf(path: Path, n_atoms: int | None = None) -> Iterator[Frames]:
         raise Incomplete(
             f"the file ends inside frame {n_frames}: the header promises {promised} frames, {n_frames} are there"
         )
+
+
+def _stamps(time: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):  # what is no number is found by the checks
+        return np.asarray(time, dtype=np.float64)
 
 
 def _netcdf_records(path: Path) -> int | None:
@@ -351,7 +365,7 @@ def read_hdf5(path: Path, n_atoms: int | None = None) -> Iterator[Frames]:
             for name, values in (("time stamps", time), ("box lengths", lengths), ("box angles", angles)):
                 if values is not None and len(values) != count:
                     raise Damaged(f"{name} are there for {first + len(values)} frames, positions for {shape[0]}")
-            yield Frames(xyz, None if time is None else np.asarray(time, dtype=np.float64), lengths, angles)
+            yield Frames(xyz, None if time is None else _stamps(time), lengths, angles)
 
 
 def _first_four(file: HDF5TrajectoryFile, count: int) -> tuple:

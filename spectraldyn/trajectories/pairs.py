@@ -25,9 +25,7 @@ def cut_blocks(lengths: Sequence[int], block_length: int) -> list[range]:
     return blocks
 
 
-def held_out_frames(
-    lengths: Sequence[int], lag: int, fraction: float, random: np.random.Generator
-) -> np.ndarray:
+def held_out_frames(lengths: Sequence[int], lag: int, fraction: float, random: np.random.Generator) -> np.ndarray:
     """Mark whole blocks as held out, shape (n_frames,) of bool.
 
     Blocks are contiguous: neighbouring frames are nearly copies of each other, and a split by frame would leak the

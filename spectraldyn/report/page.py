@@ -1,0 +1,100 @@
+"""The self-contained HTML report."""
+
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from spectraldyn.results import Results, format_number
+
+
+def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) -> str:
+    """The page, from results, the contents of results.json and the figures as data URLs."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("spectraldyn", "report"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    n_frames = len(results.modes)
+    lag = f"{results.lag_time:g} {results.unit}"
+    first = results.features.files[0].path
+    others = len(results.features.files) - 1
+    return environment.get_template("template.html").render(
+        title=first.name + (f" and {others} more file{'s' * (others > 1)}" if others else ""),
+        summary=_summary(results, n_frames, lag),
+        warnings=results.warnings,
+        unit=results.unit,
+        lag=lag,
+        processes=_processes(results),
+        states=[
+            {
+                "population": f"{state['population']:.3g}",
+                "structure": state["structure"],
+                "frame": _frame(results, rows[0]) if len(rows) else "–",
+            }
+            for state, rows in zip(contents["states"], results.representatives, strict=True)
+        ],
+        has_structures=any(state["structure"] for state in contents["states"]),
+        mfpt=[[format_number(cell, "–") for cell in row] for row in contents["mfpt"]],
+        reversible=results.model.reversible,
+        scores={name: "–" if score is None else f"{score:.3f}" for name, score in contents["scores"].items()},
+        inputs=contents["inputs"],
+        features=f"{len(results.features.columns)} features: {_listing(results.features.columns)}",
+        figures=figures,
+        version=contents["version"],
+        seed=contents["seed"],
+        seconds=contents["seconds"],
+    )
+
+
+def _summary(results: Results, n_frames: int, lag: str) -> str:
+    stride = results.features.stride
+    length = f"{n_frames:,} frames" + (f" (every {stride}th stored frame)" if stride > 1 else "")
+    if results.unit == "ps":
+        length += f", {n_frames * stride * results.frame_time / 1000:,.4g} ns in all"
+    kind = "Reversible transfer operator" if results.model.reversible else "Transfer operator (nonreversible dynamics)"
+    return (
+        f"{length}. {kind} at lag time {lag}, learned by NeuralSVD with {results.model.config['nesting']} nesting; "
+        f"{results.model.n_modes} slow modes."
+    )
+
+
+def _processes(results: Results) -> list[dict[str, str]]:
+    decomposition = results.model.decomposition
+    moves = strongest_features(results)
+    rows = []
+    for k, scale in enumerate(results.timescales):
+        eigenvalue = decomposition.eigenvalues[k]
+        rows.append(
+            {
+                "value": format_number(scale.value, "–"),
+                "low": format_number(scale.low, "0"),
+                "high": format_number(scale.high, "∞"),
+                "transitions": "–" if scale.n_transitions is None else f"{scale.n_transitions:,}",
+                "eigenvalue": f"{eigenvalue:.3g}" if np.iscomplexobj(eigenvalue) else f"{eigenvalue:.4f}",
+                "singular_value": f"{decomposition.singular_values[k]:.4f}",
+                "moves": ", ".join(moves[k]),
+                "remark": f"unresolved: {scale.unresolved}" if scale.unresolved else "",
+            }
+        )
+    return rows
+
+
+def strongest_features(results: Results, n_names: int = 2) -> list[list[str]]:
+    """For every mode the names of the features that correlate with it most, by the modulus of the correlation."""
+    step = max(1, len(results.modes) // 50_000)
+    frames = np.concatenate(results.features)[::step].astype(float)
+    modes = results.modes[::step]
+    frames = frames - frames.mean(axis=0)
+    deviation = frames.std(axis=0)
+    deviation[deviation == 0] = np.inf
+    correlation = np.abs(frames.T @ (modes - modes.mean(axis=0))) / deviation[:, None]
+    order = np.argsort(-correlation, axis=0)[:n_names]
+    return [[results.features.columns[i] for i in column] for column in order.T]
+
+
+def _frame(results: Results, row: int) -> str:
+    file = results.features.files[results.file_of_frame[row]]
+    return f"frame {results.frame_number[row]} of {file.path.name}" + (f" ({file.array})" if file.array else "")
+
+
+def _listing(names: list[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,0 +1,227 @@
+"""The folder of results: numbers as JSON, model, modes, structures, figures and the report."""
+
+import base64
+import io
+import json
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+import spectraldyn
+from spectraldyn import plots
+from spectraldyn.errors import InputError
+from spectraldyn.report.page import render
+from spectraldyn.results import Results
+from spectraldyn.spectra.timescales import Timescale
+from spectraldyn.trajectories.load import Features
+from spectraldyn.trajectories.structures import write_structures
+
+
+def check_folder(out: str | Path, force: bool) -> Path:
+    """The folder to write, if it may be written.
+
+    Raises
+    ------
+    InputError
+        If it exists and `force` is not given, or it holds anything but earlier results of spectraldyn.
+    """
+    out = Path(out)
+    if out.exists():
+        if not force:
+            raise InputError(f"{out} exists: give another --out, or --force to replace earlier results")
+        if not is_results_folder(out):
+            raise InputError(
+                f"{out} exists and holds no results.json of spectraldyn: it is not replaced, give another --out"
+            )
+    elif not out.absolute().parent.is_dir():
+        raise InputError(f"{out} cannot be written: the folder {out.absolute().parent} does not exist")
+    return out
+
+
+def is_results_folder(folder: Path) -> bool:
+    """Whether a folder holds a results.json that spectraldyn wrote."""
+    try:
+        stored = json.loads((folder / "results.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(stored, dict) and {"version", "timescales", "eigenvalues"} <= stored.keys()
+
+
+def write_results(results: Results, out: str | Path, force: bool = False) -> Path:
+    """Write everything into a folder; it appears complete or not at all.
+
+    Parameters
+    ----------
+    results : Results
+    out : str or Path
+        Folder; must not exist, unless `force` is given and it holds earlier results.
+    force : bool
+        Replace earlier results.
+
+    Returns
+    -------
+    Path
+        The folder, with results.json, report.html, timescales.png and further figures, model.pt, modes.npz and,
+        where the input was trajectories, states/*.pdb and topology.h5.
+    """
+    out = check_folder(out, force)
+    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
+    try:
+        _fill(results, draft, out)
+        # mkdtemp makes private folders; the results are as readable as any other new folder.
+        umask = os.umask(0)
+        os.umask(umask)
+        draft.chmod(0o777 & ~umask)
+        if out.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.absolute().parent))
+            out.rename(old / "results")
+            draft.rename(out)
+            shutil.rmtree(old)
+        else:
+            draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return out
+
+
+def _fill(results: Results, folder: Path, final: Path) -> None:
+    structures = _write_structures(results, folder)
+    results.model.save(folder / "model.pt")
+    save_modes(
+        folder / "modes.npz", results.features, results.modes, results.sets.memberships, results.sets.transformation
+    )
+    figures = {
+        "timescales": plots.plot_timescales(results),
+        "singular_values": plots.plot_singular_values(results),
+        "free_energy": plots.plot_free_energy(results),
+        "states": plots.plot_states(results),
+        "modes": plots.plot_modes(results)[0],
+    }
+    embedded = {name: _save_figure(ax.get_figure(root=True), folder / f"{name}.png") for name, ax in figures.items()}
+    contents = results_dict(results, final, structures)
+    (folder / "report.html").write_text(render(results, contents, embedded), encoding="utf-8")
+    # Last of all: a folder with results.json is complete.
+    (folder / "results.json").write_text(json.dumps(contents, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def save_modes(
+    path: Path, features: Features, modes: np.ndarray, memberships: np.ndarray, transformation: np.ndarray
+) -> None:
+    """Write the modes and state of every frame, with its file and its number there, as .npz.
+
+    Arrays: modes (n_frames, n_modes), memberships (n_frames, n_states), state (n_frames,) counted from 1 as in
+    states/state_1.pdb, file_index (n_frames,) into files, frame (n_frames,) counted from 0 in its file, and
+    transformation (see `MetastableSets`).
+    """
+    files = [str(f.path) if f.array is None else f"{f.path}:{f.array}" for f in features.files]
+    draft = path.with_name(f".{path.name}")
+    with draft.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            modes=modes.astype(np.float32),
+            memberships=memberships.astype(np.float32),
+            state=(1 + memberships.argmax(axis=1)).astype(np.int16),
+            file_index=np.repeat([s.file_index for s in features.sources], [len(s.frames) for s in features.sources]),
+            frame=np.concatenate([s.frames for s in features.sources]),
+            files=np.array(files),
+            transformation=transformation,
+        )
+    draft.replace(path)
+
+
+def results_dict(results: Results, out: Path, structures: list[str | None]) -> dict[str, Any]:
+    """What results.json holds: undetermined values are None, complex ones [re, im], paths relative to `out`."""
+    model, features = results.model, results.features
+    return {
+        "version": spectraldyn.__version__,
+        "inputs": [
+            {"path": _relative(file.path, out), "n_frames": file.n_frames}
+            | ({} if file.array is None else {"array": file.array})
+            for file in features.files
+        ],
+        "lag": _lag(results, results.lag_frames),
+        "timestep_ps": features.timestep_ps,
+        "stride": features.stride,
+        "timescales": [_timescale(t, results.unit) for t in results.timescales],
+        "timescales_by_lag": [
+            {"lag": _lag(results, lag), "timescales": [_timescale(t, results.unit) for t in scales]}
+            for lag, scales in results.timescales_by_lag.items()
+        ],
+        "eigenvalues": _numbers(model.eigenvalues),
+        "singular_values": {"norms": _numbers(model.decomposition.norms), "ritz": _numbers(model.singular_values)},
+        "scores": {name: _number(score) for name, score in model.scores.items()},
+        "states": [
+            {"population": float(population), "structure": structure}
+            for population, structure in zip(results.sets.populations, structures, strict=True)
+        ],
+        "mfpt": [_numbers(row) for row in results.mfpt],
+        "features": {"columns": features.columns, "options": features.options},
+        "model": model.config,
+        "warnings": results.warnings,
+        "seed": model.config["seed"],
+        "seconds": round(results.seconds, 2),
+    }
+
+
+def _write_structures(results: Results, folder: Path) -> list[str | None]:
+    """Paths, relative to the folder, of the PDB file of every state; None without a topology."""
+    reference = results.features.topology
+    n_states = len(results.representatives)
+    if reference is None:
+        return [None] * n_states
+    reference.save_hdf5(str(folder / "topology.h5"))
+    (folder / "states").mkdir()
+    written: list[str | None] = []
+    for state, rows in enumerate(results.representatives, 1):
+        name = f"states/state_{state}.pdb"
+        picked = [
+            (results.features.files[results.file_of_frame[row]].path, int(results.frame_number[row])) for row in rows
+        ]
+        if picked:
+            write_structures(folder / name, picked, reference.topology)
+        written.append(name if picked else None)
+    return written
+
+
+def _save_figure(figure: Figure, path: Path) -> str:
+    """Write a figure; return it as a data URL for the self-contained page."""
+    figure.savefig(path, dpi=160)
+    small = io.BytesIO()
+    figure.savefig(small, dpi=110, format="png")
+    return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
+
+
+def _relative(path: Path, out: Path) -> str:
+    return Path(os.path.relpath(path.absolute(), out.absolute())).as_posix()
+
+
+def _lag(results: Results, frames: int) -> dict[str, Any]:
+    time = frames * results.frame_time if results.unit == "ps" else None
+    return {"frames": frames, "time": time, "unit": results.unit}
+
+
+def _timescale(scale: Timescale, unit: str) -> dict[str, Any]:
+    return {
+        "value": scale.value,
+        "low": scale.low,
+        "high": scale.high,
+        "unit": unit,
+        "n_transitions": scale.n_transitions,
+        "unresolved": scale.unresolved,
+    }
+
+
+def _numbers(values: np.ndarray) -> list[Any]:
+    return [_number(value) for value in values]
+
+
+def _number(value: Any) -> Any:
+    if np.iscomplexobj(value):
+        return [float(value.real), float(value.imag)]
+    return float(value) if math.isfinite(value) else None
