@@ -143,8 +143,8 @@ class FrameChecks:
         for where, limit in ((self._apart, 1.0), (self._stretched, STRETCHED)):
             for bond in np.flatnonzero((length > limit).any(axis=0)):
                 frames = where.setdefault(int(bond), [])
-                if len(frames) < _MOST_NAMED:
-                    frames.extend((first + np.flatnonzero(length[:, bond] > limit)).tolist())
+                found = first + np.flatnonzero(length[:, bond] > limit)
+                frames.extend(found[: _MOST_NAMED - len(frames)].tolist())
 
     def finish(self) -> None:
         """Judge the whole file; adds to `warnings`."""
