@@ -1,10 +1,15 @@
 """spectraldyn: the slow spectrum behind molecular-dynamics trajectories, with error bars."""
 
-from spectraldyn.errors import InputError, InputWarning
-from spectraldyn.estimator import NeuralSVD
-from spectraldyn.model import NeuralSVDModel
-from spectraldyn.results import Results, analyze, fit_trajectories
-from spectraldyn.trajectories.load import Features, load_features
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from spectraldyn.errors import InputError, InputWarning
+    from spectraldyn.estimator import NeuralSVD
+    from spectraldyn.model import NeuralSVDModel
+    from spectraldyn.report.write import write_results
+    from spectraldyn.results import Results, analyze, fit_trajectories
+    from spectraldyn.trajectories.load import Features, load_features
 
 __version__ = "0.1.0"
 
@@ -18,4 +23,29 @@ __all__ = [
     "analyze",
     "fit_trajectories",
     "load_features",
+    "write_results",
 ]
+
+_HOMES = {
+    "Features": "trajectories.load",
+    "InputError": "errors",
+    "InputWarning": "errors",
+    "NeuralSVD": "estimator",
+    "NeuralSVDModel": "model",
+    "Results": "results",
+    "analyze": "results",
+    "fit_trajectories": "results",
+    "load_features": "trajectories.load",
+    "write_results": "report.write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Importing torch takes seconds, which commands that only read files should not pay.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'spectraldyn' has no attribute {name!r}")
+    return getattr(import_module(f"spectraldyn.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

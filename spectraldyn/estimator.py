@@ -27,8 +27,11 @@ N_BLOCKS = 200
 """Finest division of the data for which moments are kept."""
 N_LAGS = 12
 """Lag times for which moments are kept, besides that of the fit."""
-LAST_PART = 0.3
+LAST_STEPS, LAST_RATE = 0.3, 0.1
 """Length and learning rate of the training on all pairs, as shares of those of the training that held some out."""
+FIRST_AVERAGE, LAST_AVERAGE = 0.01, 0.1
+"""Reach of the moving average of the parameters in either part, as a share of its steps. The functions have settled by
+the last part: a long average there takes out what the noise of small batches leaves in their norms."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,11 +167,11 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             torch.manual_seed(seed)
             sides = build_sides(frames.shape[1], config).to(device)
         n_steps = self.max_steps or default_steps(self.batch_size)
-        self.history_ = self._train(sides, frames, data.distance, pairs.train, pairs.test, n_steps, 1.0, seed)
+        self.history_ = self._train(sides, frames, data.distance, pairs.train, pairs.test, n_steps, False, seed)
         scores = _scores(evaluate(whitening, sides, data.frames), data.distance, pairs, self.reversible)
         # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.
-        n_last = max(1, round(LAST_PART * self.history_.kept_step))
-        self._train(sides, frames, data.distance, pairs.all, pairs.all[:0], n_last, LAST_PART, seed)
+        n_last = max(1, round(LAST_STEPS * self.history_.kept_step))
+        self._train(sides, frames, data.distance, pairs.all, pairs.all[:0], n_last, True, seed)
         self.model_ = self._read_off(whitening, sides, data, scores, config)
         return self
 
@@ -262,10 +265,10 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         train_on: np.ndarray,
         test_on: np.ndarray,
         n_steps: int,
-        rate: float,
+        last: bool,
         seed: int,
     ) -> History:
-        """Train in place with this estimator's options, at a share of its learning rate."""
+        """Train in place with this estimator's options; gently in the last part."""
         left_ends = (torch.tensor(part, device=frames.device) for part in (train_on, test_on))
         return train(
             sides,
@@ -274,7 +277,8 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             PairData(frames, distance, *left_ends),
             batch_size=self.batch_size,
             n_steps=n_steps,
-            learning_rate=rate * self.learning_rate,
+            learning_rate=self.learning_rate * (LAST_RATE if last else 1),
+            average_share=LAST_AVERAGE if last else FIRST_AVERAGE,
             seed=seed,
             progress=self.progress,
         )
@@ -316,7 +320,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
 def default_steps(batch_size: int) -> int:
     """Training steps: 3000 from batch size 512 on, more for smaller batches, whose gradients are noisier."""
-    return round(3000 * max(1.0, (512 / batch_size) ** 0.5))
+    return round(3000 * max(1.0, (512 / batch_size) ** 0.75))
 
 
 def lag_scan(lagtime: int, longest: int) -> list[int]:

@@ -4,6 +4,7 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +76,7 @@ def train(
     batch_size: int,
     n_steps: int,
     learning_rate: float,
+    average_share: float,
     seed: int,
     progress: bool = False,
 ) -> History:
@@ -94,6 +96,8 @@ def train(
     batch_size, n_steps : int
     learning_rate : float
         At the start; it falls to 0 by a cosine.
+    average_share : float
+        Share of the steps over which the moving average of the parameters reaches back.
     seed : int
         Of the batches.
     progress : bool
@@ -101,8 +105,7 @@ def train(
     """
     device = data.frames.device
     generator = torch.Generator(device=device).manual_seed(seed)
-    # The average reaches back over about a hundredth of the run.
-    decay = 1 - 1 / max(10, n_steps / 100)
+    decay = 1 - 1 / max(10, average_share * n_steps)
     averaged = AveragedModel(sides, multi_avg_fn=get_ema_multi_avg_fn(decay))
     optimiser = torch.optim.Adam(sides.parameters(), lr=learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
@@ -125,8 +128,8 @@ def train(
             bar.update()
             if step % every == 0 or step == n_steps:
                 steps.append(step)
-                scores.append(held_out_score(averaged.module, operator, data))
-                bar.set_postfix_str(f"held-out VAMP-2 {scores[-1]:.4f}")
+                scores.append(held_out_score(cast(Sides, averaged.module), operator, data))
+                bar.set_postfix_str("" if math.isnan(scores[-1]) else f"held-out VAMP-2 {scores[-1]:.4f}")
                 if not scores[-1] < (1 - TOLERANCE) * max(scores):
                     kept_step = step
                     kept_state = {k: v.clone() for k, v in averaged.module.state_dict().items()}
@@ -137,7 +140,7 @@ def train(
 
 
 @torch.no_grad()
-def held_out_score(sides: nn.Module, operator: Operator, data: PairData) -> float:
+def held_out_score(sides: Sides, operator: Operator, data: PairData) -> float:
     """Squared singular values of the operator projected on the learned span, summed, on held-out pairs.
 
     ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out pairs and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out pairs and, with a

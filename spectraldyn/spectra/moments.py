@@ -63,9 +63,14 @@ class Moments:
             n_groups = int(np.clip(n_frames // max(min_frames, 1), 1, len(members)))
             groups += [list(part) for part in np.array_split(members, n_groups)]
         first = [group[0] for group in groups]
+        instantaneous, lagged, shifted = (
+            np.add.reduceat(part, first, axis=1) for part in (self.instantaneous, self.lagged, self.shifted)
+        )
         return Moments(
             self.lagtimes,
-            *(np.add.reduceat(part, first, axis=1) for part in (self.instantaneous, self.lagged, self.shifted)),
+            instantaneous,
+            lagged,
+            shifted,
             stretch=self.stretch[first],
             block_frames=np.add.reduceat(self.block_frames, first),
         )

@@ -118,7 +118,7 @@ class _Walk:
 
     n_atoms: int
     times: list[float]
-    fault: Damaged | Incomplete | None = None
+    fault: Damaged | None = None
 
 
 def _walk(path: Path, header: Callable[[BinaryIO], tuple[int, float, int]]) -> _Walk:
@@ -138,10 +138,13 @@ def _walk(path: Path, header: Callable[[BinaryIO], tuple[int, float, int]]) -> _
                     walk.fault = Damaged(f"frame {count} (byte {start}) {error}")
                 end = size + 1
             if walk.fault is None and end > size:
-                there = f"{count} complete frames are there"
-                walk.fault = Incomplete(f"the file ends inside frame {count}, {there}")
-                if count == 0:
-                    walk.fault = Damaged("the file ends inside its first frame, so it holds no complete frame")
+                # Unlike a DCD or NetCDF header, this stream does not say how many frames were meant to follow.
+                walk.fault = Damaged(
+                    f"the file ends inside frame {count}, after {count} complete frames: write the complete ones to a "
+                    "new file (gmx trjconv or mdconvert), or run again when the simulation has ended"
+                    if count
+                    else "the file ends inside its first frame, so it holds no complete frame"
+                )
             if walk.fault is not None:
                 return walk
             walk.n_atoms = n_atoms
@@ -199,8 +202,8 @@ def _trr_header(file: BinaryIO) -> tuple[int, float, int]:
 
 def _read_gromacs(kind: str, path: Path, reader: Callable, header: Callable) -> Iterator[Frames]:
     walk = _walk(path, header)
-    # Frames before a place of corruption are not worth reading: the caller refuses the file in any case.
-    if isinstance(walk.fault, Damaged):
+    # Frames before the fault are not worth reading: the caller refuses the file in any case.
+    if walk.fault is not None:
         raise walk.fault
     size = frames_per_chunk(walk.n_atoms)
     with _opened(kind, reader, path) as file:
@@ -212,8 +215,6 @@ def _read_gromacs(kind: str, path: Path, reader: Callable, header: Callable) -> 
             else:
                 cell = cell_of(*np.moveaxis(boxes, 1, 0))
                 yield Frames(xyz, times, cell[:, :3], cell[:, 3:])
-    if walk.fault is not None:
-        raise walk.fault
 
 
 def read_xtc(path: Path, n_atoms: int | None = None) -> Iterator[Frames]:
