@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             # What the user must know arrives in the results' own list of warnings.
             warnings.simplefilter("ignore")
-            return options.run(options)
+            return options.handler(options)
     except InputError as error:
         print(f"spectraldyn: error: {error}", file=sys.stderr)
         return 2
@@ -143,7 +143,7 @@ def _add_features(commands: argparse._SubParsersAction) -> None:
 
 
 def _command(
-    commands: argparse._SubParsersAction, name: str, purpose: str, example: str, run: object
+    commands: argparse._SubParsersAction, name: str, purpose: str, example: str, handler: object
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
@@ -152,7 +152,7 @@ def _command(
         epilog=f"example: {example}",
         formatter_class=_HelpFormatter,
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(handler=handler)
     return parser
 
 

@@ -27,9 +27,9 @@ N_BLOCKS = 200
 """Finest division of the data for which moments are kept."""
 N_LAGS = 12
 """Lag times for which moments are kept, besides that of the fit."""
-LAST_STEPS, LAST_RATE = 0.3, 0.1
+LAST_STEPS, LAST_RATE = 0.5, 0.03
 """Length and learning rate of the training on all pairs, as shares of those of the training that held some out."""
-FIRST_AVERAGE, LAST_AVERAGE = 0.01, 0.1
+FIRST_AVERAGE, LAST_AVERAGE = 0.01, 0.5
 """Reach of the moving average of the parameters in either part, as a share of its steps. The functions have settled by
 the last part: a long average there takes out what the noise of small batches leaves in their norms."""
 
@@ -320,7 +320,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
 
 def default_steps(batch_size: int) -> int:
     """Training steps: 3000 from batch size 512 on, more for smaller batches, whose gradients are noisier."""
-    return round(3000 * max(1.0, (512 / batch_size) ** 0.75))
+    return round(3000 * max(1.0, (512 / batch_size) ** 0.5))
 
 
 def lag_scan(lagtime: int, longest: int) -> list[int]:

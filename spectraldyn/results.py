@@ -120,10 +120,7 @@ def analyze(model: NeuralSVDModel, features: Features, n_states: int | None = No
     InputError
         If `n_states` is not between 2 and one more than the number of modes.
     """
-    if n_states is not None and not 2 <= n_states <= model.n_modes + 1:
-        raise InputError(
-            f"--states is {n_states}: with {model.n_modes} modes there can be 2 to {model.n_modes + 1} metastable sets"
-        )
+    _check_states(n_states, model.n_modes)
     unit, frame_time = ("frames", 1.0) if features.timestep_ps is None else ("ps", features.timestep_ps)
     step_time = features.stride * frame_time
     ends = np.cumsum([len(part) for part in features]).tolist()
@@ -196,6 +193,8 @@ def fit_trajectories(
     """
     started = time.perf_counter()
     wanted = parse_duration(lag, "--lag")
+    learner = NeuralSVD(progress=progress, **estimator)
+    _check_states(n_states, learner.n_modes)
     loaded = load_features(
         files, top=top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
     )
@@ -211,9 +210,16 @@ def fit_trajectories(
             f"--lag is {lag_frames} stored frames, but the longest uninterrupted stretch has {longest * stride}: "
             "there is no pair at this lag"
         )
-    model = NeuralSVD(lagtime=lag_frames // stride, progress=progress, **estimator).fit_fetch(loaded)
+    model = learner.set_params(lagtime=lag_frames // stride).fit_fetch(loaded)
     results = analyze(model, loaded, n_states)
     return dataclasses.replace(results, seconds=time.perf_counter() - started)
+
+
+def _check_states(n_states: int | None, n_modes: int) -> None:
+    if n_states is not None and not 2 <= n_states <= n_modes + 1:
+        raise InputError(
+            f"--states is {n_states}: with {n_modes} modes there can be 2 to {n_modes + 1} metastable sets"
+        )
 
 
 def _timescales_by_lag(model: NeuralSVDModel, step_time: float) -> dict[int, list[Timescale]]:

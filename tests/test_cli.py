@@ -1,0 +1,317 @@
+"""The command line as users meet it: outputs, keys, refusals, one-sentence errors; small trajectories made here."""
+
+import json
+import re
+import subprocess
+import sys
+
+import mdtraj
+import numpy as np
+import pytest
+from problems import SHARED, needs_shared
+
+from spectraldyn.cli import main
+
+N_FRAMES = 3000
+
+
+@pytest.fixture(autouse=True)
+def quick_training(monkeypatch):
+    """A tenth of the usual training: these tests are not about numbers."""
+    monkeypatch.setattr("spectraldyn.estimator.default_steps", lambda batch_size: 300)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Two DCD files of one particle that hops between two wells, and its topology; the current folder is theirs."""
+    monkeypatch.chdir(tmp_path)
+    topology = mdtraj.Topology()
+    topology.add_atom("C", mdtraj.element.carbon, topology.add_residue("PRT", topology.add_chain()))
+    for i in range(2):
+        random = np.random.default_rng(i)
+        well = np.cumsum(random.random(N_FRAMES) < 0.02) % 2
+        xyz = np.zeros((N_FRAMES, 1, 3), dtype=np.float32)
+        xyz[:, 0, 0] = 2 * well - 1 + 0.2 * random.normal(size=N_FRAMES)
+        xyz[:, 0, 1] = random.normal(size=N_FRAMES)
+        trajectory = mdtraj.Trajectory(xyz, topology)
+        trajectory.save_dcd(f"run{i}.dcd")
+        trajectory.time = 2.0 * np.arange(N_FRAMES)
+        trajectory.save_xtc(f"run{i}.xtc")
+    trajectory[0].save_pdb("top.pdb")
+    return ["run0.dcd", "run1.dcd"]
+
+
+def run(*arguments: str) -> int:
+    """Exit code, whether returned or raised by argparse."""
+    try:
+        return main(list(arguments))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def fit(*arguments: str) -> int:
+    return run("fit", *arguments, "--top", "top.pdb", "--modes", "2")
+
+
+def results(folder: str) -> dict:
+    with open(f"{folder}/results.json") as stream:
+        return json.load(stream)
+
+
+def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("spectraldyn.estimator.default_steps", lambda batch_size: 1500)
+    assert fit(*files, "--lag", "10ps", "--timestep", "2ps", "--states", "2", "--seed", "3") == 0
+    printed = capfd.readouterr()
+    assert re.search(r"1 +\d+(\.\d+)? +[\d.]+ – [\d.]+ +\d+", printed.out)
+    assert "run0-results/report.html" in printed.out
+    assert "dcdplugin" not in printed.out + printed.err
+    assert "training" in printed.err
+    folder = tmp_path / "run0-results"
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        "free_energy.png model.pt modes.npz modes.png report.html results.json singular_values.png states states.png "
+        "timescales.png topology.h5".split()
+    )
+    stored = results("run0-results")
+    assert {
+        "version", "inputs", "lag", "timescales", "timescales_by_lag", "eigenvalues", "singular_values", "scores",
+        "states", "mfpt", "warnings", "seed", "seconds",
+    } <= stored.keys()  # fmt: skip
+    assert stored["inputs"] == [{"path": f"../run{i}.dcd", "n_frames": N_FRAMES} for i in range(2)]
+    assert stored["lag"] == {"frames": 5, "time": 10.0, "unit": "ps"}
+    assert stored["seed"] == 3
+    assert len(stored["eigenvalues"]) == len(stored["timescales"]) == 2
+    assert {"norms", "ritz"} == stored["singular_values"].keys()
+    assert {"vamp2_train", "vamp2_test", "vampe_test"} <= stored["scores"].keys()
+    slowest = stored["timescales"][0]
+    assert slowest["low"] < slowest["value"] < slowest["high"]
+    assert slowest["unit"] == "ps"
+    # The sign of x is nearly the slow mode: its autocorrelation at lag 5 in these files.
+    signs = [np.sign(mdtraj.load(f, top="top.pdb").xyz[:, 0, 0]) for f in files]
+    mean = np.mean(signs)
+    correlation = np.mean([(s[:-5] - mean) @ (s[5:] - mean) / (N_FRAMES - 5) for s in signs]) / np.var(signs)
+    assert slowest["value"] == pytest.approx(-10 / np.log(correlation), rel=0.03)
+    assert [len(row) for row in stored["mfpt"]] == [2, 2]
+    assert sum(state["population"] for state in stored["states"]) == pytest.approx(1)
+    for i, state in enumerate(stored["states"], 1):
+        assert state["structure"] == f"states/state_{i}.pdb"
+        assert mdtraj.load(str(folder / state["structure"])).n_frames == 5
+    page = (folder / "report.html").read_text()
+    assert "data:image/png;base64," in page
+    assert not re.search(r'(src|href)="(https?:|/)', page)
+
+
+def test_modes_belong_to_their_frames(files, tmp_path):
+    assert fit(*files, "--lag", "6", "--stride", "3", "--skip", "100", "--states", "2") == 0
+    with np.load("run0-results/modes.npz", allow_pickle=False) as stored:
+        frames, which, modes, state = (stored[k] for k in ("frame", "file_index", "modes", "state"))
+        assert stored["files"].tolist() == files
+    expected = np.arange(100, N_FRAMES, 3)
+    np.testing.assert_array_equal(frames, np.tile(expected, 2))
+    np.testing.assert_array_equal(which, np.repeat([0, 1], len(expected)))
+    x = np.concatenate([mdtraj.load(f, top="top.pdb").xyz[expected, 0, 0] for f in files])
+    assert abs(np.corrcoef(np.sign(x), modes[:, 0])[0, 1]) > 0.97
+    assert max((state == 1 + (np.sign(x) > 0)).mean(), (state == 2 - (np.sign(x) > 0)).mean()) > 0.99
+    # The representative structures are the frames they claim to be: their side of the barrier is right.
+    assert results("run0-results")["lag"] == {"frames": 6, "time": None, "unit": "frames"}
+
+
+def test_lag_in_frames_and_in_time_are_the_same_fit(files):
+    assert fit(*files, "--lag", "5", "--timestep", "2ps", "--out", "a") == 0
+    assert fit(*files, "--lag", "10ps", "--frame-spacing", "2ps", "--out", "b") == 0
+    assert fit("run0.xtc", "run1.xtc", "--lag", "10ps", "--out", "c") == 0
+    assert fit(*files, "--lag", "5", "--out", "d") == 0
+    a, b, c, d = (results(name) for name in "abcd")
+    assert a["timescales"] == b["timescales"]
+    # XTC stores positions to 1e-3 nm.
+    assert c["timescales"][0]["value"] == pytest.approx(a["timescales"][0]["value"], rel=0.01)
+    assert d["timescales"][0]["unit"] == "frames"
+    assert d["timescales"][0]["value"] == pytest.approx(a["timescales"][0]["value"] / 2)
+    assert any("the frame spacing is unknown" in warning for warning in d["warnings"])
+
+
+def test_one_file_or_its_pieces(files):
+    whole = mdtraj.load("run0.dcd", top="top.pdb")
+    whole[:1000].save_dcd("a.dcd")
+    whole[1000:].save_dcd("b.dcd")
+    assert fit("run0.dcd", "--lag", "5", "--out", "whole") == 0
+    assert fit("a.dcd", "b.dcd", "--lag", "5", "--out", "pieces") == 0
+    one, two = (results(name)["timescales"][0]["value"] for name in ("whole", "pieces"))
+    # Five of 2,995 pairs are lost.
+    assert one != two
+    assert one == pytest.approx(two, rel=0.02)
+
+
+def test_arrays_in_place_of_trajectories(files):
+    for i, name in enumerate(files):
+        np.save(f"run{i}.npy", mdtraj.load(name, top="top.pdb").xyz[:, 0, :2])
+    assert run("fit", "run0.npy", "run1.npy", "--lag", "10ps", "--timestep", "2ps", "--modes", "1") == 0
+    stored = results("run0-results")
+    assert [state["structure"] for state in stored["states"]] == [None, None]
+    assert run("transform", "run0-results", "run1.npy") == 0
+
+
+def test_transform_gives_the_modes_of_the_fit(files, capfd):
+    assert fit(*files, "--lag", "5", "--states", "2") == 0
+    capfd.readouterr()
+    assert run("transform", "run0-results", "run1.dcd", "--out", "new.npz") == 0
+    assert "new.npz" in capfd.readouterr().out
+    with np.load("new.npz") as new, np.load("run0-results/modes.npz") as old:
+        mine = old["file_index"] == 1
+        for key in ("modes", "memberships", "state", "frame"):
+            np.testing.assert_allclose(new[key], old[key][mine], atol=1e-6)
+    assert run("transform", "run0-results", "run1.dcd", "--out", "new.npz") == 2
+    assert "new.npz exists" in capfd.readouterr().err
+    assert run("transform", ".", "run1.dcd") == 2
+    assert "not a folder of results" in capfd.readouterr().err
+
+
+def test_existing_folders_are_safe(files, tmp_path, capfd):
+    assert fit(*files, "--lag", "5", "--out", "mine") == 0
+    before = results("mine")
+    capfd.readouterr()
+    assert fit(*files, "--lag", "5", "--out", "mine") == 2
+    error = capfd.readouterr().err
+    assert "mine exists" in error
+    assert "Traceback" not in error
+    (tmp_path / "mine" / "old.txt").touch()
+    assert fit(*files, "--lag", "7", "--out", "mine", "--force") == 0
+    assert results("mine")["lag"]["frames"] == 7
+    assert not (tmp_path / "mine" / "old.txt").exists()
+    assert before != results("mine")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "results.json").write_text("{}")
+    assert fit(*files, "--lag", "5", "--out", "theirs", "--force") == 2
+    assert (tmp_path / "theirs" / "results.json").read_text() == "{}"
+    assert fit(*files, "--lag", "5", "--out", "no/such/place") == 2
+    assert "does not exist" in capfd.readouterr().err
+
+
+def test_a_failed_run_leaves_no_results_and_keeps_the_old(files, tmp_path, monkeypatch, capfd):
+    assert fit(*files, "--lag", "5", "--out", "mine") == 0
+    before = (tmp_path / "mine" / "results.json").read_bytes()
+    there = sorted(tmp_path.iterdir())
+
+    def fail(*_):
+        raise InterruptedError
+
+    monkeypatch.setattr("spectraldyn.report.write.render", fail)
+    with pytest.raises(InterruptedError):
+        fit(*files, "--lag", "5", "--out", "mine", "--force")
+    with pytest.raises(InterruptedError):
+        fit(*files, "--lag", "5", "--out", "new")
+    assert (tmp_path / "mine" / "results.json").read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--lag", "5parsec"], r"--lag '5parsec' is not a time"),
+        (["--lag", "10ps"], "--lag is given in time .* give --timestep"),
+        (["--lag", "0"], "--lag is 0 stored frames: it must be a positive multiple"),
+        (["--lag", "5", "--stride", "2"], r"--lag is 5 stored frames: .* multiple of --stride \(2\)"),
+        (["--lag", "4000"], "--lag is 4000 stored frames, but the longest uninterrupted stretch has 3000"),
+        (["--lag", "3ps", "--timestep", "2ps"], "--lag is 1.5 frames"),
+        (["--lag", "5", "--timestep", "2"], "--timestep 2 has no unit"),
+        (["--lag", "5", "--states", "9"], "--states is 9: with 2 modes there can be 2 to 3"),
+        (["--lag", "5", "--features", "torsion"], "torsion.*torsions"),
+        (["--lag", "5", "--features", "ca-distances"], "ca-distances has no columns"),
+        (["--lag", "5", "--atoms", "name XX"], "--atoms 'name XX' selects none"),
+        (["--lag", "5", "--skip", "5000"], "skip"),
+        (["--lag", "5", "--device", "cuda"], "no GPU can be used here"),
+    ],
+)
+def test_wrong_options_are_one_sentence(files, tmp_path, capfd, arguments, sentence):
+    before = sorted(tmp_path.iterdir())
+    assert fit(*files, *arguments) == 2
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    lines = [line for line in printed.err.splitlines() if line.startswith("spectraldyn: error:")]
+    assert len(lines) == 1
+    assert re.search(sentence, lines[0])
+    assert "Traceback" not in printed.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_spacing_in_conflict_with_the_file(files, capfd):
+    assert fit("run0.xtc", "--lag", "10ps", "--timestep", "1ps") == 2
+    error = capfd.readouterr().err
+    assert "run0.xtc" in error
+    assert re.search(r"\b2\b.*\b1\b|\b1\b.*\b2\b", error)
+
+
+def test_info(files, capfd):
+    assert run("info", "run0.dcd", "run0.xtc", "--top", "top.pdb") == 0
+    printed = capfd.readouterr()
+    assert "run0.dcd: dcd, 3000 frames, 1 atoms, no usable time stamps" in printed.out
+    assert "run0.xtc: xtc, 3000 frames, 1 atoms, 2 ps apart, 6 ns" in printed.out
+    assert printed.err == ""
+    assert run("info", "missing.dcd", "run0.dcd", "--top", "top.pdb") == 2
+    printed = capfd.readouterr()
+    assert "missing.dcd" in printed.err
+    assert "run0.dcd: dcd, 3000 frames" in printed.out
+
+
+def test_features(files, capfd):
+    assert run("features") == 0
+    names = capfd.readouterr().out
+    for name in (
+        "torsions", "sidechain-torsions", "ca-distances", "heavy-distances", "contacts", "positions", "aligned-positions"
+    ):  # fmt: skip
+        assert name in names
+    assert run("features", "--top", "top.pdb") == 0
+    assert re.search(r"3 columns", capfd.readouterr().out)
+
+
+@pytest.mark.parametrize("command", ["fit", "transform", "info", "features"])
+def test_every_command_has_help_with_an_example(command, capfd):
+    assert run(command, "--help") == 0
+    assert f"example: spectraldyn {command}" in capfd.readouterr().out
+
+
+def test_as_a_process(files):
+    """The entry point, with stdout closed by its reader: no traceback."""
+    command = [sys.executable, "-m", "spectraldyn", "features"]
+    whole = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "torsions" in whole.stdout
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert b"Traceback" not in process.stderr.read()
+
+
+@needs_shared
+def test_info_and_fit_do_with_damaged_files_what_the_manifest_says(tmp_path, monkeypatch, capfd):
+    corpus = SHARED / "damaged"
+    manifest = json.loads((corpus / "manifest.json").read_text())["files"]
+    monkeypatch.setattr("spectraldyn.estimator.default_steps", lambda batch_size: 5)
+    monkeypatch.chdir(tmp_path)
+    for name, entry in manifest.items():
+        path = str(corpus / name)
+        if name.endswith((".pdb", ".pdb.gz", ".h5")):
+            extra = []
+        else:
+            extra = ["--top", str(corpus / "top.pdb")]
+        allowed = entry["outcome"].split(" | ") + (["loads"] if name == "no_extension" else [])
+        code = run("info", path, *extra)
+        info = capfd.readouterr()
+        assert code == (2 if info.err else 0), name
+        fit_code = run("fit", path, *extra, "--lag", "1", "--modes", "1", "--out", f"out-{name}")
+        fitted = capfd.readouterr()
+        errors = [line for line in fitted.err.splitlines() if line.startswith("spectraldyn: error:")]
+        assert (fit_code, len(errors)) in ((0, 0), (2, 1)), (name, fitted.err)
+        assert code == fit_code, name
+        for text in (info.out, info.err, fitted.err, fitted.out):
+            assert "Traceback" not in text
+            assert "plugin" not in text
+        if code == 2:
+            assert "error" in allowed, name
+            assert path in errors[0]
+            assert info.err.count("\n") == 1
+        else:
+            warned = "note:" in info.out
+            assert ("loads, warns" if warned else "loads") in allowed or (warned and "warns" in allowed), name
+            frames = entry.get("frames", 200)
+            assert f"{frames} frames" in info.out
+            stored = results(f"out-{name}")
+            assert stored["inputs"][0]["n_frames"] == frames
+            assert not warned or any(name in warning for warning in stored["warnings"])

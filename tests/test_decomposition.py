@@ -1,0 +1,144 @@
+"""Moments, Rayleigh–Ritz, CCA and scores against exact finite-state answers and deeptime."""
+
+import numpy as np
+import pytest
+from deeptime.decomposition import VAMP
+from problems import markov_chain, stationary
+
+from spectraldyn.spectra.decomposition import decompose
+from spectraldyn.spectra.moments import lagged_moments
+from spectraldyn.spectra.validation import vamp_scores
+
+CHAIN = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
+BIRTH_DEATH = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.0, 0.3, 0.7]])  # detailed balance holds
+
+
+def exact_moments(matrix: np.ndarray, functions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """C₀₀, C₀₁, C₁₁ of functions (n_states, M) under the chain started from its stationary distribution."""
+    p = stationary(matrix)
+    return functions.T * p @ functions, functions.T * p @ matrix @ functions, functions.T * (p @ matrix) @ functions
+
+
+def with_constant(functions: np.ndarray) -> np.ndarray:
+    return np.column_stack((np.ones(len(functions)), functions))
+
+
+def test_singular_values_of_a_three_state_chain():
+    """σ(diag(p₀)^½ T diag(p₁)^−½) without the leading 1, and the eigenvalues of T, from scrambled functions."""
+    p = stationary(CHAIN)
+    expected = np.linalg.svd(np.diag(p**0.5) @ CHAIN @ np.diag(p**-0.5), compute_uv=False)
+    random = np.random.default_rng(0)
+    f, g = np.eye(3)[:, :2] @ random.normal(size=(2, 2)), np.eye(3)[:, 1:] @ random.normal(size=(2, 2))
+    result = decompose(*exact_moments(CHAIN, with_constant(np.hstack((f, g)))), reversible=False)
+    np.testing.assert_allclose(result.singular_values, expected[1:], atol=1e-12)
+    eigenvalues = np.linalg.eigvals(CHAIN)
+    np.testing.assert_allclose(result.eigenvalues, np.sort(eigenvalues)[::-1][1:], atol=1e-10)
+
+
+def test_complex_eigenvalues_of_a_cyclic_chain():
+    cyclic = np.array([[0.6, 0.4, 0.0], [0.0, 0.6, 0.4], [0.4, 0.0, 0.6]])
+    functions = with_constant(np.eye(3)[:, [0, 1, 0, 1]])
+    result = decompose(*exact_moments(cyclic, functions), reversible=False)
+    expected = 0.6 + 0.4 * np.exp(2j * np.pi / 3)
+    np.testing.assert_allclose(np.sort_complex(result.eigenvalues), np.sort_complex([expected, expected.conj()]))
+    np.testing.assert_allclose(result.singular_values, abs(expected) * np.ones(2), atol=1e-12)
+
+
+def test_reversible_chain_and_its_eigenfunctions():
+    values = np.sort(np.linalg.eigvals(BIRTH_DEATH).real)[::-1]
+    functions = with_constant(np.array([[1.0, 2.0], [0.5, -1.0], [3.0, 0.2]]))
+    result = decompose(*exact_moments(BIRTH_DEATH, functions), reversible=True)
+    np.testing.assert_allclose(result.eigenvalues, values[1:], atol=1e-12)
+    psi = functions @ result.eigenfunctions
+    np.testing.assert_allclose(BIRTH_DEATH @ psi, psi * result.eigenvalues, atol=1e-12)
+    p = stationary(BIRTH_DEATH)
+    np.testing.assert_allclose(psi.T * p @ psi, np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(p @ psi, 0, atol=1e-12)
+
+
+def test_norms_state_the_singular_values_of_the_exact_functions():
+    """f_i = √λ_i ψ_i is the optimum of the low-rank objective; its squared norm is λ_i before any rotation."""
+    functions = with_constant(np.array([[1.0, 2.0], [0.5, -1.0], [3.0, 0.2]]))
+    exact = decompose(*exact_moments(BIRTH_DEATH, functions), reversible=True)
+    optimal = with_constant(functions @ exact.eigenfunctions * np.sqrt(exact.eigenvalues))
+    again = decompose(*exact_moments(BIRTH_DEATH, optimal), reversible=True)
+    np.testing.assert_allclose(again.norms, exact.eigenvalues, atol=1e-12)
+
+
+def test_linearly_dependent_and_constant_functions_are_left_out():
+    functions = with_constant(np.array([[1.0, 2.0, 5.0], [0.5, 1.0, 5.0], [3.0, 6.0, 5.0]]))
+    result = decompose(*exact_moments(BIRTH_DEATH, functions), reversible=True)
+    assert result.eigenvalues.shape == (1,)
+    assert np.isfinite(result.left).all()
+
+
+def test_moments_do_not_cross_stretches_and_agree_with_deeptime():
+    random = np.random.default_rng(1)
+    trajectories = [random.normal(size=(n, 2)).cumsum(axis=0) / 20 for n in (40, 3, 90)]
+    functions = with_constant(np.concatenate(trajectories))
+    stretches = [range(40), range(40, 43), range(43, 133)]
+    blocks = [range(20), range(20, 40), range(40, 43), range(43, 133)]
+    moments = lagged_moments(functions, stretches, blocks, {1: 1, 7: 7})
+    assert moments.instantaneous[1, :, 0, 0].tolist() == [20, 13, 0, 83]
+    c00, c01, c11 = moments.means(1)
+    pairs = [(t[:-7], t[7:]) for t in trajectories if len(t) > 7]
+    x, y = (with_constant(np.concatenate(part)) for part in zip(*pairs, strict=True))
+    np.testing.assert_allclose(c00, x.T @ x / len(x), atol=1e-12)
+    np.testing.assert_allclose(c01, x.T @ y / len(x), atol=1e-12)
+    np.testing.assert_allclose(c11, y.T @ y / len(x), atol=1e-12)
+    both = with_constant(np.concatenate(trajectories)[:, [0, 1, 0, 1]])
+    ours = decompose(*lagged_moments(both, stretches, blocks, {7: 7}).means(0), reversible=False)
+    theirs = VAMP(lagtime=7).fit_fetch((x[:, 1:], y[:, 1:]))
+    np.testing.assert_allclose(ours.singular_values, theirs.singular_values[:2], rtol=1e-6)
+
+
+def test_merged_blocks_keep_the_sums_and_the_stretches():
+    functions = with_constant(np.random.default_rng(2).normal(size=(100, 1)))
+    stretches = [range(60), range(60, 100)]
+    blocks = [range(a, a + 10) for a in range(0, 100, 10)]
+    moments = lagged_moments(functions, stretches, blocks, {2: 2})
+    merged = moments.merged(25)
+    assert merged.block_frames.tolist() == [30, 30, 40]
+    assert merged.stretch.tolist() == [0, 0, 1]
+    for part in ("instantaneous", "lagged", "shifted"):
+        np.testing.assert_allclose(getattr(merged, part).sum(axis=1), getattr(moments, part).sum(axis=1))
+    np.testing.assert_allclose(merged.means(0)[1], moments.means(0)[1])
+
+
+def test_scores_on_the_exact_chain():
+    """In-sample VAMP-2 and VAMP-E are both the sum of squared singular values, the constant's 1 counted."""
+    functions = with_constant(np.eye(3)[:, [0, 1, 1, 2]])
+    averages = exact_moments(CHAIN, functions)
+    spectrum = decompose(*averages, reversible=False)
+    scores = vamp_scores(spectrum, averages, reversible=False)
+    expected = 1 + (spectrum.singular_values**2).sum()
+    assert scores["vamp2"] == pytest.approx(expected, abs=1e-12)
+    assert scores["vampe"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_vampe_is_the_approximation_error_of_the_kernel():
+    """‖K‖² − ‖K̂ − K‖² on another chain, with the kernels K = T / p₁ summed over all pairs of states."""
+    functions = with_constant(np.eye(3)[:, [0, 1, 1, 2]])
+    spectrum = decompose(*exact_moments(CHAIN, functions), reversible=False)
+    other = np.array([[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.3, 0.6]])
+    p0 = stationary(other)
+    weight = np.outer(p0, p0)
+    kernel = other / p0
+    learned = 1 + functions @ spectrum.left * spectrum.singular_values @ (functions @ spectrum.right).T
+    expected = (weight * kernel**2).sum() - (weight * (learned - kernel) ** 2).sum()
+    scores = vamp_scores(spectrum, exact_moments(other, functions), reversible=False)
+    assert scores["vampe"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_held_out_vamp2_agrees_with_deeptime():
+    states = markov_chain(CHAIN, 3000, seed=3)
+    frames = np.eye(3)[states][:, :2]
+    halves = frames[:1500], frames[1500:]
+    models = [VAMP(lagtime=1).fit_fetch((part[:-1], part[1:])) for part in halves]
+    averages = []
+    for part in halves:
+        h = with_constant(part[:, [0, 1, 0, 1]])
+        averages.append(tuple(m / (len(h) - 1) for m in (h[:-1].T @ h[:-1], h[:-1].T @ h[1:], h[1:].T @ h[1:])))
+    spectrum = decompose(*averages[0], reversible=False)
+    scores = vamp_scores(spectrum, averages[1], reversible=False)
+    assert scores["vamp2"] == pytest.approx(models[0].score(r=2, test_model=models[1]), abs=1e-6)

@@ -1,0 +1,239 @@
+"""NeuralSVD: conventions of scikit-learn and deeptime, exact answers on small systems, saving and loading."""
+
+import numpy as np
+import pytest
+import torch
+from deeptime.decomposition import VAMP
+from deeptime.plots import plot_implied_timescales
+from deeptime.util.validation import implied_timescales
+from problems import SHARED, markov_chain, needs_shared, stationary
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from spectraldyn import InputError, NeuralSVD, NeuralSVDModel
+
+REVERSIBLE = np.array([[0.97, 0.02, 0.01], [0.02, 0.95, 0.03], [0.01, 0.03, 0.96]])
+DRIVEN = np.array([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.1, 0.0, 0.9]])
+
+
+def realisation(matrix: np.ndarray, n_trajectories: int = 4, n_steps: int = 5000) -> list[np.ndarray]:
+    """States as two features, with a nuisance column of noise."""
+    random = np.random.default_rng(0)
+    points = np.array([[0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]])
+    states = [markov_chain(matrix, n_steps, seed) for seed in range(n_trajectories)]
+    return [np.column_stack((points[s], random.normal(size=n_steps))) for s in states]
+
+
+def counted_eigenvalues(trajectories: list[np.ndarray], lag: int) -> np.ndarray:
+    """Reversible Rayleigh–Ritz with the indicator functions of the states: the oracle of a finite chain."""
+    c0, ct = np.zeros((3, 3)), np.zeros((3, 3))
+    for frames in trajectories:
+        states = np.where(frames[:, 0] == 0, 0, np.where(frames[:, 0] > 0, 1, 2))
+        h = np.eye(3)[states]
+        x, y = h[:-lag], h[lag:]
+        c0 += x.T @ x + y.T @ y
+        ct += x.T @ y + y.T @ x
+    return np.sort(np.linalg.eigvals(np.linalg.solve(c0, ct)).real)[::-1][1:]
+
+
+@parametrize_with_checks([NeuralSVD(n_modes=1, max_steps=20, hidden=(8,), random_state=0)])
+def test_scikit_learn_conventions(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def trajectories():
+    return realisation(REVERSIBLE)
+
+
+@pytest.fixture(scope="module")
+def fitted(trajectories):
+    return NeuralSVD(n_modes=2, lagtime=2, random_state=1, max_steps=1500).fit(trajectories)
+
+
+@pytest.mark.parametrize(("nesting", "network"), [("joint", None), ("joint", "separate"), ("sequential", None)])
+def test_finite_chain_meets_its_oracle(trajectories, nesting, network):
+    model = NeuralSVD(n_modes=2, lagtime=2, nesting=nesting, network=network, random_state=0, max_steps=1500).fit_fetch(
+        trajectories
+    )
+    oracle = counted_eigenvalues(trajectories, 2)
+    np.testing.assert_allclose(model.eigenvalues, oracle, rtol=0.003)
+    np.testing.assert_allclose(model.decomposition.norms, oracle, rtol=0.02)
+    np.testing.assert_allclose(model.timescales(), -2 / np.log(model.eigenvalues))
+    # 20,000 steps: the truth lies within a few per cent.
+    np.testing.assert_allclose(model.eigenvalues, np.sort(np.linalg.eigvals(REVERSIBLE @ REVERSIBLE))[1::-1], rtol=0.03)
+
+
+def test_driven_chain_has_the_right_singular_and_complex_eigenvalues():
+    trajectories = realisation(DRIVEN)
+    model = NeuralSVD(n_modes=2, lagtime=3, reversible=False, random_state=0, max_steps=1500).fit_fetch(trajectories)
+    matrix = np.linalg.matrix_power(DRIVEN, 3)
+    p = stationary(matrix)
+    singular_values = np.linalg.svd(np.diag(p**0.5) @ matrix @ np.diag(p**-0.5), compute_uv=False)[1:]
+    eigenvalues = np.linalg.eigvals(matrix)
+    eigenvalues = eigenvalues[np.abs(eigenvalues) < 0.999]
+    oracle = VAMP(lagtime=3).fit_fetch([frames[:, :2] for frames in trajectories]).singular_values
+    np.testing.assert_allclose(model.singular_values, oracle, rtol=0.003)
+    np.testing.assert_allclose(model.decomposition.norms, oracle, rtol=0.02)
+    # 20,000 steps: the truth lies within a few per cent.
+    np.testing.assert_allclose(model.singular_values, singular_values, rtol=0.03)
+    np.testing.assert_allclose(np.sort(model.eigenvalues.imag), np.sort(eigenvalues.imag), atol=0.02)
+    np.testing.assert_allclose(model.eigenvalues.real, eigenvalues.real, atol=0.02)
+
+
+def test_modes_are_orthonormal_eigenfunctions(fitted, trajectories):
+    modes = np.concatenate(fitted.transform(trajectories))
+    # Over both ends of the pairs, which nearly are all frames.
+    np.testing.assert_allclose(modes.mean(axis=0), 0, atol=2e-3)
+    np.testing.assert_allclose(np.cov(modes.T, bias=True), np.eye(2), atol=5e-3)
+    assert (np.mean(modes**3, axis=0) > 0).all()
+
+
+def test_list_single_array_and_pairs_are_the_same_data(trajectories):
+    one = trajectories[0]
+    options = {"n_modes": 2, "lagtime": 2, "random_state": 0, "max_steps": 200}
+    single = NeuralSVD(**options).fit_fetch(one)
+    listed = NeuralSVD(**options).fit_fetch([one])
+    np.testing.assert_array_equal(single.eigenvalues, listed.eigenvalues)
+    pairs = NeuralSVD(**options | {"max_steps": 1000}).fit_fetch((one[:-2], one[2:]))
+    long = NeuralSVD(**options | {"max_steps": 1000}).fit_fetch(one)
+    # The same pairs, other batches: the spectra agree as far as training has converged.
+    np.testing.assert_allclose(pairs.eigenvalues, long.eigenvalues, rtol=0.01)
+    np.testing.assert_allclose(pairs.timescales(), -2 / np.log(pairs.eigenvalues))
+    assert pairs.moments.instantaneous[0, :, 0, 0].sum() == len(one) - 2
+
+
+def test_pieces_lose_exactly_the_pairs_across_their_ends(trajectories):
+    whole = np.concatenate(trajectories)
+    options = {"n_modes": 2, "lagtime": 7, "random_state": 0, "max_steps": 50}
+    for data, n_pairs in ((whole, len(whole) - 7), (trajectories, len(whole) - 4 * 7)):
+        moments = NeuralSVD(**options).fit_fetch(data).moments
+        assert moments.instantaneous[moments.lagtimes.tolist().index(7), :, 0, 0].sum() == n_pairs
+
+
+def test_same_seed_same_numbers(trajectories):
+    models = [NeuralSVD(n_modes=2, random_state=seed, max_steps=60).fit_fetch(trajectories) for seed in (3, 3, 4)]
+    np.testing.assert_array_equal(models[0].eigenvalues, models[1].eigenvalues)
+    assert (models[0].eigenvalues != models[2].eigenvalues).all()
+
+
+def test_fitting_leaves_the_global_random_state_and_threads_alone(trajectories):
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    NeuralSVD(n_modes=1, random_state=0, max_steps=20).fit(trajectories)
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.get_num_threads() == threads
+
+
+def test_clone_and_pipeline(trajectories):
+    estimator = NeuralSVD(n_modes=1, lagtime=2, random_state=0, max_steps=50, hidden=(16,))
+    assert clone(estimator).get_params() == estimator.get_params()
+    pipeline = make_pipeline(StandardScaler(), estimator)
+    modes = pipeline.fit_transform(trajectories[0])
+    assert modes.shape == (5000, 1)
+    np.testing.assert_allclose(pipeline.transform(trajectories[0]), modes)
+    assert pipeline.get_feature_names_out().tolist() == ["neuralsvd0"]
+
+
+def test_save_and_load(fitted, trajectories, tmp_path):
+    model = fitted.fetch_model()
+    model.save(tmp_path / "model.pt")
+    loaded = NeuralSVDModel.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(loaded.transform(trajectories[0]), model.transform(trajectories[0]))
+    np.testing.assert_array_equal(loaded.timescales(), model.timescales())
+    np.testing.assert_array_equal(loaded.at_lagtime(4).eigenvalues, model.at_lagtime(4).eigenvalues)
+    assert (loaded.lagtime, loaded.scores, loaded.config) == (model.lagtime, model.scores, model.config)
+
+
+def test_nonreversible_model_with_separate_networks_survives_saving(trajectories, tmp_path):
+    model = NeuralSVD(2, reversible=False, network="separate", max_steps=20, random_state=0).fit_fetch(trajectories)
+    model.save(tmp_path / "model.pt")
+    loaded = NeuralSVDModel.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(loaded.functions(trajectories[0]), model.functions(trajectories[0]))
+    assert not loaded.reversible
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 garbage"])
+def test_loading_anything_else_is_one_sentence(tmp_path, content):
+    path = tmp_path / "x.pt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a model saved by spectraldyn"):
+        NeuralSVDModel.load(path)
+
+
+def test_loading_never_unpickles_code(tmp_path):
+    torch.save({"spectraldyn_model": 1, "config": np.random.default_rng}, tmp_path / "x.pt")
+    with pytest.raises(InputError, match="is not a model"):
+        NeuralSVDModel.load(tmp_path / "x.pt")
+
+
+def test_deeptime_takes_our_models(fitted):
+    model = fitted.fetch_model()
+    lags = model.moments.lagtimes.tolist()
+    data = implied_timescales([model.at_lagtime(lag) for lag in lags])
+    assert data.lagtimes.tolist() == lags
+    np.testing.assert_allclose(data.timescales_for_process(0)[lags.index(2)], model.timescales(1)[0])
+    ax = plot_implied_timescales(data)
+    assert len(ax.lines) >= 2
+    ax.figure.clear()
+
+
+def test_unknown_lagtime_of_a_model(fitted):
+    with pytest.raises(InputError, match="not among the lag times of this model"):
+        fitted.fetch_model().at_lagtime(12345)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"nesting": "both"}, "nesting 'both' is unknown: choose one of joint, sequential"),
+        ({"network": "graph"}, "network 'graph' is unknown"),
+        ({"nesting": "sequential", "network": "common-trunk"}, "sequential nesting needs network='separate'"),
+        ({"n_modes": 0}, "n_modes is 0"),
+        ({"lagtime": 1.5}, "lagtime is 1.5"),
+        ({"batch_size": 1}, "at least 2 pairs"),
+        ({"test_fraction": 1.0}, "must lie in"),
+        ({"device": "tpu"}, "device 'tpu' is unknown"),
+        ({"lagtime": 60}, "no pairs at lagtime 60: the longest of the 1 trajectories has 50 frames"),
+    ],
+)
+def test_wrong_options_are_named(options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        NeuralSVD(**{"random_state": 0} | options).fit(np.random.default_rng(0).normal(size=(50, 2)))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_missing_gpu_is_named():
+    with pytest.raises(InputError, match="no GPU can be used here"):
+        NeuralSVD(device="cuda").fit(np.zeros((50, 2)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_gpu_gives_the_same_spectrum(trajectories):
+    on = {d: NeuralSVD(2, 2, device=d, random_state=0).fit_fetch(trajectories) for d in ("cpu", "cuda")}
+    np.testing.assert_allclose(on["cpu"].eigenvalues, on["cuda"].eigenvalues, rtol=0.005)
+
+
+def test_wrong_data_is_named():
+    with pytest.raises(InputError, match="give several trajectories as a list"):
+        NeuralSVD().fit((np.zeros((5, 2)), np.zeros((6, 2))))
+    with pytest.raises(ValueError, match="NaN"):
+        NeuralSVD().fit([np.zeros((5, 2)), np.full((6, 2), np.nan)])
+    with pytest.raises(ValueError, match="3 features, but NeuralSVD is expecting 2"):
+        NeuralSVD().fit([np.zeros((5, 2)), np.zeros((6, 3))])
+
+
+@needs_shared
+@pytest.mark.parametrize("batch_size", [1024, 128, 32])
+def test_norms_agree_with_rayleigh_ritz_at_every_batch_size(batch_size):
+    import mdtraj
+
+    files = sorted((SHARED / "known").glob("prinz_0*.dcd"))
+    top = SHARED / "known" / "prinz.pdb"
+    from spectraldyn import load_features
+
+    model = NeuralSVD(3, 5, batch_size=batch_size, random_state=0).fit_fetch(
+        load_features(files, top=mdtraj.load(top), features="positions", timestep=0.01)
+    )
+    np.testing.assert_allclose(model.decomposition.norms, model.singular_values, rtol=0.02)

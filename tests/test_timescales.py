@@ -1,0 +1,101 @@
+"""Error bars judged against the spread they claim, and what counts as resolved."""
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from spectraldyn.spectra import timescales as its
+from spectraldyn.spectra.decomposition import decompose
+from spectraldyn.spectra.moments import lagged_moments
+from spectraldyn.trajectories.pairs import cut_blocks
+
+TAU = 30.0
+
+
+def autoregressive(n_frames: int, n_trajectories: int, seed: int) -> list[np.ndarray]:
+    """Stationary Gaussian processes with autocorrelation e^{−t/τ}."""
+    random = np.random.default_rng(seed)
+    decay = np.exp(-1 / TAU)
+    noise = random.normal(size=(n_trajectories, n_frames)) * np.sqrt(1 - decay**2)
+    noise[:, 0] = random.normal(size=n_trajectories)
+    return list(lfilter([1], [1, -decay], noise, axis=1))
+
+
+def estimate(trajectories: list[np.ndarray], lag: int = 10) -> its.Timescale:
+    functions = np.column_stack((np.ones(sum(map(len, trajectories))), np.concatenate(trajectories)))
+    ends = np.cumsum([len(t) for t in trajectories]).tolist()
+    stretches = [range(e - len(t), e) for e, t in zip(ends, trajectories, strict=True)]
+    blocks = cut_blocks([len(t) for t in trajectories], max(1, ends[-1] // 200))
+    moments = lagged_moments(functions, stretches, blocks, {lag: lag})
+    spectrum = decompose(*moments.means(0), reversible=True)
+    values = its.timescales_from_eigenvalues(spectrum.eigenvalues, lag)
+    joined, weights = its.block_bootstrap(moments, float(values[0]), random_state=0)
+    replicates = its.timescales_from_eigenvalues(its.autocorrelations(joined, 0, spectrum, True, weights), lag)
+    return its.timescale_intervals(values, replicates, joined, lag)[0]
+
+
+@pytest.mark.parametrize(("n_frames", "n_trajectories"), [(20_000, 1), (2_500, 8)])
+def test_intervals_cover_the_exact_timescale_as_often_as_they_claim(n_frames, n_trajectories):
+    """95 % intervals over 150 independent data sets: the number that misses is binomial."""
+    n_sets = 150
+    missed, z = 0, []
+    for seed in range(n_sets):
+        scale = estimate(autoregressive(n_frames, n_trajectories, seed))
+        missed += not scale.low <= TAU <= scale.high
+        z.append((np.log(scale.value) - np.log(TAU)) / ((np.log(scale.high) - np.log(scale.low)) / 3.92))
+    expected = 0.05 * n_sets
+    assert abs(missed - expected) < 3.5 * np.sqrt(expected)
+    assert 0.75 < np.std(z) < 1.25
+
+
+def test_autocorrelations_of_all_data_are_the_eigenvalues():
+    trajectories = autoregressive(5000, 2, seed=1)
+    both = np.stack([np.concatenate(trajectories), np.concatenate(trajectories) ** 2], axis=1)
+    functions = np.column_stack((np.ones(len(both)), both))
+    moments = lagged_moments(functions, [range(5000), range(5000, 10000)], cut_blocks([5000, 5000], 500), {5: 5})
+    for reversible in (True, False):
+        h = functions if reversible else np.column_stack((functions, both))
+        m = moments if reversible else lagged_moments(h, [range(5000), range(5000, 10000)], [range(5000)], {5: 5})
+        spectrum = decompose(*m.means(0), reversible=reversible)
+        np.testing.assert_allclose(its.autocorrelations(m, 0, spectrum, reversible), spectrum.eigenvalues, atol=2e-5)
+
+
+def test_too_few_blocks_give_no_interval():
+    trajectories = autoregressive(400, 2, seed=0)
+    functions = np.column_stack((np.ones(800), np.concatenate(trajectories)))
+    moments = lagged_moments(functions, [range(400), range(400, 800)], [range(400), range(400, 800)], {1: 1})
+    blocks, weights = its.block_bootstrap(moments, 30, random_state=0)
+    assert weights.shape == (0, 2)
+    (scale,) = its.timescale_intervals(np.array([30.0]), np.empty((0, 1)), blocks, 1)
+    assert (scale.low, scale.high) == (None, None)
+
+
+def test_unresolved_timescales_say_why():
+    moments = lagged_moments(np.ones((100, 1)), [range(100)], cut_blocks([100], 10), {5: 5})
+    replicates = np.full((50, 4), 20.0)
+    replicates[:10, 3] = 500.0
+    values = np.array([20.0, 3.0, 0.0, 120.0])
+    good, short, none, long = its.timescale_intervals(values, replicates, moments, lagtime=5)
+    assert good.unresolved is None
+    assert short.unresolved == "shorter than the lag time"
+    assert (none.value, none.unresolved) == (None, "faster than the lag time can tell")
+    assert long.unresolved == "longer than all data together"
+    assert long.high is None
+
+
+def test_timescales_from_real_negative_and_complex_eigenvalues():
+    values = its.timescales_from_eigenvalues(np.array([np.exp(-0.5), -0.3, 0.0, 1.0]), 5)
+    assert values[:3] == pytest.approx([10.0, 0.0, 0.0])
+    assert values[3] > 1e15
+    assert its.timescales_from_eigenvalues(np.array([0.5j]), 5)[0] == pytest.approx(-5 / np.log(0.5))
+
+
+def test_transitions_need_to_reach_the_other_core():
+    mode = np.concatenate(
+        (np.zeros(50), np.full(5, 0.5), np.zeros(50), np.linspace(0, 1, 9), np.ones(50), np.zeros(40))
+    )
+    stretches = [range(len(mode))]
+    assert its.count_transitions(mode, stretches) == 2
+    assert its.count_transitions(mode, [range(130), range(130, len(mode))]) == 2
+    # Cut between the two basins: the passage itself is not seen.
+    assert its.count_transitions(mode, [range(164), range(164, len(mode))]) == 1
