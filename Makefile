@@ -1,0 +1,39 @@
+# Everything here sets itself up: a virtual environment in .venv with the versions of constraints.txt.
+# Other Python: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help demo test lint
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   analyse the alanine dipeptide data that come with spectraldyn; writes demo-results/report.html"
+	@echo "make test   run all tests"
+	@echo "make lint   ruff (rules and format) and mypy"
+	@echo
+	@echo "Each makes .venv first where that is missing or out of date (needs Python 3.11 or newer)."
+
+demo: $(INSTALLED)
+	$(VENV)/bin/spectraldyn fit data/alanine_dipeptide/*.xtc --top data/alanine_dipeptide/top.pdb \
+		--lag 5ps --force --out demo-results
+	@echo "The report is $(CURDIR)/demo-results/report.html: open it in a browser."
+
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# setuptools first and no isolated build, because pip does not apply constraints to what it builds with.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "spectraldyn needs Python 3.11 or newer, which '$(PYTHON)' is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt setuptools
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[tests]'
+	@touch $@
