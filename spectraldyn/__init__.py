@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from spectraldyn import plots
     from spectraldyn.errors import InputError, InputWarning
     from spectraldyn.estimator import NeuralSVD
     from spectraldyn.model import NeuralSVDModel
@@ -23,6 +24,7 @@ __all__ = [
     "analyze",
     "fit_trajectories",
     "load_features",
+    "plots",
     "write_results",
 ]
 
@@ -42,10 +44,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     # Importing torch takes seconds, which commands that only read files should not pay.
+    if name == "plots":
+        return import_module("spectraldyn.plots")
     if name not in _HOMES:
         raise AttributeError(f"module 'spectraldyn' has no attribute {name!r}")
     return getattr(import_module(f"spectraldyn.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *__all__])

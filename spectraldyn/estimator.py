@@ -78,7 +78,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     max_steps : int, optional
         Upper limit on training steps; early stopping may end before. By default 3000 at batch sizes from 512,
         more for smaller ones.
-    learning_rate : float, default=3e-3
+    learning_rate : float, default=5e-3
         Of Adam at the start; it falls to 0 by a cosine.
     test_fraction : float, default=0.2
         Share of the data, in contiguous blocks, that is held out for early stopping and scores.
@@ -119,7 +119,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         hidden: Sequence[int] = (64, 64),
         batch_size: int = 512,
         max_steps: int | None = None,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 5e-3,
         test_fraction: float = 0.2,
         device: str = "auto",
         random_state: Any = None,

@@ -1,5 +1,8 @@
 """Figures of a slow spectrum. Every function takes results and an optional matplotlib axes, and returns the axes."""
 
+import io
+from pathlib import Path
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -104,6 +107,7 @@ def plot_free_energy(results: Results, ax: Axes | None = None) -> Axes:
             ax.annotate(
                 str(state + 1), (modes[rows[0], 0], modes[rows[0], 1]), ha="center", va="center", fontsize="small"
             )
+    ax.margins(0.06)
     ax.set(xlabel="mode 1 (standard deviations)", ylabel="mode 2 (standard deviations)")
     _figure(ax).colorbar(mesh, ax=ax, label="free energy (kT)")
     return ax
@@ -151,7 +155,7 @@ def plot_modes(results: Results, axes: np.ndarray | None = None) -> np.ndarray:
     """The slow modes themselves as colour, one panel each, in the same plane as `plot_states`."""
     n_modes = min(results.modes.shape[1], 4)
     if axes is None:
-        axes = Figure(figsize=(3.4 * n_modes, 3.1), layout="constrained").subplots(1, n_modes, squeeze=False)[0]
+        axes = Figure(figsize=(3.6 * n_modes, 3.0), layout="constrained").subplots(1, n_modes, squeeze=False)[0]
     x, y, labels = coordinates(results)
     rows = _some_rows(len(x))
     for k, ax in enumerate(axes):
@@ -162,8 +166,16 @@ def plot_modes(results: Results, axes: np.ndarray | None = None) -> np.ndarray:
         )
         ax.set(xlabel=labels[0], ylabel=labels[1] if k == 0 else "", title=f"mode {k + 1}")
         _angle_limits(ax, labels)
-    _figure(axes[-1]).colorbar(points, ax=axes[-1], label="standard deviations")
+        _figure(ax).colorbar(points, ax=ax, label="standard deviations" if k == n_modes - 1 else "", shrink=0.8)
     return axes
+
+
+def save_figure(ax: Axes, path: Path, dpi: int = 160) -> bytes:
+    """Write the figure of some axes as PNG; return the same picture, smaller, for embedding in a page."""
+    _figure(ax).savefig(path, dpi=dpi)
+    small = io.BytesIO()
+    _figure(ax).savefig(small, dpi=0.7 * dpi, format="png")
+    return small.getvalue()
 
 
 def coordinates(results: Results) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:

@@ -129,9 +129,8 @@ def analyze(model: NeuralSVDModel, features: Features, n_states: int | None = No
     functions = np.concatenate([model.functions(part) for part in features])
     modes = functions @ model.decomposition.left * model.signs
     by_lag = _timescales_by_lag(model, step_time)
-    timescales = _with_transitions(
-        by_lag[model.lagtime], (functions @ model.decomposition.eigenfunctions).real, stretches
-    )
+    eigenfunctions = (functions @ model.decomposition.eigenfunctions).real
+    timescales = _with_transitions(by_lag[model.lagtime], eigenfunctions, stretches, len(functions) * step_time)
     by_lag[model.lagtime] = timescales
 
     seed = model.config["seed"]
@@ -244,16 +243,13 @@ def _in_time(scale: Timescale, step_time: float) -> Timescale:
 
 
 def _with_transitions(
-    timescales: list[Timescale], eigenfunctions: np.ndarray, stretches: list[range]
+    timescales: list[Timescale], eigenfunctions: np.ndarray, stretches: list[range], total_time: float
 ) -> list[Timescale]:
     """Count the transitions of every process, and mark as unresolved those that were seen too rarely."""
     result = []
     for scale, mode in zip(timescales, eigenfunctions.T, strict=True):
-        count = its.count_transitions(mode, stretches)
-        reason = scale.unresolved
-        if reason is None and count < its.MIN_TRANSITIONS:
-            reason = f"only {count} transition{'s' * (count != 1)} seen"
-        result.append(dataclasses.replace(scale, n_transitions=count, unresolved=reason))
+        scale = dataclasses.replace(scale, n_transitions=its.count_transitions(mode, stretches))
+        result.append(its.with_rare_events(scale, total_time))
     return result
 
 

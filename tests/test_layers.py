@@ -20,7 +20,7 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
-HOMES = {"mdtraj": {"trajectories"}, "matplotlib": {"plots", "report"}, "deeptime": {"spectra"}}
+HOMES = {"mdtraj": {"trajectories"}, "matplotlib": {"plots"}, "deeptime": {"spectra"}}
 
 
 def imported(path: Path) -> set[str]:

@@ -99,3 +99,17 @@ def test_transitions_need_to_reach_the_other_core():
     assert its.count_transitions(mode, [range(130), range(130, len(mode))]) == 2
     # Cut between the two basins: the passage itself is not seen.
     assert its.count_transitions(mode, [range(164), range(164, len(mode))]) == 1
+
+
+def test_rare_events_widen_the_interval_to_that_of_their_number():
+    """Three events: the exact 95 % Poisson interval is 0.619 to 8.767 (tables)."""
+    seen = its.Timescale(300.0, 250.0, 310.0, n_transitions=3)
+    wide = its.with_rare_events(seen, total=10_000)
+    assert wide.low == pytest.approx(300 * 3 / 8.767, rel=1e-3)
+    assert wide.high == pytest.approx(300 * 3 / 0.6187, rel=1e-3)
+    assert wide.unresolved == "only 3 transitions seen"
+    assert its.with_rare_events(seen, total=1000).high is None
+    never = its.with_rare_events(its.Timescale(300.0, 250.0, 310.0, n_transitions=0), total=10_000)
+    assert (never.high, never.unresolved) == (None, "only 0 transitions seen")
+    often = its.Timescale(300.0, 250.0, 310.0, n_transitions=10)
+    assert its.with_rare_events(often, total=10_000) == often

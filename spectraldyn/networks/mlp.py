@@ -53,7 +53,7 @@ class CommonTrunk(nn.Module):
         widths = (n_inputs, *hidden)
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.SiLU()]
+            layers += [nn.Linear(before, after), nn.GELU()]
         self.trunk = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], n_modes)
 
@@ -80,7 +80,7 @@ class SeparateNetworks(nn.Module):
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             hidden = torch.baddbmm(bias, hidden, weight)
             if layer < last:
-                hidden = nn.functional.silu(hidden)
+                hidden = nn.functional.gelu(hidden)
         return hidden.squeeze(2).T
 
 

@@ -1,7 +1,6 @@
 """The folder of results: numbers as JSON, model, modes, structures, figures and the report."""
 
 import base64
-import io
 import json
 import math
 import os
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 import spectraldyn
 from spectraldyn import plots
@@ -103,7 +101,10 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
         "states": plots.plot_states(results),
         "modes": plots.plot_modes(results)[0],
     }
-    embedded = {name: _save_figure(ax.get_figure(root=True), folder / f"{name}.png") for name, ax in figures.items()}
+    embedded = {
+        name: "data:image/png;base64," + base64.b64encode(plots.save_figure(ax, folder / f"{name}.png")).decode()
+        for name, ax in figures.items()
+    }
     contents = results_dict(results, final, structures)
     (folder / "report.html").write_text(render(results, contents, embedded), encoding="utf-8")
     # Last of all: a folder with results.json is complete.
@@ -187,14 +188,6 @@ def _write_structures(results: Results, folder: Path) -> list[str | None]:
             write_structures(folder / name, picked, reference.topology)
         written.append(name if picked else None)
     return written
-
-
-def _save_figure(figure: Figure, path: Path) -> str:
-    """Write a figure; return it as a data URL for the self-contained page."""
-    figure.savefig(path, dpi=160)
-    small = io.BytesIO()
-    figure.savefig(small, dpi=110, format="png")
-    return "data:image/png;base64," + base64.b64encode(small.getvalue()).decode()
 
 
 def _relative(path: Path, out: Path) -> str:

@@ -1,6 +1,6 @@
 """Implied timescales with error bars from block moments, at every lag time, and whether the data determine them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -142,6 +142,36 @@ def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Mome
             reason = "longer than all data together"
         result.append(Timescale(float(value) if value > 0 else None, low, high, None, reason))
     return result
+
+
+def with_rare_events(scale: Timescale, total: float) -> Timescale:
+    """Mark a process as unresolved if it was seen fewer than ten times, and widen its interval accordingly.
+
+    Resampling blocks cannot tell how often a rare event might have happened but did not. The rate of n independent
+    events is known to within the exact Poisson interval of their number (Garwood, Biometrika 28 (1936) 437); the
+    interval of the timescale is widened to hold the same factors.
+
+    Parameters
+    ----------
+    scale : Timescale
+        With its number of transitions, any unit.
+    total : float
+        Length of all data in the same unit: an upper bound beyond it is left open.
+    """
+    count = scale.n_transitions
+    if scale.unresolved is not None or scale.value is None or count is None or count >= MIN_TRANSITIONS:
+        return scale
+    tail = (1 - CONFIDENCE) / 2
+    most = stats.chi2.ppf(1 - tail, 2 * (count + 1)) / 2
+    fewest = stats.chi2.ppf(tail, 2 * count) / 2 if count else 0.0
+    low = scale.value * max(count, 1) / most
+    high = scale.value * count / fewest if count else np.inf
+    return replace(
+        scale,
+        low=low if scale.low is None else min(low, scale.low),
+        high=None if scale.high is None or max(high, scale.high) > total else max(high, scale.high),
+        unresolved=f"only {count} transition{'s' * (count != 1)} seen",
+    )
 
 
 def count_transitions(mode: np.ndarray, stretches: list[range]) -> int:
