@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"spectraldyn: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("spectraldyn: interrupted; nothing was written (features already read are kept)", file=sys.stderr)
+        print("spectraldyn: interrupted; run the same command again to go on from where it stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); Python must not complain at exit about the closed pipe.
@@ -167,6 +167,7 @@ def _fit(options: argparse.Namespace) -> int:
     # torch and matplotlib take seconds to import, so that only a command that needs them pays.
     from spectraldyn.report.write import check_folder, write_results
     from spectraldyn.results import fit_trajectories
+    from spectraldyn.trajectories.store import cache_folder
 
     out = check_folder(options.out or f"{_stem(options.files[0])}-results", options.force)
     if options.timestep is not None and str(options.timestep).replace(".", "", 1).isdigit():
@@ -186,6 +187,7 @@ def _fit(options: argparse.Namespace) -> int:
         reversible=not options.nonreversible,
         random_state=options.seed,
         device=options.device,
+        checkpoint_folder=cache_folder(),
         progress=True,
     )
     out = write_results(results, out, options.force)

@@ -1,8 +1,13 @@
 """NeuralSVD: the estimator, where networks, operator, objective, training and spectra meet."""
 
 import dataclasses
+import hashlib
+import json
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
+from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +91,9 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         Where to train; "auto" takes a GPU if there is one.
     random_state : int, RandomState or None, default=None
         Seed of initial weights, batches and held-out blocks.
+    checkpoint_folder : path, optional
+        Folder in which the state of training is kept as it goes. An interrupted fit with the same data and options
+        goes on from there and ends with the same numbers; a completed one leaves nothing behind.
     progress : bool, default=False
         Show a progress bar on stderr.
 
@@ -123,6 +131,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         test_fraction: float = 0.2,
         device: str = "auto",
         random_state: Any = None,
+        checkpoint_folder: str | Path | None = None,
         progress: bool = False,
     ):
         self.n_modes = n_modes
@@ -137,6 +146,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.test_fraction = test_fraction
         self.device = device
         self.random_state = random_state
+        self.checkpoint_folder = checkpoint_folder
         self.progress = progress
 
     def fit(self, X: ArrayLike | list | tuple, y: None = None) -> "NeuralSVD":
@@ -158,7 +168,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         config = self._config()
         device = _pick_device(self.device)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        config["seed"] = self.random_state if isinstance(self.random_state, int) else seed
+        config["seed"] = int(self.random_state) if isinstance(self.random_state, Integral) else seed
 
         whitening = _whitening_of(data.frames)
         frames = torch.cat([whitening(part).float() for part in _float64_chunks(data.frames)]).to(device)
@@ -167,12 +177,17 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             torch.manual_seed(seed)
             sides = build_sides(frames.shape[1], config).to(device)
         n_steps = self.max_steps or default_steps(self.batch_size)
-        self.history_ = self._train(sides, frames, data.distance, pairs.train, pairs.test, n_steps, False, seed)
+        checkpoint = self._checkpoint(frames, data, config | {"seed": seed})
+        split = _pair_data(frames, data.distance, pairs.train, pairs.test)
+        self.history_ = self._train(sides, split, n_steps, seed, checkpoint, last=False)
         scores = _scores(evaluate(whitening, sides, data.frames), data.distance, pairs, self.reversible)
         # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.
         n_last = max(1, round(LAST_STEPS * self.history_.kept_step))
-        self._train(sides, frames, data.distance, pairs.all, pairs.all[:0], n_last, True, seed)
+        everything = _pair_data(frames, data.distance, pairs.all, pairs.all[:0])
+        self._train(sides, everything, n_last, seed, checkpoint, last=True)
         self.model_ = self._read_off(whitening, sides, data, scores, config)
+        if checkpoint is not None:
+            shutil.rmtree(checkpoint)
         return self
 
     def fetch_model(self) -> NeuralSVDModel:
@@ -258,30 +273,31 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return _Pairs(starts, starts[~left & ~right], starts[left & right])
 
     def _train(
-        self,
-        sides: Sides,
-        frames: torch.Tensor,
-        distance: int,
-        train_on: np.ndarray,
-        test_on: np.ndarray,
-        n_steps: int,
-        last: bool,
-        seed: int,
+        self, sides: Sides, pairs: PairData, n_steps: int, seed: int, checkpoint: Path | None, *, last: bool
     ) -> History:
         """Train in place with this estimator's options; gently in the last part."""
-        left_ends = (torch.tensor(part, device=frames.device) for part in (train_on, test_on))
         return train(
             sides,
             reversible_transfer if self.reversible else transfer,
             NESTINGS[self.nesting],
-            PairData(frames, distance, *left_ends),
+            pairs,
             batch_size=self.batch_size,
             n_steps=n_steps,
             learning_rate=self.learning_rate * (LAST_RATE if last else 1),
             average_share=LAST_AVERAGE if last else FIRST_AVERAGE,
             seed=seed,
+            checkpoint=None if checkpoint is None else checkpoint / ("last.pt" if last else "first.pt"),
             progress=self.progress,
         )
+
+    def _checkpoint(self, frames: torch.Tensor, data: _Data, config: dict[str, Any]) -> Path | None:
+        """Folder for the state of this very training: the same data, options and seed lead to the same one."""
+        if self.checkpoint_folder is None:
+            return None
+        options = [config, data.lengths, data.distance, self.batch_size, self.max_steps, self.learning_rate]
+        digest = hashlib.blake2b(json.dumps([*options, self.test_fraction]).encode(), digest_size=16)
+        digest.update(frames.cpu().numpy().tobytes())
+        return Path(self.checkpoint_folder) / f"training-{digest.hexdigest()}"
 
     def _read_off(
         self, whitening: Whitening, sides: Sides, data: _Data, scores: dict[str, float], config: dict[str, Any]
@@ -316,6 +332,10 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             _whitening=whitening.cpu(),
             _sides=sides.cpu().double(),
         )
+
+
+def _pair_data(frames: torch.Tensor, distance: int, train_on: np.ndarray, test_on: np.ndarray) -> PairData:
+    return PairData(frames, distance, *(torch.tensor(part, device=frames.device) for part in (train_on, test_on)))
 
 
 def default_steps(batch_size: int) -> int:

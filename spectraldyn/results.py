@@ -22,7 +22,7 @@ REPRESENTATIVES = 5
 """Frames written for every metastable set."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Results:
     """The slow spectrum of a set of trajectories and what follows from it.
 
@@ -82,7 +82,7 @@ class Results:
         """0-based number, in its file, of the frame of every row of `modes`."""
         return np.concatenate([s.frames for s in self.features.sources])
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         rows = [("process", f"timescale ({self.unit})", "95 % interval", "transitions", "")]
         for i, t in enumerate(self.timescales, 1):
             interval = f"{format_number(t.low, '0')} – {format_number(t.high, '∞')}"

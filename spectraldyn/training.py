@@ -2,9 +2,11 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +80,7 @@ def train(
     learning_rate: float,
     average_share: float,
     seed: int,
+    checkpoint: Path | None = None,
     progress: bool = False,
 ) -> History:
     """Minimise the objective; leave in `sides` the averaged parameters that hold up on the held-out pairs.
@@ -100,6 +103,9 @@ def train(
         Share of the steps over which the moving average of the parameters reaches back.
     seed : int
         Of the batches.
+    checkpoint : Path, optional
+        File that holds the state of training at every evaluation. Where it exists, training goes on from there and
+        ends with the same parameters as if it had not been interrupted.
     progress : bool
         Show a progress bar on stderr.
     """
@@ -109,15 +115,15 @@ def train(
     averaged = AveragedModel(sides, multi_avg_fn=get_ema_multi_avg_fn(decay))
     optimiser = torch.optim.Adam(sides.parameters(), lr=learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
-    steps: list[int] = []
-    scores: list[float] = []
-    kept_step, kept_state = 0, averaged.module.state_dict()
+    run = _Run({"sides": sides, "averaged": averaged, "optimiser": optimiser, "schedule": schedule}, generator)
+    if checkpoint is not None and checkpoint.exists():
+        run.load(checkpoint)
     every = max(1, n_steps // EVALUATIONS)
     with (
         _settings_for_small_networks(device),
-        tqdm(total=n_steps, desc="training", unit="step", disable=not progress) as bar,
+        tqdm(total=n_steps, initial=run.step, desc="training", unit="step", disable=not progress) as bar,
     ):
-        for step in range(1, n_steps + 1):
+        while run.step < n_steps:
             picked = torch.randint(len(data.train), (batch_size,), generator=generator, device=device)
             loss = objective(operator(sides.left, sides.right, data.batch(data.train[picked])))
             optimiser.zero_grad()
@@ -125,18 +131,63 @@ def train(
             optimiser.step()
             schedule.step()
             averaged.update_parameters(sides)
+            run.step += 1
             bar.update()
-            if step % every == 0 or step == n_steps:
-                steps.append(step)
-                scores.append(held_out_score(cast(Sides, averaged.module), operator, data))
-                bar.set_postfix_str("" if math.isnan(scores[-1]) else f"held-out VAMP-2 {scores[-1]:.4f}")
-                if not scores[-1] < (1 - TOLERANCE) * max(scores):
-                    kept_step = step
-                    kept_state = {k: v.clone() for k, v in averaged.module.state_dict().items()}
-                elif step - kept_step >= PATIENCE * every:
-                    break
-    sides.load_state_dict(kept_state)
-    return History(steps, scores, kept_step)
+            if run.step % every == 0 or run.step == n_steps:
+                score = held_out_score(cast(Sides, averaged.module), operator, data)
+                bar.set_postfix_str("" if math.isnan(score) else f"held-out VAMP-2 {score:.4f}")
+                run.judge(score, averaged.module)
+                if run.step - run.kept_step >= PATIENCE * every:
+                    run.step = n_steps
+                if checkpoint is not None:
+                    run.save(checkpoint)
+    sides.load_state_dict(run.kept)
+    return History(run.steps, run.scores, run.kept_step)
+
+
+class _Run:
+    """How far a training has come, and what it would need to go on from there."""
+
+    def __init__(self, parts: dict[str, Any], generator: torch.Generator):
+        self.parts = parts
+        self.generator = generator
+        self.step = 0
+        self.steps: list[int] = []
+        self.scores: list[float] = []
+        self.kept_step = 0
+        self.kept: dict[str, Tensor] = {}
+
+    def judge(self, score: float, averaged: nn.Module) -> None:
+        """Note the score; keep the parameters unless an earlier score was better by more than the tolerance."""
+        self.steps.append(self.step)
+        self.scores.append(score)
+        if not score < (1 - TOLERANCE) * max(self.scores):
+            self.kept_step = self.step
+            self.kept = {name: value.clone() for name, value in averaged.state_dict().items()}
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        torch.save(
+            {
+                "parts": {name: part.state_dict() for name, part in self.parts.items()},
+                "generator": self.generator.get_state(),
+                "progress": {name: getattr(self, name) for name in _PROGRESS},
+            },
+            draft,
+        )
+        draft.replace(path)
+
+    def load(self, path: Path) -> None:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(stored["parts"][name])
+        self.generator.set_state(stored["generator"])
+        for name in _PROGRESS:
+            setattr(self, name, stored["progress"][name])
+
+
+_PROGRESS = ("step", "steps", "scores", "kept_step", "kept")
 
 
 @torch.no_grad()

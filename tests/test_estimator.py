@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from spectraldyn import InputError, NeuralSVD, NeuralSVDModel
+from spectraldyn.objectives.nested import NESTINGS
 
 REVERSIBLE = np.array([[0.97, 0.02, 0.01], [0.02, 0.95, 0.03], [0.01, 0.03, 0.96]])
 DRIVEN = np.array([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.1, 0.0, 0.9]])
@@ -117,6 +118,31 @@ def test_same_seed_same_numbers(trajectories):
     models = [NeuralSVD(n_modes=2, random_state=seed, max_steps=60).fit_fetch(trajectories) for seed in (3, 3, 4)]
     np.testing.assert_array_equal(models[0].eigenvalues, models[1].eigenvalues)
     assert (models[0].eigenvalues != models[2].eigenvalues).all()
+
+
+@pytest.mark.parametrize("interrupted_at", [30, 75])
+def test_interrupted_fit_goes_on_to_the_same_numbers(trajectories, tmp_path, monkeypatch, interrupted_at):
+    """In the first part of the training, and in the last one on all pairs."""
+    options = {"n_modes": 2, "random_state": 3, "max_steps": 60}
+    straight = NeuralSVD(**options).fit_fetch(trajectories)
+    steps = iter(range(10_000))
+    nesting = NESTINGS["joint"]
+
+    def interrupt(action):
+        if next(steps) == interrupted_at:
+            raise KeyboardInterrupt
+        return nesting(action)
+
+    monkeypatch.setitem(NESTINGS, "joint", interrupt)
+    estimator = NeuralSVD(**options, checkpoint_folder=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(trajectories)
+    assert list(tmp_path.iterdir())
+    done = next(steps)
+    resumed = estimator.fit_fetch(trajectories)
+    np.testing.assert_array_equal(resumed.eigenvalues, straight.eigenvalues)
+    assert next(steps) - done < 90 - interrupted_at + 5  # not from the start
+    assert not list(tmp_path.iterdir())
 
 
 def test_fitting_leaves_the_global_random_state_and_threads_alone(trajectories):
