@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import json
 import os
 import sys
 import warnings
@@ -29,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"spectraldyn: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("spectraldyn: interrupted; run the same command again to go on from where it stopped", file=sys.stderr)
+        again = "; run the same command again to go on from where it stopped" if options.handler is _fit else ""
+        print(f"spectraldyn: interrupted{again}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); Python must not complain at exit about the closed pipe.
@@ -157,7 +157,7 @@ def _command(
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
     return number
@@ -170,8 +170,6 @@ def _fit(options: argparse.Namespace) -> int:
     from spectraldyn.trajectories.store import cache_folder
 
     out = check_folder(options.out or f"{_stem(options.files[0])}-results", options.force)
-    if options.timestep is not None and str(options.timestep).replace(".", "", 1).isdigit():
-        raise InputError(f"--timestep {options.timestep} has no unit: write for example {options.timestep}ps")
     results = fit_trajectories(
         options.files,
         lag=options.lag,
@@ -199,37 +197,13 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _transform(options: argparse.Namespace) -> int:
-    import numpy as np
+    from spectraldyn.report.project import project_files
 
-    from spectraldyn.model import NeuralSVDModel
-    from spectraldyn.report.write import is_results_folder, save_modes
-    from spectraldyn.spectra.states import memberships_of
-    from spectraldyn.trajectories.files import load_topology
-    from spectraldyn.trajectories.load import load_features
-
-    run = Path(options.run)
-    if not is_results_folder(run):
-        raise InputError(f"{run} is not a folder of results: give one that `spectraldyn fit` has written")
-    out = Path(options.out or f"{_stem(options.files[0])}-modes.npz")
-    if out.exists() and not options.force:
-        raise InputError(f"{out} exists: give another --out, or --force to replace it")
-    stored = json.loads((run / "results.json").read_text())
-    model = NeuralSVDModel.load(run / "model.pt")
-    topology = run / "topology.h5"
-    features = load_features(
-        options.files,
-        top=load_topology(topology, []) if topology.exists() else None,
-        columns=stored["features"]["columns"],
-        progress=True,
-        **stored["features"]["options"],
-    )
-    modes = np.concatenate(model.transform(features))
-    with np.load(run / "modes.npz", allow_pickle=False) as fitted:
-        transformation = fitted["transformation"]
-    save_modes(out, features, modes, memberships_of(modes, transformation), transformation)
+    out = options.out or f"{_stem(options.files[0])}-modes.npz"
+    features = project_files(options.run, options.files, out, options.force, progress=True)
     for warning in features.warnings:
         print(f"note: {warning}", file=sys.stderr)
-    print(f"{len(modes)} frames, {modes.shape[1]} modes: {out}")
+    print(f"{sum(map(len, features))} frames: {out}")
     return 0
 
 

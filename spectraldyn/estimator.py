@@ -5,7 +5,7 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     model_ : NeuralSVDModel
         The fitted model; also from `fetch_model()`.
     history_ : spectraldyn.training.History
-        Held-out loss during training.
+        Held-out VAMP-2 and loss during training.
     n_features_in_ : int
 
     Examples
@@ -167,8 +167,8 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         data = self._validate(X)
         config = self._config()
         device = _pick_device(self.device)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        config["seed"] = int(self.random_state) if isinstance(self.random_state, Integral) else seed
+        seed = self._seed()
+        config["seed"] = seed
 
         whitening = _whitening_of(data.frames)
         frames = torch.cat([whitening(part).float() for part in _float64_chunks(data.frames)]).to(device)
@@ -177,7 +177,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             torch.manual_seed(seed)
             sides = build_sides(frames.shape[1], config).to(device)
         n_steps = self.max_steps or default_steps(self.batch_size)
-        checkpoint = self._checkpoint(frames, data, config | {"seed": seed})
+        checkpoint = self._checkpoint(frames, data, config)
         split = _pair_data(frames, data.distance, pairs.train, pairs.test)
         self.history_ = self._train(sides, split, n_steps, seed, checkpoint, last=False)
         scores = _scores(evaluate(whitening, sides, data.frames), data.distance, pairs, self.reversible)
@@ -187,7 +187,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self._train(sides, everything, n_last, seed, checkpoint, last=True)
         self.model_ = self._read_off(whitening, sides, data, scores, config)
         if checkpoint is not None:
-            shutil.rmtree(checkpoint)
+            shutil.rmtree(checkpoint, ignore_errors=True)
         return self
 
     def fetch_model(self) -> NeuralSVDModel:
@@ -203,7 +203,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Slow modes of every frame; see `NeuralSVDModel.transform`."""
         check_is_fitted(self)
         if is_trajectory_list(X):
-            return [self.transform(frames) for frames in X]  #
+            return [self.transform(frames) for frames in X]
         return self.model_.transform(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
 
     @property
@@ -222,9 +222,11 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 "sequential nesting needs network='separate': with a common trunk the gradient of one mode would "
                 "change the modes before it"
             )
-        for name in ("n_modes", "lagtime"):
-            if getattr(self, name) < 1 or getattr(self, name) != int(getattr(self, name)):
-                raise InputError(f"{name} is {getattr(self, name)!r}: it must be a whole number of at least 1")
+        hidden = list(self.hidden) if isinstance(self.hidden, Iterable) else [self.hidden]
+        counts = {"n_modes": self.n_modes, "lagtime": self.lagtime, "max_steps": self.max_steps}
+        for name, value in [*counts.items(), *(("each width in hidden", width) for width in hidden)]:
+            if not (isinstance(value, Integral) and value >= 1) and not (name == "max_steps" and value is None):
+                raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
         if self.batch_size < 2:
             raise InputError(f"batch_size is {self.batch_size!r}: the metric term needs at least 2 pairs in a batch")
         if not 0 <= self.test_fraction < 1:
@@ -232,16 +234,25 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         return {
             "network": network,
             "n_modes": int(self.n_modes),
-            "hidden": [int(width) for width in self.hidden],
+            "hidden": [int(width) for width in hidden],
             "tied": bool(self.reversible),
             "nesting": self.nesting,
         }
 
+    def _seed(self) -> int:
+        """The seed itself, or one drawn from a random state: given as `random_state` it leads to the same fit."""
+        if not isinstance(self.random_state, Integral):
+            return int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(self.random_state)
+        if not 0 <= seed < 2**32:
+            raise InputError(f"the seed is {seed}: it must lie between 0 and 2^32 - 1")
+        return seed
+
     def _validate(self, X: ArrayLike | list | tuple) -> _Data:
         """Check the data and lay all frames end to end."""
 
-        def check(frames: ArrayLike, reset: bool) -> np.ndarray:
-            return validate_data(self, frames, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        def check(frames: ArrayLike, reset: bool, at_least: int = 2) -> np.ndarray:
+            return validate_data(self, frames, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=at_least)
 
         lag = int(self.lagtime)
         if isinstance(X, tuple):
@@ -252,8 +263,12 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 )
             left, right = check(X[0], True), check(X[1], False)
             return _Data(np.concatenate((left, right)), (2 * len(left),), len(left), ready_made_pairs=True)
-        parts = X if is_trajectory_list(X) else [X]
-        trajectories = [check(part, i == 0) for i, part in enumerate(parts)]
+        if isinstance(X, list) and any(isinstance(part, np.ndarray) and part.ndim == 1 for part in X):
+            raise InputError("trajectories must be 2-D, (frames, features): write x.reshape(-1, 1) for one feature")
+        if is_trajectory_list(X):
+            trajectories = [check(part, i == 0, at_least=1) for i, part in enumerate(X)]
+        else:
+            trajectories = [check(X, True)]
         lengths = tuple(len(t) for t in trajectories)
         if sum(max(n - lag, 0) for n in lengths) < 2:
             raise InputError(
@@ -270,6 +285,8 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         else:
             held_out = held_out_frames(data.lengths, data.distance, self.test_fraction, random)
         left, right = held_out[starts], held_out[starts + data.distance]
+        if not (~left & ~right).any():
+            return _Pairs(starts, starts, starts[:0])
         return _Pairs(starts, starts[~left & ~right], starts[left & right])
 
     def _train(
@@ -294,8 +311,9 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         """Folder for the state of this very training: the same data, options and seed lead to the same one."""
         if self.checkpoint_folder is None:
             return None
-        options = [config, data.lengths, data.distance, self.batch_size, self.max_steps, self.learning_rate]
-        digest = hashlib.blake2b(json.dumps([*options, self.test_fraction]).encode(), digest_size=16)
+        options = [self.batch_size, self.max_steps, self.learning_rate, self.test_fraction, torch.__version__]
+        settings = json.dumps([config, data.lengths, data.distance, *options])
+        digest = hashlib.blake2b(settings.encode(), digest_size=16)
         digest.update(frames.cpu().numpy().tobytes())
         return Path(self.checkpoint_folder) / f"training-{digest.hexdigest()}"
 
@@ -345,7 +363,7 @@ def default_steps(batch_size: int) -> int:
 
 def lag_scan(lagtime: int, longest: int) -> list[int]:
     """Lag times in frames for the plot of timescales: from 1 to ten times the lag time, evenly in the logarithm."""
-    last = max(lagtime, min(10 * lagtime, longest // 10))
+    last = max(lagtime, min(10 * lagtime, longest // 2))
     return sorted({lagtime, *np.geomspace(1, last, N_LAGS).round().astype(int).tolist()})
 
 

@@ -34,7 +34,9 @@ class NeuralSVDModel:
     moments : Moments
         Of the functions as trained, for a range of lag times and blocks.
     scores : dict
-        "vamp2_train", "vamp2_test", "vampe_test": from the training and the held-out pairs; NaN without any.
+        "vamp2_train", "vamp2_test", "vampe_test": from the training and the held-out pairs; NaN without any. Taken
+        before the last part of the training, which uses all pairs; the held-out pairs also served to stop the first
+        part, so these are scores of validation and not of an untouched test set.
     signs : ndarray (n_modes,)
         Orientation of the modes: the rarer end of each is positive.
     config : dict
@@ -86,7 +88,11 @@ class NeuralSVDModel:
         ndarray (T, 1 + n_modes), or (T, 1 + 2 n_modes) with the right functions after the left ones where the
         dynamics are not taken as reversible.
         """
-        return evaluate(self._whitening, self._sides, np.asarray(frames))
+        frames = np.asarray(frames)
+        width = len(self._whitening.mean)
+        if frames.ndim != 2 or frames.shape[1] != width:
+            raise InputError(f"frames have shape {frames.shape}: this model takes (T, {width})")
+        return evaluate(self._whitening, self._sides, frames)
 
     def transform(self, data: ArrayLike | list) -> Any:
         """Slow modes of every frame, with mean 0 and variance 1 over the training data.
@@ -117,7 +123,13 @@ class NeuralSVDModel:
         if lagtime not in stored:
             raise InputError(f"lagtime {lagtime} is not among the lag times of this model: {stored}")
         means = self.moments.means(stored.index(lagtime))
-        return dataclasses.replace(self, lagtime=lagtime, decomposition=decompose(*means, reversible=self.reversible))
+        decomposition = decompose(*means, reversible=self.reversible)
+        # Every mode takes the orientation of the one at the old lag time that it resembles most.
+        overlaps = decomposition.left.T @ means[0] @ (self.decomposition.left * self.signs)
+        nearest = np.take_along_axis(overlaps, np.abs(overlaps).argmax(axis=1)[:, None], axis=1)[:, 0]
+        return dataclasses.replace(
+            self, lagtime=lagtime, decomposition=decomposition, signs=np.where(nearest < 0, -1.0, 1.0)
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file of tensors and plain values; nothing in it is executable."""
@@ -191,7 +203,9 @@ def evaluate(whitening: Whitening, sides: Sides, frames: np.ndarray) -> np.ndarr
     """[1, f] or, where the sides differ, [1, f, g] at every frame, in float64, chunk by chunk."""
     tied = sides.left is sides.right
     device = next(sides.parameters()).device
-    whitening, sides = copy.deepcopy(whitening).to(device), copy.deepcopy(sides).double()
+    if next(sides.parameters()).dtype != torch.float64:
+        sides = copy.deepcopy(sides).double()
+    whitening = copy.deepcopy(whitening).to(device)
     result = []
     for start in range(0, max(len(frames), 1), CHUNK):
         x = whitening(torch.tensor(frames[start : start + CHUNK], dtype=torch.float64, device=device))

@@ -1,6 +1,7 @@
 """Figures of a slow spectrum. Every function takes results and an optional matplotlib axes, and returns the axes."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8
 """Okabe and Ito's palette: distinct in the common forms of colour blindness; markers tell them apart in grey."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MAX_POINTS = 20_000
+_LENGTH = re.compile("(x|y|z|distance) ")
 
 
 def figure_axes(width: float = 5.2, height: float = 3.9) -> Axes:
@@ -202,10 +204,12 @@ def coordinates(results: Results) -> tuple[np.ndarray, np.ndarray, tuple[str, st
             for t in ("phi", "psi")
         )
         return phi, psi, (f"φ of {best} (degrees)", f"ψ of {best} (degrees)")
+    # What mdtraj computes is in nm, except angles; ready-made arrays are in units of their own.
+    named = [name + (" (nm)" if _LENGTH.match(name) and results.features.topology else "") for name in columns]
     if len(columns) == 2:
-        return frames[:, 0], frames[:, 1], (results.features.columns[0], results.features.columns[1])
+        return frames[:, 0], frames[:, 1], (named[0], named[1])
     if len(columns) == 1:
-        return frames[:, 0], results.modes[:, 0], (results.features.columns[0], "mode 1 (standard deviations)")
+        return frames[:, 0], results.modes[:, 0], (named[0], "mode 1 (standard deviations)")
     second = results.modes[:, min(1, results.modes.shape[1] - 1)]
     return results.modes[:, 0], second, ("mode 1 (standard deviations)", "mode 2 (standard deviations)")
 

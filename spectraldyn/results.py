@@ -43,6 +43,9 @@ class Results:
         Lag time in stored frames → timescales of the same functions at that lag time.
     modes : ndarray (n_frames, n_modes)
         Of all frames, stretch after stretch.
+    eigenfunctions : ndarray (n_frames, n_modes)
+        The eigenfunctions that belong to the timescales. The same functions as `modes` where the dynamics are taken
+        as reversible; otherwise possibly complex, while `modes` are the left singular functions.
     sets : MetastableSets
     mfpt : ndarray (n_states, n_states)
         Mean first passage times, from row to column; NaN where undetermined.
@@ -61,6 +64,7 @@ class Results:
     timescales: list[Timescale]
     timescales_by_lag: dict[int, list[Timescale]]
     modes: np.ndarray
+    eigenfunctions: np.ndarray
     sets: MetastableSets
     mfpt: np.ndarray
     representatives: list[np.ndarray]
@@ -71,16 +75,6 @@ class Results:
     def lag_time(self) -> float:
         """Lag time in `unit`."""
         return self.lag_frames * self.frame_time
-
-    @property
-    def file_of_frame(self) -> np.ndarray:
-        """Index of the input file of every row of `modes`."""
-        return np.concatenate([np.full(len(s.frames), s.file_index) for s in self.features.sources])
-
-    @property
-    def frame_number(self) -> np.ndarray:
-        """0-based number, in its file, of the frame of every row of `modes`."""
-        return np.concatenate([s.frames for s in self.features.sources])
 
     def __repr__(self) -> str:
         rows = [("process", f"timescale ({self.unit})", "95 % interval", "transitions", "")]
@@ -126,18 +120,24 @@ def analyze(model: NeuralSVDModel, features: Features, n_states: int | None = No
     ends = np.cumsum([len(part) for part in features]).tolist()
     stretches = [range(stop - len(part), stop) for stop, part in zip(ends, features, strict=True)]
 
-    functions = np.concatenate([model.functions(part) for part in features])
+    functions = model.functions(np.concatenate(features))
     modes = functions @ model.decomposition.left * model.signs
-    by_lag = _timescales_by_lag(model, step_time)
-    eigenfunctions = (functions @ model.decomposition.eigenfunctions).real
-    timescales = _with_transitions(by_lag[model.lagtime], eigenfunctions, stretches, len(functions) * step_time)
+    by_lag, n_independent = _timescales_by_lag(model, step_time)
+    eigenfunctions = functions @ model.decomposition.eigenfunctions
+    timescales = []
+    for k, scale in enumerate(by_lag[model.lagtime]):
+        counted = dataclasses.replace(scale, n_transitions=its.count_transitions(eigenfunctions[:, k].real, stretches))
+        timescales.append(its.with_rare_events(counted, n_independent[k], len(functions) * step_time))
     by_lag[model.lagtime] = timescales
 
     seed = model.config["seed"]
     if n_states is None:
         # Also a process seen too rarely for a timescale separates a set of its own; one faster than the lag does not.
-        lag_time = model.lagtime * step_time
-        n_states = max(2, 1 + sum((t.value or 0) > lag_time and (t.n_transitions or 0) > 0 for t in timescales))
+        slower = sum(
+            value > model.lagtime and (scale.n_transitions or 0) > 0
+            for value, scale in zip(model.timescales(), timescales, strict=True)
+        )
+        n_states = min(max(2, 1 + slower), 1 + modes.shape[1])
     clusters = cluster_modes(modes, seed)
     sets = metastable_sets(modes, clusters, n_states)
     return Results(
@@ -149,10 +149,11 @@ def analyze(model: NeuralSVDModel, features: Features, n_states: int | None = No
         timescales=timescales,
         timescales_by_lag={lag * features.stride: scales for lag, scales in by_lag.items()},
         modes=modes,
+        eigenfunctions=eigenfunctions,
         sets=sets,
         mfpt=step_time * mean_first_passage_times(clusters, sets, stretches, model.lagtime, model.reversible),
         representatives=representative_frames(modes, sets, REPRESENTATIVES, seed),
-        warnings=[*features.warnings, *_remarks(timescales, unit)],
+        warnings=[*features.warnings, *_remarks(model, timescales, unit)],
     )
 
 
@@ -221,20 +222,25 @@ def _check_states(n_states: int | None, n_modes: int) -> None:
         )
 
 
-def _timescales_by_lag(model: NeuralSVDModel, step_time: float) -> dict[int, list[Timescale]]:
-    """Timescales with intervals at every stored lag time; the same bootstrap blocks serve all lags."""
-    finite = model.timescales()
-    slowest = float(finite.max(initial=model.lagtime))
-    blocks, weights = its.block_bootstrap(model.moments, slowest, model.config["seed"])
-    result = {}
+def _timescales_by_lag(model: NeuralSVDModel, step_time: float) -> tuple[dict[int, list[Timescale]], np.ndarray]:
+    """Timescales with intervals at every stored lag time, and the independent blocks of every mode of the fit.
+
+    The same bootstrap blocks serve all lag times at which they hold pairs.
+    """
+    timescales = model.timescales()
+    slowest = float(timescales[np.isfinite(timescales)].max(initial=model.lagtime))
+    result, independent = {}, np.empty(0)
     for index, lag in enumerate(model.moments.lagtimes.tolist()):
         at_lag = model.at_lagtime(lag)
+        blocks, weights = its.block_bootstrap(model.moments, index, slowest, model.config["seed"])
         eigenvalues = its.autocorrelations(blocks, index, at_lag.decomposition, model.reversible, weights)
         scales = its.timescale_intervals(
             at_lag.timescales(), its.timescales_from_eigenvalues(eigenvalues, lag), blocks, lag
         )
         result[lag] = [_in_time(scale, step_time) for scale in scales]
-    return result
+        if lag == model.lagtime:
+            independent = its.independent_blocks(blocks, index, at_lag.decomposition)
+    return result, independent
 
 
 def _in_time(scale: Timescale, step_time: float) -> Timescale:
@@ -242,22 +248,17 @@ def _in_time(scale: Timescale, step_time: float) -> Timescale:
     return dataclasses.replace(scale, value=value, low=low, high=high)
 
 
-def _with_transitions(
-    timescales: list[Timescale], eigenfunctions: np.ndarray, stretches: list[range], total_time: float
-) -> list[Timescale]:
-    """Count the transitions of every process, and mark as unresolved those that were seen too rarely."""
-    result = []
-    for scale, mode in zip(timescales, eigenfunctions.T, strict=True):
-        scale = dataclasses.replace(scale, n_transitions=its.count_transitions(mode, stretches))
-        result.append(its.with_rare_events(scale, total_time))
-    return result
-
-
-def _remarks(timescales: list[Timescale], unit: str) -> list[str]:
+def _remarks(model: NeuralSVDModel, timescales: list[Timescale], unit: str) -> list[str]:
     """What a reader of the numbers must know."""
     remarks = [
         f"process {i}: timescale unresolved, {t.unresolved}" for i, t in enumerate(timescales, 1) if t.unresolved
     ]
+    if model.n_modes < model.config["n_modes"]:
+        remarks.append(
+            f"only {model.n_modes} of {model.config['n_modes']} modes are linearly independent on these data"
+        )
+    if not np.isfinite(model.scores["vamp2_test"]):
+        remarks.append("the data are too short to hold part of them out: no early stopping and no held-out scores")
     if unit == "frames":
         remarks.append("the frame spacing is unknown: all times are in stored frames (give --timestep for ps)")
     if all(t.low is None and t.high is None for t in timescales):

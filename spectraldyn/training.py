@@ -3,9 +3,11 @@
 import contextlib
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -13,7 +15,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
+from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.linalg import gram
+from spectraldyn.objectives.nested import low_rank_loss
 from spectraldyn.records import Batch, Objective, Operator
 
 EVALUATIONS = 25
@@ -53,10 +57,11 @@ class PairData:
 
 @dataclass(frozen=True)
 class History:
-    """Held-out score by step, and the step whose parameters were kept."""
+    """Held-out score and rank-L approximation error by step, and the step whose parameters were kept."""
 
     steps: list[int]
     test_score: list[float]
+    test_loss: list[float]
     kept_step: int
 
 
@@ -116,7 +121,7 @@ def train(
     optimiser = torch.optim.Adam(sides.parameters(), lr=learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
     run = _Run({"sides": sides, "averaged": averaged, "optimiser": optimiser, "schedule": schedule}, generator)
-    if checkpoint is not None and checkpoint.exists():
+    if checkpoint is not None:
         run.load(checkpoint)
     every = max(1, n_steps // EVALUATIONS)
     with (
@@ -134,15 +139,17 @@ def train(
             run.step += 1
             bar.update()
             if run.step % every == 0 or run.step == n_steps:
-                score = held_out_score(cast(Sides, averaged.module), operator, data)
+                if not loss.isfinite():
+                    raise InputError(f"training diverged at learning_rate {learning_rate:g}: choose a smaller one")
+                score, test_loss = held_out_score(cast(Sides, averaged.module), operator, data)
                 bar.set_postfix_str("" if math.isnan(score) else f"held-out VAMP-2 {score:.4f}")
-                run.judge(score, averaged.module)
+                run.judge(score, test_loss, averaged.module)
                 if run.step - run.kept_step >= PATIENCE * every:
                     run.step = n_steps
                 if checkpoint is not None:
                     run.save(checkpoint)
     sides.load_state_dict(run.kept)
-    return History(run.steps, run.scores, run.kept_step)
+    return History(run.steps, run.scores, run.losses, run.kept_step)
 
 
 class _Run:
@@ -154,32 +161,40 @@ class _Run:
         self.step = 0
         self.steps: list[int] = []
         self.scores: list[float] = []
+        self.losses: list[float] = []
         self.kept_step = 0
         self.kept: dict[str, Tensor] = {}
 
-    def judge(self, score: float, averaged: nn.Module) -> None:
-        """Note the score; keep the parameters unless an earlier score was better by more than the tolerance."""
+    def judge(self, score: float, loss: float, averaged: nn.Module) -> None:
+        """Note score and loss; keep the parameters unless an earlier score was better by more than the tolerance."""
         self.steps.append(self.step)
         self.scores.append(score)
+        self.losses.append(loss)
         if not score < (1 - TOLERANCE) * max(self.scores):
             self.kept_step = self.step
             self.kept = {name: value.clone() for name, value in averaged.state_dict().items()}
 
     def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Write the state; where the disk refuses, training goes on without."""
         draft = path.with_name(f"{path.name}.{os.getpid()}")
-        torch.save(
-            {
-                "parts": {name: part.state_dict() for name, part in self.parts.items()},
-                "generator": self.generator.get_state(),
-                "progress": {name: getattr(self, name) for name in _PROGRESS},
-            },
-            draft,
-        )
-        draft.replace(path)
+        stored = {
+            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "generator": self.generator.get_state(),
+            "progress": {name: getattr(self, name) for name in _PROGRESS},
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(stored, draft)
+            draft.replace(path)
+        except (OSError, RuntimeError) as error:
+            warnings.warn(f"the state of training cannot be kept in {path}: {error}", InputWarning, stacklevel=2)
 
     def load(self, path: Path) -> None:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        """Take up the state where there is one that can be read; else begin anew."""
+        try:
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, UnpicklingError):
+            return
         for name, part in self.parts.items():
             part.load_state_dict(stored["parts"][name])
         self.generator.set_state(stored["generator"])
@@ -187,19 +202,20 @@ class _Run:
             setattr(self, name, stored["progress"][name])
 
 
-_PROGRESS = ("step", "steps", "scores", "kept_step", "kept")
+_PROGRESS = ("step", "steps", "scores", "losses", "kept_step", "kept")
 
 
 @torch.no_grad()
-def held_out_score(sides: Sides, operator: Operator, data: PairData) -> float:
-    """Squared singular values of the operator projected on the learned span, summed, on held-out pairs.
+def held_out_score(sides: Sides, operator: Operator, data: PairData) -> tuple[float, float]:
+    """Squared singular values of the operator projected on the learned span, summed, and the rank-L loss, held out.
 
-    ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out pairs and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out pairs and, with a
-    small weight, training pairs. For a transfer operator this is VAMP-2, the constant included. NaN without any
-    held-out pairs.
+    The first is ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out pairs and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out
+    pairs and, with a small weight, training pairs. For a transfer operator this is VAMP-2, the constant included. NaN
+    without any held-out pairs. The second is `low_rank_loss`, whatever the nesting: a sequential objective has no
+    value to show.
     """
     if len(data.test) < 2:
-        return math.nan
+        return math.nan, math.nan
     parts = []
     for starts in (data.train, data.test):
         some = starts[:: -(-len(starts) // MAX_SCORED_PAIRS)]
@@ -207,7 +223,7 @@ def held_out_score(sides: Sides, operator: Operator, data: PairData) -> float:
         parts.append([gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g)])
     a, c = (SHRINKAGE * parts[0][i] + (1 - SHRINKAGE) * parts[1][i] for i in (0, 2))
     projected = _whitener(a).T @ parts[1][1].double() @ _whitener(c)
-    return float(projected.square().sum())
+    return float(projected.square().sum()), float(low_rank_loss(action))
 
 
 def _whitener(matrix: Tensor) -> Tensor:

@@ -104,7 +104,7 @@ def test_modes_belong_to_their_frames(files, tmp_path):
     assert fit(*files, "--lag", "6", "--stride", "3", "--skip", "100", "--states", "2") == 0
     with np.load("run0-results/modes.npz", allow_pickle=False) as stored:
         frames, which, modes, state = (stored[k] for k in ("frame", "file_index", "modes", "state"))
-        assert stored["files"].tolist() == files
+        assert stored["files"].tolist() == [f"../{name}" for name in files]
     expected = np.arange(100, N_FRAMES, 3)
     np.testing.assert_array_equal(frames, np.tile(expected, 2))
     np.testing.assert_array_equal(which, np.repeat([0, 1], len(expected)))
@@ -165,6 +165,47 @@ def test_transform_gives_the_modes_of_the_fit(files, capfd):
     assert "not a folder of results" in capfd.readouterr().err
 
 
+def test_transform_takes_every_frame_and_only_what_fits(files, tmp_path, capfd):
+    assert fit(*files, "--lag", "6", "--stride", "3", "--skip", "100") == 0
+    assert run("transform", "run0-results", "run1.dcd", "--out", "new.npz") == 0
+    with np.load("new.npz") as new:
+        np.testing.assert_array_equal(new["frame"], np.arange(N_FRAMES))
+    np.save("one.npy", np.random.default_rng(0).normal(size=(500, 1)))
+    np.save("two.npy", np.random.default_rng(0).normal(size=(500, 2)))
+    assert run("fit", "one.npy", "--lag", "2", "--modes", "1") == 0
+    capfd.readouterr()
+    for arguments, sentence in (
+        (["one-results", "two.npy"], "two.npy has 2 columns, but the fit in one-results had 1"),
+        (["one-results", "one.npy", "--out", "no/where.npz"], "no/where.npz cannot be written"),
+        (["one-results", "one.npy", "--out", "one-results", "--force"], "one-results cannot be written"),
+    ):
+        assert run("transform", *arguments) == 2
+        assert sentence in capfd.readouterr().err
+
+
+def test_driven_process_reports_its_period_and_complex_eigenvalues(files, tmp_path):
+    """Three states visited in turn: eigenvalues in a complex pair; JSON and report take them."""
+    random = np.random.default_rng(0)
+    state = np.cumsum(random.random(8000) < 0.1) % 3
+    angle = 2 * np.pi * state / 3
+    np.save("cycle.npy", np.column_stack((np.cos(angle), np.sin(angle))) + 0.05 * random.normal(size=(8000, 2)))
+    assert run("fit", "cycle.npy", "--lag", "3", "--modes", "2", "--nonreversible") == 0
+    stored = results("cycle-results")
+    one_frame = 0.9 + 0.1 * np.exp(2j * np.pi / 3)
+    values = np.array([complex(*pair) for pair in stored["eigenvalues"]])
+    np.testing.assert_allclose(np.abs(values.imag), abs((one_frame**3).imag), atol=0.05)
+    assert "oscillates with period" in (tmp_path / "cycle-results" / "report.html").read_text()
+
+
+def test_more_modes_than_the_data_have_is_said(files):
+    state = (np.cumsum(np.random.default_rng(0).random(2000) < 0.05) % 2).astype(float)
+    np.save("two.npy", state[:, None])
+    assert run("fit", "two.npy", "--lag", "5", "--modes", "3") == 0
+    stored = results("two-results")
+    assert any("only 1 of 3 modes are linearly independent" in warning for warning in stored["warnings"])
+    assert stored["singular_values"]["ritz"][1:] == [None, None]
+
+
 def test_existing_folders_are_safe(files, tmp_path, capfd):
     assert fit(*files, "--lag", "5", "--out", "mine") == 0
     before = results("mine")
@@ -212,7 +253,8 @@ def test_a_failed_run_leaves_no_results_and_keeps_the_old(files, tmp_path, monke
         (["--lag", "5", "--stride", "2"], r"--lag is 5 stored frames: .* multiple of --stride \(2\)"),
         (["--lag", "4000"], "--lag is 4000 stored frames, but the longest uninterrupted stretch has 3000"),
         (["--lag", "3ps", "--timestep", "2ps"], "--lag is 1.5 frames"),
-        (["--lag", "5", "--timestep", "2"], "--timestep 2 has no unit"),
+        (["--lag", "5", "--timestep", "2"], "--timestep.*2.*unit"),
+        (["--lag", "5", "--seed", "-1"], "the seed is -1"),
         (["--lag", "5", "--states", "9"], "--states is 9: with 2 modes there can be 2 to 3"),
         (["--lag", "5", "--features", "torsion"], "torsion.*torsions"),
         (["--lag", "5", "--features", "ca-distances"], "ca-distances has no columns"),

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from spectraldyn import InputError, NeuralSVD, NeuralSVDModel
+from spectraldyn import InputError, InputWarning, NeuralSVD, NeuralSVDModel
 from spectraldyn.objectives.nested import NESTINGS
 
 REVERSIBLE = np.array([[0.97, 0.02, 0.01], [0.02, 0.95, 0.03], [0.01, 0.03, 0.96]])
@@ -219,6 +219,10 @@ def test_unknown_lagtime_of_a_model(fitted):
         ({"n_modes": 0}, "n_modes is 0"),
         ({"lagtime": 1.5}, "lagtime is 1.5"),
         ({"batch_size": 1}, "at least 2 pairs"),
+        ({"max_steps": 0}, "max_steps is 0"),
+        ({"hidden": (8, 0)}, "each width in hidden is 0"),
+        ({"random_state": -1}, "the seed is -1"),
+        ({"learning_rate": 1e6}, "training diverged at learning_rate"),
         ({"test_fraction": 1.0}, "must lie in"),
         ({"device": "tpu"}, "device 'tpu' is unknown"),
         ({"lagtime": 60}, "no pairs at lagtime 60: the longest of the 1 trajectories has 50 frames"),
@@ -241,7 +245,55 @@ def test_gpu_gives_the_same_spectrum(trajectories):
     np.testing.assert_allclose(on["cpu"].eigenvalues, on["cuda"].eigenvalues, rtol=0.005)
 
 
+def test_short_stretches_among_long_ones_do_no_harm():
+    """Single frames, stretches shorter than the lag, and a split that would leave nothing to train on."""
+    random = np.random.default_rng(0)
+    lengths = [1, 5, 300, 3, 200]
+    model = NeuralSVD(1, 10, random_state=0, max_steps=20).fit_fetch([random.normal(size=(n, 2)) for n in lengths])
+    fitted = model.moments.lagtimes.tolist().index(10)
+    assert model.moments.instantaneous[fitted, :, 0, 0].sum() == 290 + 190
+    for seed in range(8):
+        pieces = [random.normal(size=(n, 1)) for n in [30] + 11 * [10]]
+        NeuralSVD(1, 20, random_state=seed, max_steps=5).fit(pieces)
+
+
+def test_modes_keep_their_orientation_at_other_lag_times(fitted, trajectories):
+    model = fitted.fetch_model()
+    for lag in (1, 4, 9):
+        modes, other = model.transform(trajectories[0]), model.at_lagtime(lag).transform(trajectories[0])
+        assert (np.diag(np.corrcoef(modes.T, other.T)[:2, 2:]) > 0.9).all()
+
+
+def test_drawn_seed_is_reported_and_reproduces_the_fit(trajectories):
+    drawn = NeuralSVD(1, random_state=np.random.RandomState(5), max_steps=30).fit_fetch(trajectories)
+    again = NeuralSVD(1, random_state=drawn.config["seed"], max_steps=30).fit_fetch(trajectories)
+    np.testing.assert_array_equal(drawn.eigenvalues, again.eigenvalues)
+
+
+def test_damaged_or_unwritable_checkpoints_do_not_stop_a_fit(trajectories, tmp_path):
+    estimator = NeuralSVD(1, random_state=0, max_steps=30, checkpoint_folder=tmp_path)
+    straight = estimator.fit_fetch(trajectories)
+    (tmp_path / "file").touch()
+    with pytest.warns(InputWarning, match="the state of training cannot be kept"):
+        blocked = NeuralSVD(1, random_state=0, max_steps=30, checkpoint_folder=tmp_path / "file").fit_fetch(
+            trajectories
+        )
+    np.testing.assert_array_equal(blocked.eigenvalues, straight.eigenvalues)
+
+
+def test_small_signals_survive_the_whitening_of_many_columns():
+    """200 columns that move together and one that also carries the slow process, weakly."""
+    random = np.random.default_rng(0)
+    state = np.cumsum(random.random(6000) < 0.01) % 2 - 0.5
+    frames = random.normal(size=(6000, 1)) + 1e-3 * random.normal(size=(6000, 200))
+    frames[:, -1] += 0.2 * state
+    model = NeuralSVD(1, 5, random_state=0, max_steps=800).fit_fetch(frames)
+    assert abs(np.corrcoef(model.transform(frames)[:, 0], state)[0, 1]) > 0.95
+
+
 def test_wrong_data_is_named():
+    with pytest.raises(InputError, match=r"write x\.reshape"):
+        NeuralSVD().fit([np.zeros(5), np.zeros(6)])
     with pytest.raises(InputError, match="give several trajectories as a list"):
         NeuralSVD().fit((np.zeros((5, 2)), np.zeros((6, 2))))
     with pytest.raises(ValueError, match="NaN"):

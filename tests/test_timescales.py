@@ -29,18 +29,20 @@ def estimate(trajectories: list[np.ndarray], lag: int = 10) -> its.Timescale:
     moments = lagged_moments(functions, stretches, blocks, {lag: lag})
     spectrum = decompose(*moments.means(0), reversible=True)
     values = its.timescales_from_eigenvalues(spectrum.eigenvalues, lag)
-    joined, weights = its.block_bootstrap(moments, float(values[0]), random_state=0)
+    joined, weights = its.block_bootstrap(moments, 0, float(values[0]), random_state=0)
     replicates = its.timescales_from_eigenvalues(its.autocorrelations(joined, 0, spectrum, True, weights), lag)
     return its.timescale_intervals(values, replicates, joined, lag)[0]
 
 
-@pytest.mark.parametrize(("n_frames", "n_trajectories"), [(20_000, 1), (2_500, 8)])
-def test_intervals_cover_the_exact_timescale_as_often_as_they_claim(n_frames, n_trajectories):
+@pytest.mark.parametrize(
+    "layout", [[(20_000, 1)], [(2_500, 8)], [(10_000, 1), (60, 150)]], ids=["one long", "eight", "long and short"]
+)
+def test_intervals_cover_the_exact_timescale_as_often_as_they_claim(layout):
     """95 % intervals over 150 independent data sets: the number that misses is binomial."""
     n_sets = 150
     missed, z = 0, []
     for seed in range(n_sets):
-        scale = estimate(autoregressive(n_frames, n_trajectories, seed))
+        scale = estimate([t for i, part in enumerate(layout) for t in autoregressive(*part, seed=1000 * i + seed)])
         missed += not scale.low <= TAU <= scale.high
         z.append((np.log(scale.value) - np.log(TAU)) / ((np.log(scale.high) - np.log(scale.low)) / 3.92))
     expected = 0.05 * n_sets
@@ -64,7 +66,7 @@ def test_too_few_blocks_give_no_interval():
     trajectories = autoregressive(400, 2, seed=0)
     functions = np.column_stack((np.ones(800), np.concatenate(trajectories)))
     moments = lagged_moments(functions, [range(400), range(400, 800)], [range(400), range(400, 800)], {1: 1})
-    blocks, weights = its.block_bootstrap(moments, 30, random_state=0)
+    blocks, weights = its.block_bootstrap(moments, 0, 30, random_state=0)
     assert weights.shape == (0, 2)
     (scale,) = its.timescale_intervals(np.array([30.0]), np.empty((0, 1)), blocks, 1)
     assert (scale.low, scale.high) == (None, None)
@@ -86,8 +88,10 @@ def test_unresolved_timescales_say_why():
 def test_timescales_from_real_negative_and_complex_eigenvalues():
     values = its.timescales_from_eigenvalues(np.array([np.exp(-0.5), -0.3, 0.0, 1.0]), 5)
     assert values[:3] == pytest.approx([10.0, 0.0, 0.0])
-    assert values[3] > 1e15
-    assert its.timescales_from_eigenvalues(np.array([0.5j]), 5)[0] == pytest.approx(-5 / np.log(0.5))
+    assert values[3] == np.inf
+    # A negative real eigenvalue stays one in the company of a complex pair.
+    values = its.timescales_from_eigenvalues(np.array([0.5j, -0.5j, -0.4]), 5)
+    assert values == pytest.approx([-5 / np.log(0.5), -5 / np.log(0.5), 0.0])
 
 
 def test_transitions_need_to_reach_the_other_core():
@@ -104,12 +108,41 @@ def test_transitions_need_to_reach_the_other_core():
 def test_rare_events_widen_the_interval_to_that_of_their_number():
     """Three events: the exact 95 % Poisson interval is 0.619 to 8.767 (tables)."""
     seen = its.Timescale(300.0, 250.0, 310.0, n_transitions=3)
-    wide = its.with_rare_events(seen, total=10_000)
+    wide = its.with_rare_events(seen, 20, total=10_000)
     assert wide.low == pytest.approx(300 * 3 / 8.767, rel=1e-3)
     assert wide.high == pytest.approx(300 * 3 / 0.6187, rel=1e-3)
     assert wide.unresolved == "only 3 transitions seen"
-    assert its.with_rare_events(seen, total=1000).high is None
-    never = its.with_rare_events(its.Timescale(300.0, 250.0, 310.0, n_transitions=0), total=10_000)
+    assert its.with_rare_events(seen, 20, total=1000).high is None
+    never = its.with_rare_events(its.Timescale(300.0, 250.0, 310.0, n_transitions=0), 20, total=10_000)
     assert (never.high, never.unresolved) == (None, "only 0 transitions seen")
     often = its.Timescale(300.0, 250.0, 310.0, n_transitions=10)
-    assert its.with_rare_events(often, total=10_000) == often
+    assert its.with_rare_events(often, 20, total=10_000) == often
+
+
+def test_modes_that_vary_in_few_blocks_have_no_bootstrap_interval():
+    functions = np.ones((100, 3))
+    functions[:, 1] = np.tile([-1, 1], 50)
+    functions[:10, 2] = np.tile([3, -3], 5)
+    functions[10:, 2] = 0
+    moments = lagged_moments(functions, [range(100)], cut_blocks([100], 10), {2: 2})
+    spectrum = decompose(*moments.means(0), reversible=True)
+    everywhere, once = sorted(its.independent_blocks(moments, 0, spectrum), reverse=True)
+    assert everywhere > 8
+    assert once < 2
+    scale = its.Timescale(50.0, 40.0, 60.0, n_transitions=80)
+    assert its.with_rare_events(scale, everywhere, 1000) == scale
+    lost = its.with_rare_events(scale, once, 1000)
+    assert (lost.low, lost.high) == (None, None)
+    assert lost.unresolved == "varies in too few independent stretches of the data"
+
+
+def test_blocks_without_pairs_are_never_drawn():
+    functions = np.column_stack((np.ones(130), np.random.default_rng(0).normal(size=130)))
+    stretches = [range(100), *(range(a, a + 3) for a in range(100, 130, 3))]
+    blocks = [*(range(a, a + 10) for a in range(0, 100, 10)), *stretches[1:]]
+    moments = lagged_moments(functions, stretches, blocks, {5: 5})
+    joined, weights = its.block_bootstrap(moments, 0, 1.0, random_state=0)
+    empty = joined.instantaneous[0, :, 0, 0] == 0
+    assert empty.sum() == 10
+    assert not weights[:, empty].any()
+    assert (weights.sum(axis=1) == (~empty).sum()).all()

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 class Whitening(nn.Module):
     """Fixed linear map of the inputs to zero mean and unit, uncorrelated variances.
 
-    Directions whose share of the variance of the standardised columns is below `floor` carry rounding or linear
-    dependence (a molecule's rigid bonds, cos² + sin² = 1 near a fixed angle) and are left out.
+    Directions along which the standardised columns have a variance below `floor`, where one column by itself has 1,
+    are linear dependences (a molecule's rigid bonds, cos² + sin² = 1 near a fixed angle) and rounding; they are left
+    out.
     """
 
     mean: Tensor
@@ -23,7 +24,7 @@ class Whitening(nn.Module):
         deviation = covariance.diagonal().clamp_min(0).sqrt()
         scale = torch.where(deviation > 1e-6 * mean.abs(), deviation, torch.inf)
         variances, directions = torch.linalg.eigh(covariance / scale[:, None] / scale[None, :])
-        kept = variances > floor * variances.max().clamp_min(torch.finfo(variances.dtype).tiny)
+        kept = variances > floor
         self.register_buffer("mean", mean)
         self.register_buffer("matrix", directions[:, kept] / variances[kept].sqrt() / scale[:, None])
 

@@ -58,11 +58,11 @@ def _summary(results: Results, n_frames: int, lag: str) -> str:
 
 
 def _processes(results: Results) -> list[dict[str, str]]:
-    decomposition = results.model.decomposition
+    eigenvalues = results.model.eigenvalues
     moves = strongest_features(results)
     rows = []
     for k, scale in enumerate(results.timescales):
-        eigenvalue = decomposition.eigenvalues[k]
+        eigenvalue = eigenvalues[k]
         rows.append(
             {
                 "value": format_number(scale.value, "–"),
@@ -70,19 +70,27 @@ def _processes(results: Results) -> list[dict[str, str]]:
                 "high": format_number(scale.high, "∞"),
                 "transitions": "–" if scale.n_transitions is None else f"{scale.n_transitions:,}",
                 "eigenvalue": f"{eigenvalue:.3g}" if np.iscomplexobj(eigenvalue) else f"{eigenvalue:.4f}",
-                "singular_value": f"{decomposition.singular_values[k]:.4f}",
                 "moves": ", ".join(moves[k]),
-                "remark": f"unresolved: {scale.unresolved}" if scale.unresolved else "",
+                "remark": "; ".join(_process_remarks(results, k)),
             }
         )
     return rows
 
 
+def _process_remarks(results: Results, k: int) -> list[str]:
+    unresolved, eigenvalue = results.timescales[k].unresolved, results.model.eigenvalues[k]
+    remarks = [f"unresolved: {unresolved}"] if unresolved else []
+    if eigenvalue.imag != 0:
+        period = 2 * np.pi * results.lag_time / abs(np.angle(eigenvalue))
+        remarks.append(f"one of a pair that oscillates with period {format_number(period, '–')} {results.unit}")
+    return remarks
+
+
 def strongest_features(results: Results, n_names: int = 2) -> list[list[str]]:
-    """For every mode the names of the features that correlate with it most, by the modulus of the correlation."""
+    """For every process the features that correlate with its eigenfunction most, by the modulus of the correlation."""
     step = max(1, len(results.modes) // 50_000)
     frames = np.concatenate(results.features)[::step].astype(float)
-    modes = results.modes[::step]
+    modes = results.eigenfunctions[::step]
     frames = frames - frames.mean(axis=0)
     deviation = frames.std(axis=0)
     deviation[deviation == 0] = np.inf
@@ -92,8 +100,10 @@ def strongest_features(results: Results, n_names: int = 2) -> list[list[str]]:
 
 
 def _frame(results: Results, row: int) -> str:
-    file = results.features.files[results.file_of_frame[row]]
-    return f"frame {results.frame_number[row]} of {file.path.name}" + (f" ({file.array})" if file.array else "")
+    file = results.features.files[results.features.file_of_row[row]]
+    return f"frame {results.features.frame_of_row[row]} of {file.path.name}" + (
+        f" ({file.array})" if file.array else ""
+    )
 
 
 def _listing(names: list[str], most: int = 12) -> str:

@@ -92,7 +92,12 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
     structures = _write_structures(results, folder)
     results.model.save(folder / "model.pt")
     save_modes(
-        folder / "modes.npz", results.features, results.modes, results.sets.memberships, results.sets.transformation
+        folder / "modes.npz",
+        results.features,
+        results.modes,
+        results.sets.memberships,
+        results.sets.transformation,
+        final,
     )
     figures = {
         "timescales": plots.plot_timescales(results),
@@ -112,15 +117,23 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
 
 
 def save_modes(
-    path: Path, features: Features, modes: np.ndarray, memberships: np.ndarray, transformation: np.ndarray
+    path: Path,
+    features: Features,
+    modes: np.ndarray,
+    memberships: np.ndarray,
+    transformation: np.ndarray,
+    final: Path | None = None,
 ) -> None:
     """Write the modes and state of every frame, with its file and its number there, as .npz.
+
+    Paths of files are relative to the folder `final`, by default that of `path`.
 
     Arrays: modes (n_frames, n_modes), memberships (n_frames, n_states), state (n_frames,) counted from 1 as in
     states/state_1.pdb, file_index (n_frames,) into files, frame (n_frames,) counted from 0 in its file, and
     transformation (see `MetastableSets`).
     """
-    files = [str(f.path) if f.array is None else f"{f.path}:{f.array}" for f in features.files]
+    home = path.parent if final is None else final
+    files = [_relative(f.path, home) + ("" if f.array is None else f":{f.array}") for f in features.files]
     draft = path.with_name(f".{path.name}")
     with draft.open("wb") as stream:
         np.savez_compressed(
@@ -128,8 +141,8 @@ def save_modes(
             modes=modes.astype(np.float32),
             memberships=memberships.astype(np.float32),
             state=(1 + memberships.argmax(axis=1)).astype(np.int16),
-            file_index=np.repeat([s.file_index for s in features.sources], [len(s.frames) for s in features.sources]),
-            frame=np.concatenate([s.frames for s in features.sources]),
+            file_index=features.file_of_row.astype(np.int32),
+            frame=features.frame_of_row,
             files=np.array(files),
             transformation=transformation,
         )
@@ -155,14 +168,18 @@ def results_dict(results: Results, out: Path, structures: list[str | None]) -> d
             for lag, scales in results.timescales_by_lag.items()
         ],
         "eigenvalues": _numbers(model.eigenvalues),
-        "singular_values": {"norms": _numbers(model.decomposition.norms), "ritz": _numbers(model.singular_values)},
+        "singular_values": {
+            "norms": _numbers(model.decomposition.norms),
+            # null where the functions are linearly dependent and there are fewer singular values than functions
+            "ritz": _numbers(model.singular_values) + [None] * (model.config["n_modes"] - model.n_modes),
+        },
         "scores": {name: _number(score) for name, score in model.scores.items()},
         "states": [
             {"population": float(population), "structure": structure}
             for population, structure in zip(results.sets.populations, structures, strict=True)
         ],
         "mfpt": [_numbers(row) for row in results.mfpt],
-        "features": {"columns": features.columns, "options": features.options},
+        "features": {"columns": features.columns, "width": features.width, "options": features.options},
         "model": model.config,
         "warnings": results.warnings,
         "seed": model.config["seed"],
@@ -178,12 +195,11 @@ def _write_structures(results: Results, folder: Path) -> list[str | None]:
         return [None] * n_states
     reference.save_hdf5(str(folder / "topology.h5"))
     (folder / "states").mkdir()
+    file_of_row, frame_of_row = results.features.file_of_row, results.features.frame_of_row
     written: list[str | None] = []
     for state, rows in enumerate(results.representatives, 1):
         name = f"states/state_{state}.pdb"
-        picked = [
-            (results.features.files[results.file_of_frame[row]].path, int(results.frame_number[row])) for row in rows
-        ]
+        picked = [(results.features.files[file_of_row[row]].path, int(frame_of_row[row])) for row in rows]
         if picked:
             write_structures(folder / name, picked, reference.topology)
         written.append(name if picked else None)
@@ -191,7 +207,7 @@ def _write_structures(results: Results, folder: Path) -> list[str | None]:
 
 
 def _relative(path: Path, out: Path) -> str:
-    return Path(os.path.relpath(path.absolute(), out.absolute())).as_posix()
+    return Path(os.path.relpath(path.resolve(), out.resolve())).as_posix()
 
 
 def _lag(results: Results, frames: int) -> dict[str, Any]:

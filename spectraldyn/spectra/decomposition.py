@@ -27,10 +27,10 @@ class Decomposition:
     eigenfunctions, dual : ndarray (M, k)
         Coefficients of the right eigenfunctions and of the left ones that are dual to them.
     singular_values : ndarray (k,)
-        Decreasing.
+        Decreasing; k < n where the n learned functions are linearly dependent.
     left, right : ndarray (M, k)
         Coefficients of the left and right singular functions, with mean 0 and variance 1.
-    norms : ndarray (k,)
+    norms : ndarray (n,)
         ‖f_i‖ ‖g_i‖ of the functions as trained, before any rotation: the singular values as nested low-rank
         approximation states them.
     """
@@ -48,9 +48,9 @@ def decompose(c00: np.ndarray, c01: np.ndarray, c11: np.ndarray, reversible: boo
     """Decompose from moments (M, M) of functions [1, f] (reversible) or [1, f, g] (left functions, then right).
 
     Reversible: the moments are symmetrised in time and the generalised symmetric problem C_τ v = λ C_0 v is solved;
-    eigenvalues lie in [−1, 1] by construction. Otherwise singular values come from canonical correlation analysis
-    between f(x) and g(y), eigenvalues from C₀₀⁻¹ C₀₁ on the span of f, which contains every eigenfunction of an
-    operator Σ σ f ⊗ g.
+    eigenvalues lie in [−1, 1], to within rounding, by construction. Otherwise singular values come from canonical
+    correlation analysis between f(x) and g(y), eigenvalues from C₀₀⁻¹ C₀₁ on the span of f, which contains every
+    eigenfunction of an operator Σ σ f ⊗ g.
     """
     if reversible:
         c0, ct = symmetrised(c00, c01, c11)
@@ -73,15 +73,15 @@ def decompose(c00: np.ndarray, c01: np.ndarray, c11: np.ndarray, reversible: boo
     u, singular_values, vt = np.linalg.svd(left_basis.T @ c01 @ right_basis, full_matrices=False)
     k = len(singular_values)
     values, vectors = np.linalg.eig(left_basis.T @ c01 @ left_basis)
-    order = np.argsort(-np.abs(values), kind="stable")
-    values, vectors = values[order], vectors[:, order]
+    dual = np.linalg.inv(vectors).conj().T
+    order = np.argsort(-np.abs(values), kind="stable")[:k]
+    values, vectors, dual = values[order], vectors[:, order], dual[:, order]
     if np.all(values.imag == 0):
-        values, vectors = values.real, vectors.real
-    # One complex pair never loses its second half: both stand side by side in the order of their magnitude.
+        values, vectors, dual = values.real, vectors.real, dual.real
     return Decomposition(
         eigenvalues=values,
         eigenfunctions=left_basis @ vectors,
-        dual=left_basis @ np.linalg.inv(vectors).conj().T,
+        dual=left_basis @ dual,
         singular_values=singular_values,
         left=left_basis @ u[:, :k],
         right=right_basis @ vt.T[:, :k],

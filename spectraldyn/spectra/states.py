@@ -130,8 +130,8 @@ def representative_frames(
 ) -> list[np.ndarray]:
     """Rows of frames that show each state: first the most typical one, then others drawn at random.
 
-    Candidates belong to the state with at least nine tenths of the largest membership that occurs in it; the typical
-    one is the candidate nearest to the candidates' median in the space of the modes.
+    The most typical frame is the member nearest to the members' median in the space of the modes; the others come
+    from the half of the members with the larger memberships, away from the borders of the state.
     """
     random = np.random.default_rng(random_state)
     assignment = sets.assignment
@@ -139,11 +139,10 @@ def representative_frames(
     for state in range(len(sets.populations)):
         members = np.flatnonzero(assignment == state)
         if len(members):
-            membership = sets.memberships[members, state]
-            members = members[membership >= 0.9 * membership.max()]
             distance = np.linalg.norm(modes[members] - np.median(modes[members], axis=0), axis=1)
             typical = members[int(distance.argmin())]
-            others = random.permutation(members[members != typical])[: n_frames - 1]
-            members = np.concatenate(([typical], others))
+            membership = sets.memberships[members, state]
+            core = members[(membership >= np.median(membership)) & (members != typical)]
+            members = np.concatenate(([typical], random.permutation(core)[: n_frames - 1]))
         result.append(members)
     return result

@@ -14,6 +14,8 @@ MIN_BLOCKS = 5
 """Fewer independent blocks than this give no interval."""
 MIN_TRANSITIONS = 10
 """A process seen fewer times has a relative error above one third and counts as unresolved."""
+MIN_INDEPENDENT = 3
+"""A mode that varies in fewer blocks than this has no bootstrap interval."""
 BLOCK_RELAXATIONS = 10
 """Length of a bootstrap block in units of the slowest timescale, where the trajectories are long enough."""
 
@@ -40,23 +42,27 @@ class Timescale:
 
 
 def timescales_from_eigenvalues(eigenvalues: np.ndarray, lagtime: float) -> np.ndarray:
-    """Implied timescales t = −τ / ln |λ|, in the unit of `lagtime`; 0 where λ is real and not positive.
+    """Implied timescales t = −τ / ln |λ|, in the unit of `lagtime`.
 
-    A real negative eigenvalue has no relaxation time: the process is faster than the lag time can tell.
+    0 where λ is real and not positive: such an eigenvalue has no relaxation time, the process is faster than the lag
+    time can tell. Infinite where |λ| is 1.
     """
-    magnitude = np.clip(np.abs(eigenvalues), None, np.nextafter(1, 0))
-    if not np.iscomplexobj(eigenvalues):
-        magnitude = np.where(eigenvalues > 0, magnitude, 0.0)
+    negative = (np.imag(eigenvalues) == 0) & (np.real(eigenvalues) <= 0)
+    magnitude = np.where(negative, 0.0, np.abs(eigenvalues))
+    # One to within rounding is no relaxation at all.
+    magnitude = np.where(magnitude > 1 - 1e-12, 1.0, magnitude)
     with np.errstate(divide="ignore"):
-        return -lagtime / np.log(magnitude)
+        return lagtime / np.abs(np.log(magnitude))
 
 
-def block_bootstrap(moments: Moments, slowest: float, random_state: int) -> tuple[Moments, np.ndarray]:
+def block_bootstrap(moments: Moments, lag_index: int, slowest: float, random_state: int) -> tuple[Moments, np.ndarray]:
     """Blocks long enough to be independent of each other, and how often each enters every replicate.
 
     Parameters
     ----------
     moments : Moments
+    lag_index : int
+        Blocks without a pair at this lag time are never drawn.
     slowest : float
         Slowest timescale in frames, which sets the length of a block.
     random_state : int
@@ -66,18 +72,19 @@ def block_bootstrap(moments: Moments, slowest: float, random_state: int) -> tupl
     Moments
         With neighbouring blocks joined.
     ndarray (n_replicates, n_blocks)
-        Weights by multinomial resampling of blocks; empty (0 replicates) for fewer than 5 blocks.
+        How often each block is drawn, all with the same chance; no rows for fewer than 5 blocks with pairs.
     """
     total = moments.block_frames.sum()
     # Long blocks make the replicates independent, but there must be enough of them to resample.
     wanted = min(BLOCK_RELAXATIONS * slowest, total / (2 * MIN_BLOCKS))
     blocks = moments.merged(wanted)
-    n_blocks = len(blocks.stretch)
-    if n_blocks < MIN_BLOCKS:
-        return blocks, np.empty((0, n_blocks))
+    usable = np.flatnonzero(blocks.instantaneous[lag_index, :, 0, 0])
+    if len(usable) < MIN_BLOCKS:
+        return blocks, np.empty((0, len(blocks.stretch)))
+    weights = np.zeros((N_BOOTSTRAP, len(blocks.stretch)))
     random = np.random.default_rng(random_state)
-    share = blocks.block_frames / total
-    return blocks, random.multinomial(n_blocks, share / share.sum(), size=N_BOOTSTRAP).astype(float)
+    weights[:, usable] = random.multinomial(len(usable), np.full(len(usable), 1 / len(usable)), size=N_BOOTSTRAP)
+    return blocks, weights
 
 
 def autocorrelations(
@@ -132,7 +139,7 @@ def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Mome
         if len(replicates):
             lower, upper = np.quantile(replicates[:, k], [tail, 1 - tail])
             low = float(lower) if lower > 0 else None
-            high = float(upper) if upper < total else None
+            high = float(upper) if 0 < upper < total else None
         reason = None
         if not value > 0:
             reason = "faster than the lag time can tell"
@@ -140,36 +147,53 @@ def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Mome
             reason = "shorter than the lag time"
         elif value > total:
             reason = "longer than all data together"
-        result.append(Timescale(float(value) if value > 0 else None, low, high, None, reason))
+        result.append(Timescale(float(value) if 0 < value <= total else None, low, high, None, reason))
     return result
 
 
-def with_rare_events(scale: Timescale, total: float) -> Timescale:
-    """Mark a process as unresolved if it was seen fewer than ten times, and widen its interval accordingly.
+def independent_blocks(blocks: Moments, lag_index: int, spectrum: Decomposition) -> np.ndarray:
+    """In how many blocks each mode varies, shape (k,): the participation ratio (Σ v_b)² / Σ v_b² of its variances."""
+    functions = spectrum.eigenfunctions
+    variances = np.einsum("ik,bij,jk->bk", functions.conj(), blocks.instantaneous[lag_index], functions).real
+    return variances.sum(axis=0) ** 2 / (variances**2).sum(axis=0)
 
-    Resampling blocks cannot tell how often a rare event might have happened but did not. The rate of n independent
-    events is known to within the exact Poisson interval of their number (Garwood, Biometrika 28 (1936) 437); the
-    interval of the timescale is widened to hold the same factors.
+
+def with_rare_events(scale: Timescale, n_independent: float, total: float) -> Timescale:
+    """Mark a process as unresolved if it was seen too rarely, and say what so few events allow.
+
+    A mode that varies in fewer than three blocks has no bootstrap interval: its replicates either see it as a whole
+    or not at all. Nor can resampling tell how often a rare event might have happened but did not: the rate of n
+    independent events is known to within the exact Poisson interval of their number (Garwood, Biometrika 28 (1936)
+    437), and for fewer than ten transitions the interval of the timescale is widened to hold the same factors.
 
     Parameters
     ----------
     scale : Timescale
         With its number of transitions, any unit.
+    n_independent : float
+        From `independent_blocks`.
     total : float
         Length of all data in the same unit: an upper bound beyond it is left open.
     """
-    count = scale.n_transitions
-    if scale.unresolved is not None or scale.value is None or count is None or count >= MIN_TRANSITIONS:
+    count, value = scale.n_transitions, scale.value
+    if scale.unresolved is not None or value is None or count is None:
+        return scale
+    if n_independent < MIN_INDEPENDENT:
+        scale = replace(scale, low=None, high=None, unresolved="varies in too few independent stretches of the data")
+    if count >= MIN_TRANSITIONS:
         return scale
     tail = (1 - CONFIDENCE) / 2
-    most = stats.chi2.ppf(1 - tail, 2 * (count + 1)) / 2
-    fewest = stats.chi2.ppf(tail, 2 * count) / 2 if count else 0.0
-    low = scale.value * max(count, 1) / most
-    high = scale.value * count / fewest if count else np.inf
+    most = float(stats.chi2.ppf(1 - tail, 2 * (count + 1)) / 2)
+    fewest = float(stats.chi2.ppf(tail, 2 * count) / 2) if count else 0.0
+    low = value * max(count, 1) / most
+    high = value * count / fewest if count else np.inf
+    # No bound at all, where resampling gave none, cannot become one by widening; with too few blocks the events decide.
+    unbounded = scale.high is None and n_independent >= MIN_INDEPENDENT
+    high = max(high, scale.high or 0)
     return replace(
         scale,
         low=low if scale.low is None else min(low, scale.low),
-        high=None if scale.high is None or max(high, scale.high) > total else max(high, scale.high),
+        high=None if unbounded or high > total else high,
         unresolved=f"only {count} transition{'s' * (count != 1)} seen",
     )
 

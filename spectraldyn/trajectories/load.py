@@ -76,6 +76,8 @@ class Features(list):
         Number of stored frames from one row to the next.
     topology : mdtraj.Trajectory or None
         One reference frame with the topology; None for ready-made arrays.
+    width : int
+        Columns computed, or stored in the arrays, before constant ones were left out.
     options : dict
         JSON-able; ``load_features(new, top=self.topology, columns=self.columns, **self.options)`` computes
         the same columns from other files.
@@ -91,6 +93,7 @@ class Features(list):
         sources: list[Stretch],
         files: list[InputFile],
         timestep_ps: float | None,
+        width: int,
         stride: int = 1,
         topology: mdtraj.Trajectory | None = None,
         options: dict[str, Any] | None = None,
@@ -101,10 +104,21 @@ class Features(list):
         self.sources = sources
         self.files = files
         self.timestep_ps = timestep_ps
+        self.width = width
         self.stride = stride
         self.topology = topology
         self.options = options or {}
         self.warnings = warnings or []
+
+    @property
+    def file_of_row(self) -> np.ndarray:
+        """Index into `files` for every row of all arrays, one after the other."""
+        return np.concatenate([np.full(len(s.frames), s.file_index) for s in self.sources])
+
+    @property
+    def frame_of_row(self) -> np.ndarray:
+        """0-based number, in its file, of the frame of every row of all arrays."""
+        return np.concatenate([s.frames for s in self.sources])
 
     def __repr__(self) -> str:
         rows = sum(len(array) for array in self)
@@ -232,6 +246,7 @@ def load_features(
         sources=sources,
         files=[table.file for table in tables],
         timestep_ps=timestep_ps,
+        width=len(every_column),
         stride=sampling.stride,
         topology=topology,
         options=options,
