@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh
 
 from spectraldyn import NeuralSVD, fit_trajectories, load_features
-from spectraldyn.systems.overdamped import SYSTEMS
+from spectraldyn.systems.overdamped import SYSTEMS, oracle_timescales
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -53,18 +52,6 @@ def states(name: str, features: list[np.ndarray]) -> list[np.ndarray]:
     return [np.asarray(part, dtype=float) for part in features]
 
 
-def oracle(system: str, trajectories: list[np.ndarray], lag: int, n_modes: int) -> np.ndarray:
-    """Timescales in frames by Rayleigh–Ritz with the true eigenfunctions on the same data."""
-    instantaneous = lagged = 0.0
-    for frames in trajectories:
-        functions = np.column_stack((np.ones(len(frames)), SYSTEMS[system].eigenfunctions(frames, n_modes)))
-        x, y = functions[:-lag], functions[lag:]
-        instantaneous = instantaneous + x.T @ x + y.T @ y
-        lagged = lagged + x.T @ y + y.T @ x
-    values = eigh(lagged, instantaneous, eigvals_only=True)[::-1]
-    return -lag / np.log(values[1 : n_modes + 1])
-
-
 def known(data: Path, seeds: int) -> list[dict[str, Any]]:
     rows = []
     for name, problem in KNOWN.items():
@@ -74,8 +61,11 @@ def known(data: Path, seeds: int) -> list[dict[str, Any]]:
         for seed in range(seeds):
             results = fit_trajectories(files, top=top, random_state=seed, n_modes=3, **problem["options"])
             if best is None:
-                best = results.frame_time * oracle(
-                    problem["system"], states(name, results.features), results.lag_frames, len(problem["exact"])
+                best = results.frame_time * oracle_timescales(
+                    SYSTEMS[problem["system"]],
+                    states(name, results.features),
+                    results.lag_frames,
+                    len(problem["exact"]),
                 )
             for k, exact in enumerate(problem["exact"]):
                 scale = results.timescales[k]

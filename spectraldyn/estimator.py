@@ -23,8 +23,8 @@ from spectraldyn.networks.mlp import NETWORKS, Whitening
 from spectraldyn.objectives.nested import NESTINGS
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.spectra.decomposition import decompose
-from spectraldyn.spectra.moments import Averages, lagged_moments
-from spectraldyn.spectra.validation import vamp_scores
+from spectraldyn.spectra.moments import lagged_moments
+from spectraldyn.spectra.validation import split_scores
 from spectraldyn.training import History, PairData, Sides, train
 from spectraldyn.trajectories.pairs import cut_blocks, held_out_frames, pair_starts
 
@@ -180,7 +180,8 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         checkpoint = self._checkpoint(frames, data, config)
         split = _pair_data(frames, data.distance, pairs.train, pairs.test)
         self.history_ = self._train(sides, split, n_steps, seed, checkpoint, last=False)
-        scores = _scores(evaluate(whitening, sides, data.frames), data.distance, pairs, self.reversible)
+        functions = evaluate(whitening, sides, data.frames)
+        scores = split_scores(functions, data.distance, pairs.train, pairs.test, self.reversible)
         # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.
         n_last = max(1, round(LAST_STEPS * self.history_.kept_step))
         everything = _pair_data(frames, data.distance, pairs.all, pairs.all[:0])
@@ -365,23 +366,6 @@ def lag_scan(lagtime: int, longest: int) -> list[int]:
     """Lag times in frames for the plot of timescales: from 1 to ten times the lag time, evenly in the logarithm."""
     last = max(lagtime, min(10 * lagtime, longest // 2))
     return sorted({lagtime, *np.geomspace(1, last, N_LAGS).round().astype(int).tolist()})
-
-
-def _scores(functions: np.ndarray, distance: int, pairs: _Pairs, reversible: bool) -> dict[str, float]:
-    """VAMP-2 on training pairs; VAMP-2 and VAMP-E on held-out pairs of the spectrum found on training pairs."""
-
-    def averages(starts: np.ndarray) -> Averages:
-        x, y = functions[starts], functions[starts + distance]
-        return x.T @ x / len(starts), x.T @ y / len(starts), y.T @ y / len(starts)
-
-    train_averages = averages(pairs.train)
-    trained = decompose(*train_averages, reversible=reversible)
-    on_train = vamp_scores(trained, train_averages, reversible)
-    if len(pairs.test) < 2:
-        on_test = {"vamp2": float("nan"), "vampe": float("nan")}
-    else:
-        on_test = vamp_scores(trained, averages(pairs.test), reversible)
-    return {"vamp2_train": on_train["vamp2"], "vamp2_test": on_test["vamp2"], "vampe_test": on_test["vampe"]}
 
 
 def _whitening_of(frames: np.ndarray) -> Whitening:

@@ -1,12 +1,9 @@
-"""Test problems with their exact answers, the oracle, and where the shared trajectories lie."""
+"""Test problems with their exact answers, and where the shared trajectories lie."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.linalg import eigh
-
-from spectraldyn.systems.overdamped import SYSTEMS
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 REPOSITORY_DATA = Path(__file__).resolve().parents[1] / "data"
@@ -19,18 +16,6 @@ EXACT_TIMESCALES = {
 """In ps where D = 1 nm²/ps; from an independent hp finite-element computation."""
 
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="the shared trajectories are not beside this checkout")
-
-
-def oracle_timescales(system: str, trajectories: list[np.ndarray], lag: int, n_modes: int) -> np.ndarray:
-    """Timescales in frames by Rayleigh–Ritz with the true eigenfunctions: the best any estimator can do on the data."""
-    instantaneous = lagged = 0.0
-    for frames in trajectories:
-        functions = np.column_stack((np.ones(len(frames)), SYSTEMS[system].eigenfunctions(frames, n_modes)))
-        x, y = functions[:-lag], functions[lag:]
-        instantaneous = instantaneous + x.T @ x + y.T @ y
-        lagged = lagged + x.T @ y + y.T @ x
-    values = eigh(lagged, instantaneous, eigvals_only=True)[::-1]
-    return -lag / np.log(values[1 : n_modes + 1])
 
 
 def markov_chain(matrix: np.ndarray, n_steps: int, seed: int) -> np.ndarray:

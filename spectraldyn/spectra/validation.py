@@ -7,7 +7,7 @@ Wu, Noé, J. Nonlinear Sci. 30 (2020) 23: VAMP-2 (eq. 33) and VAMP-E (eq. 39, he
 
 import numpy as np
 
-from spectraldyn.spectra.decomposition import Decomposition, symmetrised
+from spectraldyn.spectra.decomposition import Decomposition, decompose, symmetrised
 from spectraldyn.spectra.moments import Averages
 
 
@@ -37,6 +37,39 @@ def vamp_scores(train: Decomposition, test: Averages, reversible: bool) -> dict[
     except np.linalg.LinAlgError:
         vamp2 = float("nan")
     return {"vamp2": vamp2, "vampe": float(vampe)}
+
+
+def split_scores(
+    functions: np.ndarray, distance: int, train: np.ndarray, test: np.ndarray, reversible: bool
+) -> dict[str, float]:
+    """Scores of the spectrum found on training pairs, on these and on held-out pairs.
+
+    Parameters
+    ----------
+    functions : ndarray (n_frames, M)
+        The first column is 1.
+    distance : int
+        From the left to the right end of a pair, in rows of `functions`.
+    train, test : ndarray of int
+        Rows of the left ends.
+    reversible : bool
+
+    Returns
+    -------
+    dict
+        "vamp2_train", "vamp2_test", "vampe_test"; the last two NaN without held-out pairs.
+    """
+
+    def averages(starts: np.ndarray) -> Averages:
+        x, y = functions[starts], functions[starts + distance]
+        return x.T @ x / len(starts), x.T @ y / len(starts), y.T @ y / len(starts)
+
+    spectrum = decompose(*averages(train), reversible=reversible)
+    on_train = vamp_scores(spectrum, averages(train), reversible)
+    on_test = {"vamp2": float("nan"), "vampe": float("nan")}
+    if len(test) >= 2:
+        on_test = vamp_scores(spectrum, averages(test), reversible)
+    return {"vamp2_train": on_train["vamp2"], "vamp2_test": on_test["vamp2"], "vampe_test": on_test["vampe"]}
 
 
 def _inverse_root(matrix: np.ndarray) -> np.ndarray:

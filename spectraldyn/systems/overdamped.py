@@ -5,12 +5,12 @@ eigenvalues that are sums, and eigenfunctions that are products, of those of its
 answers exist in any dimension.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
+from scipy.linalg import eigh, eigh_tridiagonal
 
 Energy = Callable[[np.ndarray], np.ndarray]
 
@@ -67,6 +67,30 @@ class SeparableSystem:
         orders = product(range(n_modes + 1), repeat=len(rates))
         summed = sorted((sum(r[i] for r, i in zip(rates, order, strict=True)), order) for order in orders)
         return summed[1 : n_modes + 1]
+
+
+def oracle_timescales(
+    system: SeparableSystem, trajectories: Sequence[np.ndarray], lagtime: int, n_modes: int
+) -> np.ndarray:
+    """Timescales in frames by Rayleigh–Ritz with the true eigenfunctions: the best any estimator can do on the data.
+
+    Parameters
+    ----------
+    system : SeparableSystem
+    trajectories : sequence of ndarray (T, d)
+        In the coordinates of the system.
+    lagtime : int
+        In frames.
+    n_modes : int
+    """
+    instantaneous = lagged = 0.0
+    for frames in trajectories:
+        functions = np.column_stack((np.ones(len(frames)), system.eigenfunctions(frames, n_modes)))
+        x, y = functions[:-lagtime], functions[lagtime:]
+        instantaneous = instantaneous + x.T @ x + y.T @ y
+        lagged = lagged + x.T @ y + y.T @ x
+    values = eigh(lagged, instantaneous, eigvals_only=True)[::-1]
+    return -lagtime / np.log(values[1 : n_modes + 1])
 
 
 def finite_volume(
