@@ -6,7 +6,6 @@ import pytest
 
 from spectraldyn.errors import InputError
 from spectraldyn.trajectories import features as features_module
-from spectraldyn.trajectories.feature_blocks import superpose
 from spectraldyn.trajectories.features import FEATURES, available_features, define_features
 
 
@@ -189,20 +188,9 @@ def test_aligned_positions_undo_rigid_motion():
     moved = [shape] + [shape @ rotation(rng) + rng.normal(size=3) for _ in range(20)]
     found = compute(build([("LIG", ["C1", "C2", "C3", "O1", "N1", "S1"])], moved), "aligned-positions")
     rows = np.array(list(found.values())).T
-    np.testing.assert_allclose(rows, np.tile(shape.reshape(1, -1), (21, 1)), atol=1e-6)
+    # mdtraj superposes in single precision.
+    np.testing.assert_allclose(rows, np.tile(shape.reshape(1, -1), (21, 1)), atol=5e-5)
     assert list(found)[:3] == ["x LIG1-C1", "y LIG1-C1", "z LIG1-C1"]
-
-
-def test_superposition_rotates_and_never_mirrors():
-    # a chiral tetrapod and its mirror image: the best proper rotation cannot bring them together
-    shape = np.array([[0.1, 0, 0], [0, 0.2, 0], [0, 0, 0.3], [-0.2, -0.1, 0.1]])
-    mirrored = shape * [-1, 1, 1]
-    placed = superpose(mirrored[None], shape)[0]
-    inside = np.linalg.norm(placed[:, None] - placed[None], axis=-1)
-    np.testing.assert_allclose(inside, np.linalg.norm(shape[:, None] - shape[None], axis=-1), atol=1e-12)
-    assert np.abs(placed - shape).max() > 0.03
-    signed = np.linalg.det(placed[1:] - placed[0]) * np.linalg.det(shape[1:] - shape[0])
-    assert signed < 0
 
 
 def test_molecules_cut_by_the_box_are_made_whole():
