@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from spectraldyn.version import __version__
+
 if TYPE_CHECKING:
     from spectraldyn import plots
     from spectraldyn.errors import InputError, InputWarning
@@ -12,8 +14,6 @@ if TYPE_CHECKING:
     from spectraldyn.results import Results, analyze, fit_trajectories
     from spectraldyn.trajectories.load import Features, load_features
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Features",
     "InputError",
@@ -21,6 +21,7 @@ __all__ = [
     "NeuralSVD",
     "NeuralSVDModel",
     "Results",
+    "__version__",
     "analyze",
     "fit_trajectories",
     "load_features",

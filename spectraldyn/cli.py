@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import spectraldyn
 from spectraldyn.errors import InputError
+from spectraldyn.version import __version__
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         "Times: a number of stored frames (50), or a time with its unit (50ps, 1.2ns).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"spectraldyn {spectraldyn.__version__}")
+    parser.add_argument("--version", action="version", version=f"spectraldyn {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_fit(commands)
     _add_transform(commands)

@@ -313,7 +313,7 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         if self.checkpoint_folder is None:
             return None
         options = [self.batch_size, self.max_steps, self.learning_rate, self.test_fraction, torch.__version__]
-        settings = json.dumps([config, data.lengths, data.distance, *options])
+        settings = json.dumps([config, data.lengths, data.distance, *options], default=str)
         digest = hashlib.blake2b(settings.encode(), digest_size=16)
         digest.update(frames.cpu().numpy().tobytes())
         return Path(self.checkpoint_folder) / f"training-{digest.hexdigest()}"

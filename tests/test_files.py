@@ -12,9 +12,6 @@ import numpy as np
 import pytest
 
 from spectraldyn.errors import InputError
-from spectraldyn.trajectories import checks, frames
-from spectraldyn.trajectories.binary import quiet
-from spectraldyn.trajectories.checks import read_times
 from spectraldyn.trajectories.files import (
     FORMATS,
     FileSummary,
@@ -24,6 +21,9 @@ from spectraldyn.trajectories.files import (
     load_topology,
     scan,
 )
+from spectraldyn.trajectories.readers import checks, frames
+from spectraldyn.trajectories.readers.binary import quiet
+from spectraldyn.trajectories.readers.checks import read_times
 
 N_FRAMES = 40
 EXTENSIONS = ["dcd", "xtc", "trr", "nc", "h5", "pdb", "pdb.gz", "gro", "xyz", "xyz.gz", "mdcrd", "lammpstrj"]
@@ -1009,7 +1009,7 @@ def test_topology_that_is_none(name, tmp_path):
 
 CHATTER = """
 import ctypes, os, sys
-from spectraldyn.trajectories.binary import quiet
+from spectraldyn.trajectories.readers.binary import quiet
 libc = ctypes.CDLL(None)
 
 def chat():

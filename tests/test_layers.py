@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "spectraldyn"
 LAYERS = [
-    {"errors", "records"},
+    {"errors", "records", "version"},
     {"units", "linalg"},
     {"systems", "trajectories", "operators", "objectives", "networks", "spectra"},
     {"training"},

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-import spectraldyn
 from spectraldyn import plots
 from spectraldyn.errors import InputError
 from spectraldyn.report.page import render
@@ -19,6 +18,7 @@ from spectraldyn.results import Results
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.trajectories.load import Features
 from spectraldyn.trajectories.structures import write_structures
+from spectraldyn.version import __version__
 
 
 def check_folder(out: str | Path, force: bool) -> Path:
@@ -153,7 +153,7 @@ def results_dict(results: Results, out: Path, structures: list[str | None]) -> d
     """What results.json holds: undetermined values are None, complex ones [re, im], paths relative to `out`."""
     model, features = results.model, results.features
     return {
-        "version": spectraldyn.__version__,
+        "version": __version__,
         "inputs": [
             {"path": _relative(file.path, out), "n_frames": file.n_frames}
             | ({} if file.array is None else {"array": file.array})

@@ -17,11 +17,11 @@ import numpy as np
 from mdtraj.formats import GroTrajectoryFile, HDF5TrajectoryFile
 
 from spectraldyn.errors import InputError
-from spectraldyn.trajectories import text
-from spectraldyn.trajectories.binary import attempt, check_hdf5
-from spectraldyn.trajectories.checks import FrameChecks, read_times
-from spectraldyn.trajectories.formats import FORMATS, check_readable, extension, formats_sentence, recognise
-from spectraldyn.trajectories.frames import Damaged, Frames, Incomplete
+from spectraldyn.trajectories.readers import text
+from spectraldyn.trajectories.readers.binary import attempt, check_hdf5
+from spectraldyn.trajectories.readers.checks import FrameChecks, read_times
+from spectraldyn.trajectories.readers.formats import FORMATS, check_readable, extension, formats_sentence, recognise
+from spectraldyn.trajectories.readers.frames import Damaged, Frames, Incomplete
 
 __all__ = [
     "FORMATS",

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from spectraldyn.trajectories.frames import Damaged, Frames, Incomplete, frames_per_chunk, nanometres
+from spectraldyn.trajectories.readers.frames import Damaged, Frames, Incomplete, frames_per_chunk, nanometres
 
 
 def read_dcd(path: Path, n_atoms: int | None = None) -> Iterator[Frames]:

@@ -22,7 +22,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 from mdtraj.formats import HDF5TrajectoryFile, NetCDFTrajectoryFile, TRRTrajectoryFile, XTCTrajectoryFile
 
-from spectraldyn.trajectories.frames import Damaged, Frames, Incomplete, cell_of, frames_per_chunk, nanometres
+from spectraldyn.trajectories.readers.frames import Damaged, Frames, Incomplete, cell_of, frames_per_chunk, nanometres
 
 
 @contextlib.contextmanager

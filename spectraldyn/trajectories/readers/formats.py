@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spectraldyn.errors import InputError
-from spectraldyn.trajectories import text
-from spectraldyn.trajectories.binary import read_hdf5, read_netcdf, read_trr, read_xtc
-from spectraldyn.trajectories.dcd import read_dcd
-from spectraldyn.trajectories.frames import Frames
+from spectraldyn.trajectories.readers import text
+from spectraldyn.trajectories.readers.binary import read_hdf5, read_netcdf, read_trr, read_xtc
+from spectraldyn.trajectories.readers.dcd import read_dcd
+from spectraldyn.trajectories.readers.frames import Frames
 
 
 @dataclass(frozen=True)

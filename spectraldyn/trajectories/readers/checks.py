@@ -7,7 +7,7 @@ import mdtraj
 import numpy as np
 
 from spectraldyn.errors import InputError
-from spectraldyn.trajectories.frames import Frames, named
+from spectraldyn.trajectories.readers.frames import Frames, named
 
 FARTHEST = 1e5
 """Positions beyond this (nm) are those of an exploded simulation: diffusing for 1 s, an ion moves 1e5 nm."""

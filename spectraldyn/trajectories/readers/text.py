@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from mdtraj.formats.pdb.pdbstructure import PdbStructure
 
-from spectraldyn.trajectories.binary import attempt
-from spectraldyn.trajectories.frames import Damaged, Frames, Incomplete, cell_of, chunked
+from spectraldyn.trajectories.readers.binary import attempt
+from spectraldyn.trajectories.readers.frames import Damaged, Frames, Incomplete, cell_of, chunked
 
 Frame = tuple[np.ndarray, float | None, np.ndarray | None]
 
