@@ -109,7 +109,8 @@ def plot_free_energy(results: Results, ax: Axes | None = None) -> Axes:
             ax.annotate(
                 str(state + 1), (modes[rows[0], 0], modes[rows[0], 1]), ha="center", va="center", fontsize="small"
             )
-    ax.margins(0.06)
+    ax.use_sticky_edges = False  # room for the numbers of states at the edge
+    ax.margins(0.07)
     ax.set(xlabel="mode 1 (standard deviations)", ylabel="mode 2 (standard deviations)")
     _figure(ax).colorbar(mesh, ax=ax, label="free energy (kT)")
     return ax
