@@ -65,6 +65,23 @@ def test_norms_state_the_singular_values_of_the_exact_functions():
     np.testing.assert_allclose(again.norms, exact.eigenvalues, atol=1e-12)
 
 
+def test_reversible_moments_are_those_of_the_data_and_their_reverse():
+    """Far from stationarity, where E[h(x)h(x)ᵀ] and E[h(y)h(y)ᵀ] differ, eigenvalues still cannot exceed 1."""
+    functions = with_constant(np.array([[1.0, 2.0], [0.5, -1.0], [3.0, 0.2]]))
+    states = np.concatenate([markov_chain(BIRTH_DEATH, 6, seed) for seed in range(300)])  # each starts in state 0
+    stretches = [range(a, a + 6) for a in range(0, len(states), 6)]
+    moments = lagged_moments(functions[states], stretches, stretches, {1: 1})
+    result = decompose(*moments.means(0), reversible=True)
+    starts = np.concatenate([np.arange(s.start, s.stop - 1) for s in stretches])
+    x, y = (
+        functions[np.concatenate(ends)]
+        for ends in ((states[starts], states[starts + 1]), (states[starts + 1], states[starts]))
+    )
+    expected = np.sort(np.linalg.eigvals(np.linalg.solve(x.T @ x, x.T @ y)).real)[::-1]
+    assert expected[0] == pytest.approx(1, abs=1e-12)
+    np.testing.assert_allclose(result.eigenvalues, expected[1:], atol=1e-10)
+
+
 def test_linearly_dependent_and_constant_functions_are_left_out():
     functions = with_constant(np.array([[1.0, 2.0, 5.0], [0.5, 1.0, 5.0], [3.0, 6.0, 5.0]]))
     result = decompose(*exact_moments(BIRTH_DEATH, functions), reversible=True)

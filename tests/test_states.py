@@ -42,6 +42,7 @@ def test_sets_populations_and_transformation(realisation):
     counted = [np.isin(states, pair).mean() for pair in pairs]
     np.testing.assert_allclose(sets.populations, counted, atol=0.02)
     np.testing.assert_allclose(sets.memberships.sum(axis=1), 1, atol=1e-12)
+    np.testing.assert_allclose(sets.transformation.sum(axis=1), [1, 0, 0], atol=1e-12)  # also before clipping
     assert sets.memberships.min() >= 0
     np.testing.assert_array_equal(memberships_of(modes[:50], sets.transformation), sets.memberships[:50])
 

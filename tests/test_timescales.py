@@ -146,3 +146,17 @@ def test_blocks_without_pairs_are_never_drawn():
     assert empty.sum() == 10
     assert not weights[:, empty].any()
     assert (weights.sum(axis=1) == (~empty).sum()).all()
+
+
+def test_autocorrelations_remove_the_mean_of_every_replicate():
+    """A replicate of the first block alone, where the mode stays in one state most of the time."""
+    random = np.random.default_rng(0)
+    mode = np.concatenate((random.normal(2.0, 1.0, 500), random.normal(-2.0, 1.0, 500)))
+    functions = np.column_stack((np.ones(1000), mode))
+    stretches = [range(500), range(500, 1000)]
+    moments = lagged_moments(functions, stretches, stretches, {1: 1})
+    spectrum = decompose(*moments.means(0), reversible=True)
+    assert spectrum.eigenvalues[0] > 0.7
+    (alone,) = its.autocorrelations(moments, 0, spectrum, True, np.array([[1.0, 0.0]]))
+    ends = np.concatenate((mode[:499], mode[1:500])) - np.concatenate((mode[:499], mode[1:500])).mean()
+    assert alone[0] == pytest.approx(ends[:499] @ ends[499:] / (ends @ ends / 2), abs=1e-10)
