@@ -83,8 +83,13 @@ def plot_singular_values(results: Results, ax: Axes | None = None) -> Axes:
         edgecolor="white",
         label="Rayleigh–Ritz",
     )
-    ax.set(xlabel="mode", ylabel="singular value", xticks=np.arange(1, len(norms) + 1), ylim=(0, None))
-    ax.legend(fontsize="small", loc="upper right", frameon=True)
+    ax.set(
+        xlabel="mode",
+        ylabel="singular value",
+        xticks=np.arange(1, len(norms) + 1),
+        ylim=(0, 1.2 * max(norms.max(), ritz.max())),
+    )
+    ax.legend(fontsize="small", loc="upper center", ncols=2, frameon=False)
     return ax
 
 

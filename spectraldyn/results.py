@@ -122,13 +122,10 @@ def analyze(model: NeuralSVDModel, features: Features, n_states: int | None = No
 
     functions = model.functions(np.concatenate(features))
     modes = functions @ model.decomposition.left * model.signs
-    by_lag, n_independent = _timescales_by_lag(model, step_time)
     eigenfunctions = functions @ model.decomposition.eigenfunctions
-    timescales = []
-    for k, scale in enumerate(by_lag[model.lagtime]):
-        counted = dataclasses.replace(scale, n_transitions=its.count_transitions(eigenfunctions[:, k].real, stretches))
-        timescales.append(its.with_rare_events(counted, n_independent[k], len(functions) * step_time))
-    by_lag[model.lagtime] = timescales
+    transitions = [its.count_transitions(mode.real, stretches) for mode in eigenfunctions.T]
+    by_lag = _timescales_by_lag(model, transitions, len(functions), step_time)
+    timescales = by_lag[model.lagtime]
 
     seed = model.config["seed"]
     if n_states is None:
@@ -222,14 +219,17 @@ def _check_states(n_states: int | None, n_modes: int) -> None:
         )
 
 
-def _timescales_by_lag(model: NeuralSVDModel, step_time: float) -> tuple[dict[int, list[Timescale]], np.ndarray]:
-    """Timescales with intervals at every stored lag time, and the independent blocks of every mode of the fit.
+def _timescales_by_lag(
+    model: NeuralSVDModel, transitions: list[int], n_frames: int, step_time: float
+) -> dict[int, list[Timescale]]:
+    """Timescales with intervals at every stored lag time.
 
-    The same bootstrap blocks serve all lag times at which they hold pairs.
+    The same bootstrap blocks serve all lag times at which they hold pairs; the transitions are those of the modes at
+    the lag time of the fit.
     """
     timescales = model.timescales()
     slowest = float(timescales[np.isfinite(timescales)].max(initial=model.lagtime))
-    result, independent = {}, np.empty(0)
+    result: dict[int, list[Timescale]] = {}
     for index, lag in enumerate(model.moments.lagtimes.tolist()):
         at_lag = model.at_lagtime(lag)
         blocks, weights = its.block_bootstrap(model.moments, index, slowest, model.config["seed"])
@@ -237,10 +237,12 @@ def _timescales_by_lag(model: NeuralSVDModel, step_time: float) -> tuple[dict[in
         scales = its.timescale_intervals(
             at_lag.timescales(), its.timescales_from_eigenvalues(eigenvalues, lag), blocks, lag
         )
-        result[lag] = [_in_time(scale, step_time) for scale in scales]
-        if lag == model.lagtime:
-            independent = its.independent_blocks(blocks, index, at_lag.decomposition)
-    return result, independent
+        independent = its.independent_blocks(blocks, index, at_lag.decomposition)
+        result[lag] = []
+        for scale, count, n_blocks in zip(scales, transitions, independent, strict=False):
+            counted = dataclasses.replace(scale, n_transitions=count)
+            result[lag].append(_in_time(its.with_rare_events(counted, n_blocks, n_frames), step_time))
+    return result
 
 
 def _in_time(scale: Timescale, step_time: float) -> Timescale:
