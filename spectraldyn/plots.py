@@ -180,6 +180,8 @@ def plot_modes(results: Results, axes: np.ndarray | None = None) -> np.ndarray:
 
 def save_figure(ax: Axes, path: Path, dpi: int = 160) -> bytes:
     """Write the figure of some axes as PNG; return the same picture, smaller, for embedding in a page."""
+    # Axes of fixed aspect get their final size while drawing, and only the next layout makes room for their labels.
+    _figure(ax).draw_without_rendering()
     _figure(ax).savefig(path, dpi=dpi)
     small = io.BytesIO()
     _figure(ax).savefig(small, dpi=0.7 * dpi, format="png")

@@ -1,6 +1,7 @@
 """New trajectories on the modes of an earlier fit, from its folder of results."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def project_files(
         raise InputError(f"{folder} is not a folder of results: give one that `spectraldyn fit` has written")
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise InputError(f"{out} cannot be written: give the name of a file in an existing folder")
+    if not os.access(out.absolute().parent, os.W_OK):
+        raise InputError(f"{out} cannot be written: its folder is read-only")
     if out.exists() and not force:
         raise InputError(f"{out} exists: give another --out, or --force to replace it")
     stored = json.loads((folder / "results.json").read_text())["features"]

@@ -38,8 +38,18 @@ def check_folder(out: str | Path, force: bool) -> Path:
                 f"{out} exists and holds no results.json of spectraldyn: it is not replaced, give another --out"
             )
     elif not out.absolute().parent.is_dir():
-        raise InputError(f"{out} cannot be written: the folder {out.absolute().parent} does not exist")
+        raise InputError(f"{out} cannot be written: {out.absolute().parent} does not exist or is no folder")
+    # Tried now, not after the training.
+    _draft_folder(out).rmdir()
     return out
+
+
+def _draft_folder(out: Path) -> Path:
+    """A new folder beside `out`, or an InputError where none can be made."""
+    try:
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}): give --out in a folder of yours") from error
 
 
 def is_results_folder(folder: Path) -> bool:
@@ -69,7 +79,7 @@ def write_results(results: Results, out: str | Path, force: bool = False) -> Pat
         where the input was trajectories, states/*.pdb and topology.h5.
     """
     out = check_folder(out, force)
-    draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
+    draft = _draft_folder(out)
     try:
         _fill(results, draft, out)
         # mkdtemp makes private folders; the results are as readable as any other new folder.
