@@ -227,6 +227,25 @@ def test_existing_folders_are_safe(files, tmp_path, capfd):
     assert "does not exist" in capfd.readouterr().err
 
 
+def test_unwritable_places_are_named_before_any_work(files, monkeypatch, capfd):
+    assert fit(*files, "--lag", "5", "--out", "mine") == 0
+    capfd.readouterr()
+
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("spectraldyn.trajectories.load.load_features", None)  # not reached
+    for arguments in (
+        ["fit", *files, "--top", "top.pdb", "--lag", "5", "--out", "new"],
+        ["transform", "mine", "run1.dcd", "--out", "new.npz"],
+    ):
+        assert run(*arguments) == 2
+        error = capfd.readouterr().err
+        assert "cannot be written (Permission denied)" in error
+        assert "Traceback" not in error
+
+
 def test_a_failed_run_leaves_no_results_and_keeps_the_old(files, tmp_path, monkeypatch, capfd):
     assert fit(*files, "--lag", "5", "--out", "mine") == 0
     before = (tmp_path / "mine" / "results.json").read_bytes()

@@ -1,7 +1,6 @@
 """New trajectories on the modes of an earlier fit, from its folder of results."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from spectraldyn.errors import InputError
 from spectraldyn.model import NeuralSVDModel
-from spectraldyn.report.write import is_results_folder, save_modes
+from spectraldyn.report.write import draft_folder, is_results_folder, save_modes
 from spectraldyn.spectra.states import memberships_of
 from spectraldyn.trajectories.files import load_topology
 from spectraldyn.trajectories.load import Features, load_features
@@ -49,10 +48,9 @@ def project_files(
         raise InputError(f"{folder} is not a folder of results: give one that `spectraldyn fit` has written")
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise InputError(f"{out} cannot be written: give the name of a file in an existing folder")
-    if not os.access(out.absolute().parent, os.W_OK):
-        raise InputError(f"{out} cannot be written: its folder is read-only")
     if out.exists() and not force:
         raise InputError(f"{out} exists: give another --out, or --force to replace it")
+    draft_folder(out).rmdir()  # an unwritable place is named before the files are read
     stored = json.loads((folder / "results.json").read_text())["features"]
     model = NeuralSVDModel.load(folder / "model.pt")
     topology = folder / "topology.h5"

@@ -40,11 +40,11 @@ def check_folder(out: str | Path, force: bool) -> Path:
     elif not out.absolute().parent.is_dir():
         raise InputError(f"{out} cannot be written: {out.absolute().parent} does not exist or is no folder")
     # Tried now, not after the training.
-    _draft_folder(out).rmdir()
+    draft_folder(out).rmdir()
     return out
 
 
-def _draft_folder(out: Path) -> Path:
+def draft_folder(out: Path) -> Path:
     """A new folder beside `out`, or an InputError where none can be made."""
     try:
         return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
@@ -79,7 +79,7 @@ def write_results(results: Results, out: str | Path, force: bool = False) -> Pat
         where the input was trajectories, states/*.pdb and topology.h5.
     """
     out = check_folder(out, force)
-    draft = _draft_folder(out)
+    draft = draft_folder(out)
     try:
         _fill(results, draft, out)
         # mkdtemp makes private folders; the results are as readable as any other new folder.
