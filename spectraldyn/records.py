@@ -17,12 +17,24 @@ class Batch:
     ----------
     x : Tensor (B, d)
         States.
-    y : Tensor (B, d)
-        The same states one lag time later.
+    y : Tensor (B, d') or None
+        What belongs to each state: the same one lag time later, its partner in another modality, or an independent
+        second state for a kernel. None for operators that act at one state alone.
+    weight : Tensor (B,) or None
+        Importance weights dμ/dp where the rows were drawn from a law p other than the μ of the inner products. None
+        means 1.
     """
 
     x: Tensor
-    y: Tensor
+    y: Tensor | None = None
+    weight: Tensor | None = None
+
+    @property
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """x and y, for operators that need both."""
+        if self.y is None:
+            raise ValueError("this operator acts between two states, but the batch has no y")
+        return self.x, self.y
 
 
 @dataclass(frozen=True)
@@ -38,12 +50,16 @@ class Action:
         Left and right functions. The same tensor when the sides are tied.
     Tg, Tf : Tensor (B, L, K)
         The operator on the right functions, and its adjoint on the left ones. All four carry gradient.
+    known : tuple of float
+        Singular values of the leading functions that are known exactly and never learned (the constant one of a
+        transfer operator); each of these functions has its singular value as squared norm.
     """
 
     f: Tensor
     Tg: Tensor
     g: Tensor
     Tf: Tensor
+    known: tuple[float, ...] = ()
 
 
 Operator = Callable[[Network, Network, Batch], Action]

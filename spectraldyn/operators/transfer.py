@@ -21,9 +21,10 @@ def with_constant(functions: Tensor) -> Tensor:
 
 def transfer(left: Network, right: Network, batch: Batch) -> Action:
     """General (nonreversible) dynamics: left functions at x, right functions at y, K = 1."""
-    f = with_constant(left(batch.x)).unsqueeze(2)
-    g = with_constant(right(batch.y)).unsqueeze(2)
-    return Action(f=f, Tg=g, g=g, Tf=f)
+    x, y = batch.pair
+    f = with_constant(left(x)).unsqueeze(2)
+    g = with_constant(right(y)).unsqueeze(2)
+    return Action(f=f, Tg=g, g=g, Tf=f, known=(1.0,))
 
 
 def reversible_transfer(left: Network, right: Network, batch: Batch) -> Action:
@@ -32,8 +33,8 @@ def reversible_transfer(left: Network, right: Network, batch: Batch) -> Action:
     One row is one pair: f = (f(x), f(y))/√2 and T f = (f(y), f(x))/√2. The two ends are components of one row and
     not two rows, since they are not independent samples.
     """
-    ends = with_constant(left(torch.cat((batch.x, batch.y)))) / 2**0.5
+    ends = with_constant(left(torch.cat(batch.pair))) / 2**0.5
     at_x, at_y = ends.chunk(2)
     f = torch.stack((at_x, at_y), dim=2)
     Tf = torch.stack((at_y, at_x), dim=2)
-    return Action(f=f, Tg=Tf, g=f, Tf=Tf)
+    return Action(f=f, Tg=Tf, g=f, Tf=Tf, known=(1.0,))
