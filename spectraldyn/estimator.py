@@ -22,10 +22,11 @@ from spectraldyn.model import CHUNK, NeuralSVDModel, build_sides, evaluate, is_t
 from spectraldyn.networks.mlp import NETWORKS, Whitening
 from spectraldyn.objectives.nested import NESTINGS
 from spectraldyn.operators.transfer import reversible_transfer, transfer
+from spectraldyn.samples import PairData
 from spectraldyn.spectra.decomposition import decompose
 from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.validation import split_scores
-from spectraldyn.training import History, PairData, Sides, train
+from spectraldyn.training import History, Sides, train
 from spectraldyn.trajectories.pairs import cut_blocks, held_out_frames, pair_starts
 
 N_BLOCKS = 200

@@ -41,8 +41,8 @@ class Batch:
 class Action:
     """What an operator T does to the learned functions on one batch.
 
-    Inner products sum over the K components and average over the rows. Row b depends on sample b alone: the
-    U-statistic of the metric term rests on that.
+    Inner products sum over the K components and average over the rows. Row b of f and of g depends on sample b alone:
+    the U-statistic of the metric term rests on that.
 
     Attributes
     ----------

@@ -1,10 +1,10 @@
-"""The one training loop: batches of lagged pairs → operator → objective → optimiser, with held-out stopping."""
+"""The one training loop: batches → operator → objective → optimiser, with held-out stopping."""
 
 import contextlib
 import math
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -18,7 +18,8 @@ from tqdm.auto import tqdm
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.linalg import gram
 from spectraldyn.objectives.nested import low_rank_loss
-from spectraldyn.records import Batch, Objective, Operator
+from spectraldyn.records import Objective, Operator
+from spectraldyn.samples import Samples
 
 EVALUATIONS = 25
 """How often during training the averaged parameters are scored on the held-out pairs."""
@@ -30,29 +31,13 @@ falls all the while, so of two equal scores the later one has the better converg
 SHRINKAGE = 0.2
 """Weight of the training Gram matrices in the normalisation of the held-out score: a held-out part that never
 visits a rare state would otherwise compare the noise of functions that do not vary there."""
-MAX_SCORED_PAIRS = 50_000
 
 
-@dataclass(frozen=True)
-class PairData:
-    """Whitened frames and the pairs among them.
-
-    Attributes
-    ----------
-    frames : Tensor (n_frames, d)
-    distance : int
-        From the left to the right end of a pair, in rows of `frames`.
-    train, test : Tensor of int64
-        Rows of the left ends. `test` may be empty: then there is no early stopping.
-    """
-
-    frames: Tensor
-    distance: int
-    train: Tensor
-    test: Tensor
-
-    def batch(self, starts: Tensor) -> Batch:
-        return Batch(self.frames[starts], self.frames[starts + self.distance])
+OPTIMISERS: dict[str, Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]] = {
+    "adam": lambda parameters, rate: torch.optim.Adam(parameters, rate, fused=True),
+    "adamw": lambda parameters, rate: torch.optim.AdamW(parameters, rate, fused=True),
+    "rmsprop": lambda parameters, rate: torch.optim.RMSprop(parameters, rate),
+}
 
 
 @dataclass(frozen=True)
@@ -78,21 +63,22 @@ def train(
     sides: Sides,
     operator: Operator,
     objective: Objective,
-    data: PairData,
+    data: Samples,
     *,
     batch_size: int,
     n_steps: int,
     learning_rate: float,
     average_share: float,
     seed: int,
+    optimiser: str = "adam",
     checkpoint: Path | None = None,
     progress: bool = False,
 ) -> History:
-    """Minimise the objective; leave in `sides` the averaged parameters that hold up on the held-out pairs.
+    """Minimise the objective; leave in `sides` the averaged parameters that hold up on the held-out rows.
 
-    Adam with a cosine schedule, an exponential moving average of the parameters for evaluation, batches drawn with
-    replacement (so that the rows of a batch are independent). The held-out score is that of `held_out_score`, the
-    same whatever the objective. Kept is the last evaluation that is as good as the best one.
+    Adam, or another optimiser, with a cosine schedule, an exponential moving average of the parameters for evaluation,
+    batches of independent rows. The held-out score is that of `held_out_score`, the same whatever the objective. Kept
+    is the last evaluation that is as good as the best one.
 
     Parameters
     ----------
@@ -100,7 +86,7 @@ def train(
         Networks, on the device of the data; changed in place.
     operator, objective
         See `spectraldyn.records`.
-    data : PairData
+    data : Samples
     batch_size, n_steps : int
     learning_rate : float
         At the start; it falls to 0 by a cosine.
@@ -108,19 +94,21 @@ def train(
         Share of the steps over which the moving average of the parameters reaches back.
     seed : int
         Of the batches.
+    optimiser : str
+        Name in `OPTIMISERS`.
     checkpoint : Path, optional
         File that holds the state of training at every evaluation. Where it exists, training goes on from there and
         ends with the same parameters as if it had not been interrupted.
     progress : bool
         Show a progress bar on stderr.
     """
-    device = data.frames.device
+    device = data.device
     generator = torch.Generator(device=device).manual_seed(seed)
     decay = 1 - 1 / max(10, average_share * n_steps)
     averaged = AveragedModel(sides, multi_avg_fn=get_ema_multi_avg_fn(decay))
-    optimiser = torch.optim.Adam(sides.parameters(), lr=learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
-    run = _Run({"sides": sides, "averaged": averaged, "optimiser": optimiser, "schedule": schedule}, generator)
+    descent = OPTIMISERS[optimiser](sides.parameters(), learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descent, n_steps)
+    run = _Run({"sides": sides, "averaged": averaged, "optimiser": descent, "schedule": schedule}, generator)
     if checkpoint is not None:
         run.load(checkpoint)
     every = max(1, n_steps // EVALUATIONS)
@@ -129,11 +117,10 @@ def train(
         tqdm(total=n_steps, initial=run.step, desc="training", unit="step", disable=not progress) as bar,
     ):
         while run.step < n_steps:
-            picked = torch.randint(len(data.train), (batch_size,), generator=generator, device=device)
-            loss = objective(operator(sides.left, sides.right, data.batch(data.train[picked])))
-            optimiser.zero_grad()
+            loss = objective(operator(sides.left, sides.right, data.draw(batch_size, generator)))
+            descent.zero_grad()
             loss.backward()
-            optimiser.step()
+            descent.step()
             schedule.step()
             averaged.update_parameters(sides)
             run.step += 1
@@ -206,20 +193,20 @@ _PROGRESS = ("step", "steps", "scores", "losses", "kept_step", "kept")
 
 
 @torch.no_grad()
-def held_out_score(sides: Sides, operator: Operator, data: PairData) -> tuple[float, float]:
+def held_out_score(sides: Sides, operator: Operator, data: Samples) -> tuple[float, float]:
     """Squared singular values of the operator projected on the learned span, summed, and the rank-L loss, held out.
 
-    The first is ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out pairs and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out
-    pairs and, with a small weight, training pairs. For a transfer operator this is VAMP-2, the constant included. NaN
-    without any held-out pairs. The second is `low_rank_loss`, whatever the nesting: a sequential objective has no
+    The first is ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out rows and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out
+    rows and, with a small weight, training rows. For a transfer operator this is VAMP-2, the constant included. NaN
+    without any held-out rows. The second is `low_rank_loss`, whatever the nesting: a sequential objective has no
     value to show.
     """
-    if len(data.test) < 2:
+    scored = data.scored()
+    if scored is None:
         return math.nan, math.nan
     parts = []
-    for starts in (data.train, data.test):
-        some = starts[:: -(-len(starts) // MAX_SCORED_PAIRS)]
-        action = operator(sides.left, sides.right, data.batch(some))
+    for rows in scored:
+        action = operator(sides.left, sides.right, rows)
         parts.append([gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g)])
     a, c = (SHRINKAGE * parts[0][i] + (1 - SHRINKAGE) * parts[1][i] for i in (0, 2))
     projected = _whitener(a).T @ parts[1][1].double() @ _whitener(c)

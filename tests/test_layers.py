@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "spectraldyn"
 LAYERS = [
     {"errors", "records", "version"},
-    {"units", "linalg"},
+    {"units", "linalg", "samples", "derivatives"},
     {"systems", "trajectories", "operators", "objectives", "networks", "spectra"},
     {"training"},
     {"model"},

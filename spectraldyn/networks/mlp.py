@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from spectraldyn.derivatives import Jet, affine, propagate
+
 
 class Whitening(nn.Module):
     """Fixed linear map of the inputs to zero mean and unit, uncorrelated variances.
@@ -38,6 +40,17 @@ class Whitening(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) @ self.matrix
 
+    def propagate(self, jet: Jet) -> Jet:
+        return affine(jet, self.matrix, -self.mean @ self.matrix)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+}
+
 
 class CommonTrunk(nn.Module):
     """One perceptron with L outputs: the modes share all hidden layers.
@@ -47,42 +60,65 @@ class CommonTrunk(nn.Module):
     n_inputs, n_modes : int
     hidden : tuple of int
         Widths of the hidden layers.
+    activation : str
+        Name in `ACTIVATIONS`.
     """
 
-    def __init__(self, n_inputs: int, n_modes: int, hidden: tuple[int, ...]):
+    def __init__(self, n_inputs: int, n_modes: int, hidden: tuple[int, ...], activation: str = "gelu"):
         super().__init__()
         widths = (n_inputs, *hidden)
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.GELU()]
+            layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
         self.trunk = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], n_modes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
 
+    def propagate(self, jet: Jet) -> Jet:
+        return propagate(self.head, propagate(self.trunk, jet))
 
-class SeparateNetworks(nn.Module):
-    """L perceptrons with one output each, evaluated together as one batch of matrices; nothing is shared."""
 
-    def __init__(self, n_inputs: int, n_modes: int, hidden: tuple[int, ...]):
+class BatchedLinear(nn.Module):
+    """L linear layers side by side: (L, B, n) → (L, B, m)."""
+
+    def __init__(self, n_modes: int, before: int, after: int):
         super().__init__()
-        widths = (n_inputs, *hidden, 1)
-        self.weights = nn.ParameterList()
-        self.biases = nn.ParameterList()
-        for before, after in pairwise(widths):
-            bound = 1 / math.sqrt(before)  # as torch.nn.Linear
-            self.weights.append(nn.Parameter(torch.empty(n_modes, before, after).uniform_(-bound, bound)))
-            self.biases.append(nn.Parameter(torch.empty(n_modes, 1, after).uniform_(-bound, bound)))
+        bound = 1 / math.sqrt(before)  # as torch.nn.Linear
+        self.weight = nn.Parameter(torch.empty(n_modes, before, after).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(n_modes, 1, after).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = x.expand(len(self.biases[0]), -1, -1)
-        last = len(self.weights) - 1
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = torch.baddbmm(bias, hidden, weight)
-            if layer < last:
-                hidden = nn.functional.gelu(hidden)
-        return hidden.squeeze(2).T
+        return torch.baddbmm(self.bias, x, self.weight)
+
+    def propagate(self, jet: Jet) -> Jet:
+        return affine(jet, self.weight, self.bias)
+
+
+class SeparateNetworks(nn.Module):
+    """L perceptrons with one output each, evaluated together as one batch of matrices; nothing is shared.
+
+    Parameters
+    ----------
+    n_inputs, n_modes, hidden, activation
+        See `CommonTrunk`.
+    """
+
+    def __init__(self, n_inputs: int, n_modes: int, hidden: tuple[int, ...], activation: str = "gelu"):
+        super().__init__()
+        self.n_modes = n_modes
+        layers: list[nn.Module] = []
+        for before, after in pairwise((n_inputs, *hidden)):
+            layers += [BatchedLinear(n_modes, before, after), ACTIVATIONS[activation]()]
+        self.layers = nn.Sequential(*layers, BatchedLinear(n_modes, (n_inputs, *hidden)[-1], 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x.expand(self.n_modes, -1, -1)).squeeze(2).T
+
+    def propagate(self, jet: Jet) -> Jet:
+        result = propagate(self.layers, Jet(jet.streams.expand(self.n_modes, -1, -1, -1), jet.second_order))
+        return Jet(result.streams.squeeze(3).movedim(0, 2), jet.second_order)
 
 
 NETWORKS = {"common-trunk": CommonTrunk, "separate": SeparateNetworks}

@@ -1,0 +1,47 @@
+"""Integral operators (K g)(x) = E_y[k(x, y) g(y)], and the canonical dependence kernel.
+
+The canonical dependence kernel of two modalities, k(x, y) = p(x, y)/(p(x) p(y)), is never evaluated: its operator is
+(K g)(x) = E[g(y) | x], the transfer operator from one modality to the other, and is learned from paired samples with a
+network for each. Its leading singular function is the constant one with singular value 1.
+
+References
+----------
+Ryu et al., ICML 2024 (arXiv:2402.03655), sections 2 and 4.2; Huang, Makur, Wornell, Zheng, "On universal features for
+high-dimensional learning and inference", arXiv:1911.09105, for the canonical dependence matrix.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from spectraldyn.operators.transfer import transfer
+from spectraldyn.records import Action, Batch, Network, Operator
+
+canonical_dependence = transfer
+"""Pairs (x, y) of two modalities in place of lagged pairs: the same operator under its other name."""
+
+
+def integral_kernel(kernel: Callable[[Tensor, Tensor], Tensor]) -> Operator:
+    """Operator of a kernel from independent samples x and y.
+
+    Every x of a batch meets every y, so ⟨f, K g⟩ averages over all B² values of the kernel. With the same network on
+    both sides (a symmetric, positive kernel) this is the eigenvalue problem: x and y are then independent samples
+    of one law, and the two Gram matrices of the metric term come from different samples.
+
+    Parameters
+    ----------
+    kernel : callable (B, 1, d), (1, B, d') → (B, B)
+    """
+
+    def operator(left: Network, right: Network, batch: Batch) -> Action:
+        x, y = batch.pair
+        values = kernel(x.unsqueeze(1), y.unsqueeze(0))
+        f, g = left(x), right(y)
+        return Action(
+            f=f.unsqueeze(2),
+            Tg=(values @ g / len(y)).unsqueeze(2),
+            g=g.unsqueeze(2),
+            Tf=(values.T @ f / len(x)).unsqueeze(2),
+        )
+
+    return operator

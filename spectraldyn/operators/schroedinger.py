@@ -1,0 +1,43 @@
+"""Schrödinger operator H = −∇² + V: its lowest states are the leading eigenfunctions of T = c − H.
+
+Samples come from any law p that covers the states, with weights 1/p(x): inner products are integrals over space. A
+potential with a singularity needs a p that visits it often enough for p·(Hψ/p)² to have a finite mean.
+
+References
+----------
+Ryu et al., ICML 2024 (arXiv:2402.03655), section 4.1 and appendix E.1; the Laplacian here is exact (see
+`spectraldyn.derivatives`), where the published code takes finite differences.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from spectraldyn.derivatives import value_gradient_and_second
+from spectraldyn.records import Action, Batch, Network, Operator
+
+
+def schroedinger(potential: Callable[[Tensor], Tensor], shift: float = 0.0) -> Operator:
+    """T = c + ∇² − V; its eigenvalues are c − E, and only positive ones are learned with tied sides.
+
+    Parameters
+    ----------
+    potential : callable (B, d) → (B,)
+        V, in the unit in which −∇² is the kinetic energy.
+    shift : float
+        c: states with energies E ≥ c are not learned. 0 suits potentials whose bound states have E < 0.
+
+    Returns
+    -------
+    Operator
+        Tied; the weights of the batch are 1/p(x).
+    """
+
+    def operator(left: Network, right: Network, batch: Batch) -> Action:
+        value, _, laplacian = value_gradient_and_second(left, batch.x)
+        image = laplacian + (shift - potential(batch.x)).unsqueeze(1) * value
+        root = 1.0 if batch.weight is None else batch.weight.sqrt()[:, None]
+        f, Tf = (root * value).unsqueeze(2), (root * image).unsqueeze(2)
+        return Action(f=f, Tg=Tf, g=f, Tf=Tf)
+
+    return operator
