@@ -1,0 +1,58 @@
+"""Amplitude of the leading functions that are known exactly and never learned.
+
+An `Action` carries them with their singular value as squared norm, which is what the low-rank family wants. A
+framework with another optimum (orthonormal functions, or those of a shifted operator) wants another amplitude; a
+wrong one leaves a residual on exactly the functions that are known.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from spectraldyn.records import Action
+
+
+def with_squared_norms(action: Action, squared_norms: Sequence[float]) -> Action:
+    """The same functions with the known ones rescaled to `squared_norms`, one for each of `action.known`."""
+    if not action.known:
+        return action
+    factors = action.f.new_ones(action.f.shape[1])
+    for i, (wanted, present) in enumerate(zip(squared_norms, action.known, strict=True)):
+        factors[i] = (wanted / present) ** 0.5
+
+    def rescaled(functions: Tensor) -> Tensor:
+        return functions * factors[:, None]
+
+    f, Tf = rescaled(action.f), rescaled(action.Tf)
+    tied = action.f is action.g
+    return Action(
+        f=f,
+        Tg=Tf if tied else rescaled(action.Tg),
+        g=f if tied else rescaled(action.g),
+        Tf=Tf,
+        known=tuple(squared_norms),
+    )
+
+
+def unit_norm(action: Action) -> Action:
+    """The same functions with the known ones of norm 1, for frameworks whose optimum is orthonormal."""
+    return with_squared_norms(action, (1.0,) * len(action.known))
+
+
+def affine(action: Action, scale: float, shift: float) -> Action:
+    """Action of scale · T + shift with tied sides, the known functions rescaled to its singular values.
+
+    A known function whose singular value becomes negative gets amplitude 0: tied sides cannot represent it, and 0 is
+    then the minimiser of the low-rank error.
+    """
+    require_tied(action)
+    values = tuple(max(0.0, scale * value + shift) for value in action.known)
+    action = with_squared_norms(action, values)
+    Tf = scale * action.Tf + shift * action.f
+    return Action(f=action.f, Tg=Tf, g=action.f, Tf=Tf, known=values)
+
+
+def require_tied(action: Action) -> None:
+    """Refuse an action with two different sides: the formula holds for self-adjoint operators only."""
+    if action.f is not action.g:
+        raise ValueError("this objective is for self-adjoint operators with tied sides, but left and right differ")

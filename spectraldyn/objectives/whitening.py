@@ -1,0 +1,38 @@
+"""Cholesky factors of Gram matrices that may lack full rank."""
+
+import torch
+from torch import Tensor
+
+RIDGE = 1e-4
+"""Share of each function's squared norm that is added to it before a Gram matrix is factorised."""
+
+
+def regularised(matrix: Tensor, ridge: float) -> Tensor:
+    """M + ridge · diag(M), shape (L, L): every function is regularised in proportion to its own squared norm.
+
+    In terms of correlations this adds `ridge` to their diagonal, whatever the scales of the functions. It stays
+    positive definite for linearly dependent functions, and its gradient stays finite. Uncorrelated functions are only
+    rescaled, so that the optimum over all functions stays where it is.
+    """
+    return matrix + torch.diag_embed((ridge * matrix.diagonal()).clamp_min(torch.finfo(matrix.dtype).tiny))
+
+
+def cholesky(matrix: Tensor, ridge: float) -> Tensor:
+    """Lower triangular L with L Lᵀ the regularised matrix, (L, L); NaN instead of an error where there is none.
+
+    Only diverged functions have no factor: the loss then is NaN, which is what a training loop looks for.
+    """
+    factor, failed = torch.linalg.cholesky_ex(regularised(matrix, ridge))
+    return factor.masked_fill(failed[..., None, None] > 0, torch.nan)
+
+
+def whitened(A: Tensor, B: Tensor, C: Tensor, ridge: float) -> Tensor:
+    """K = L_A⁻¹ B L_C⁻ᵀ, shape (L, L), with L Lᵀ the regularised Gram matrices.
+
+    Its singular values are those of A^−½ B C^−½, since L and the symmetric root differ by a rotation; Cholesky has no
+    degenerate gradients where eigenvalues of A or C coincide.
+    """
+    left = cholesky(A, ridge)
+    right = left if C is A else cholesky(C, ridge)
+    half = torch.linalg.solve_triangular(left, B, upper=False)
+    return torch.linalg.solve_triangular(right, half.T, upper=False).T
