@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from spectraldyn import NeuralSVD, fit_trajectories, load_features
-from spectraldyn.systems.overdamped import SYSTEMS, oracle_timescales
+from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -1,0 +1,63 @@
+"""Systems with known spectra, the solvers that know them, and Langevin simulators."""
+
+from spectraldyn.systems.catalogue import (
+    DISCRETE,
+    SCHROEDINGER,
+    SYSTEMS,
+    cosine_circle,
+    double_well,
+    double_well_variable_diffusion,
+    legendre_diffusion,
+    mixed_double_wells,
+    muller_brown,
+    ornstein_uhlenbeck,
+    prinz,
+    triple_well,
+)
+from spectraldyn.systems.composed import Mapped, Separable
+from spectraldyn.systems.discrete import MarkovChain, NoisyLogisticMap
+from spectraldyn.systems.oracle import oracle_timescales
+from spectraldyn.systems.overdamped import Overdamped
+from spectraldyn.systems.runs import RUNS, Run
+from spectraldyn.systems.schroedinger import (
+    Schroedinger,
+    SchroedingerSum,
+    cosine_well,
+    harmonic_oscillator,
+    hydrogen,
+    infinite_well,
+)
+from spectraldyn.systems.simulate import simulate_overdamped, simulate_underdamped
+from spectraldyn.systems.spectrum import Exact
+
+__all__ = [
+    "DISCRETE",
+    "RUNS",
+    "SCHROEDINGER",
+    "SYSTEMS",
+    "Exact",
+    "Mapped",
+    "MarkovChain",
+    "NoisyLogisticMap",
+    "Overdamped",
+    "Run",
+    "Schroedinger",
+    "SchroedingerSum",
+    "Separable",
+    "cosine_circle",
+    "cosine_well",
+    "double_well",
+    "double_well_variable_diffusion",
+    "harmonic_oscillator",
+    "hydrogen",
+    "infinite_well",
+    "legendre_diffusion",
+    "mixed_double_wells",
+    "muller_brown",
+    "oracle_timescales",
+    "ornstein_uhlenbeck",
+    "prinz",
+    "simulate_overdamped",
+    "simulate_underdamped",
+    "triple_well",
+]

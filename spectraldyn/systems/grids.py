@@ -1,0 +1,100 @@
+"""Regular grids of cells in one and two dimensions: function values on them, and interpolation between them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.interpolate import CubicSpline, RectBivariateSpline
+from torch import Tensor
+
+from spectraldyn.errors import InputError
+
+Domain = tuple[tuple[float, float], ...]
+Function = Callable[[Tensor], Tensor]
+"""Maps states (..., d) to one number each (...)."""
+
+
+def checked_domain(domain: object, name: str = "domain") -> Domain:
+    """One (low, high) pair per axis, as a tuple of pairs of floats.
+
+    Raises
+    ------
+    InputError
+        If it is not that, or an interval is empty or infinite.
+    """
+    try:
+        pairs = tuple((float(low), float(high)) for low, high in domain)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        raise InputError(f"{name} is {domain!r}: give one (low, high) pair per axis") from None
+    for low, high in pairs:
+        if not (np.isfinite([low, high]).all() and low < high):
+            raise InputError(f"{name} has the interval ({low:g}, {high:g}): both ends must be finite and low < high")
+    if not pairs:
+        raise InputError(f"{name} is empty: give one (low, high) pair per axis")
+    return pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Cells of equal size that fill a box.
+
+    Attributes
+    ----------
+    domain : tuple of (low, high)
+    shape : tuple of int
+        Number of cells per axis.
+    periodic : bool
+        Whether the ends of every axis meet.
+    """
+
+    domain: Domain
+    shape: tuple[int, ...]
+    periodic: bool = False
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Size of the cells per axis."""
+        return np.array([(high - low) / n for (low, high), n in zip(self.domain, self.shape, strict=True)])
+
+    def axis(self, k: int) -> np.ndarray:
+        """Centres of the cells along axis k."""
+        return self.domain[k][0] + self.steps[k] * (np.arange(self.shape[k]) + 0.5)
+
+    def points(self, face: int | None = None) -> np.ndarray:
+        """Centres of the cells, or of the faces at the upper end of every cell along an axis; shape (*shape, d)."""
+        axes = [self.axis(k) + (self.steps[k] / 2 if k == face else 0) for k in range(len(self.shape))]
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+    def interpolate(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """Cubic interpolation of values (*shape) at the cell centres to points (n, d); shape (n,).
+
+        Points beyond the box get the value at its nearest end, or of their periodic image.
+        """
+        if self.periodic:
+            pad = [(4, 4)] * len(self.shape)  # more than the reach of a cubic spline within double precision's grasp
+            values = np.pad(values, pad, mode="wrap")
+            low = np.array([low for low, _ in self.domain])
+            size = np.array([high - low for low, high in self.domain])
+            points = low + (points - low) % size
+        axes = [
+            self.axis(k)[0] + self.steps[k] * (np.arange(n) - (4 if self.periodic else 0))
+            for k, n in enumerate(values.shape)
+        ]
+        inside = np.clip(points, [low for low, _ in self.domain], [high for _, high in self.domain])
+        if len(axes) == 1:
+            return CubicSpline(axes[0], values)(inside[:, 0])
+        return RectBivariateSpline(axes[0], axes[1], values)(inside[:, 0], inside[:, 1], grid=False)
+
+
+def on_points(function: Function, points: np.ndarray) -> np.ndarray:
+    """Values (...) in float64 of a torch function at points (..., d)."""
+    with torch.no_grad():
+        values = function(torch.from_numpy(np.ascontiguousarray(points, dtype=np.float64)))
+    if not isinstance(values, Tensor) or values.shape != points.shape[:-1]:
+        shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise InputError(
+            f"a function of the system gives {shape} for states of shape {points.shape}: it must map a tensor of "
+            f"states (..., {points.shape[-1]}) to one number each (...)"
+        )
+    return values.numpy().astype(np.float64)

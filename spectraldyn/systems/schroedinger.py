@@ -1,0 +1,272 @@
+"""Schrödinger operators H = −Δ + V with known spectra (no factor ½: ħ = 2m = 1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import factorial
+
+import numpy as np
+import torch
+from numpy.polynomial import hermite
+from scipy.linalg import eigh
+from scipy.sparse import csc_array, diags_array, eye_array, kron
+from scipy.sparse.linalg import eigsh
+from scipy.special import eval_genlaguerre
+from torch import Tensor
+
+from spectraldyn.errors import InputError
+from spectraldyn.systems.finite_volume import GridSpectrum
+from spectraldyn.systems.grids import Domain, Function, Grid, checked_domain, on_points
+from spectraldyn.systems.spectrum import Exact, products, smallest_sums
+
+CELLS = {1: (2000, 3000), 2: (160, 240)}
+"""Cells per axis of the two grids from which energies are extrapolated to cells of size 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Schroedinger:
+    """H = −Δ + V in a box.
+
+    Attributes
+    ----------
+    potential : callable, Tensor (..., d) → Tensor (...)
+    domain : sequence of (low, high)
+        One interval per axis, outside which the wave functions vanish (or practically do).
+    periodic : bool
+        The ends of every axis meet instead.
+    description : str
+        One line of physics.
+    exact : Exact or None
+        Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions.
+    """
+
+    potential: Function
+    domain: Domain
+    periodic: bool = False
+    description: str = ""
+    exact: Exact | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "domain", checked_domain(self.domain))
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates d."""
+        return len(self.domain)
+
+    def energies(self, n: int) -> np.ndarray:
+        """Lowest n eigenvalues of −Δ + V, ascending.
+
+        Without a closed form: central differences on two grids, extrapolated to step 0 with their error ∝ h².
+
+        Raises
+        ------
+        InputError
+            In more than two dimensions without a closed form.
+        """
+        if self.exact is not None:
+            return self.exact.eigenvalues(n)
+        cells = self._cells()
+        coarse, fine = (_reference(self, size, n).eigenvalues for size in cells)
+        return fine + (fine - coarse) / ((cells[1] / cells[0]) ** 2 - 1)
+
+    def eigenfunctions(self, points: np.ndarray, n: int) -> np.ndarray:
+        """The lowest n eigenfunctions at points (m, d), orthonormal in L²(dx); shape (m, n)."""
+        if self.exact is not None:
+            return self.exact.eigenfunctions(points, n)
+        return _reference(self, self._cells()[1], n).evaluate(points)
+
+    def _cells(self) -> tuple[int, int]:
+        if self.dimension not in CELLS:
+            raise InputError(
+                f"a potential in {self.dimension} dimensions has no reference on a grid: state its closed form "
+                "(exact=), or build it as a SchroedingerSum"
+            )
+        return CELLS[self.dimension]
+
+
+@dataclass(frozen=True, eq=False)
+class SchroedingerSum:
+    """V(x) = Σ_k V_k(x_k): one Schrödinger operator per coordinate; energies add, eigenfunctions multiply.
+
+    Attributes
+    ----------
+    parts : sequence of Schroedinger
+        Each of one dimension.
+    description : str
+        One line of physics.
+    """
+
+    parts: Sequence[Schroedinger]
+    description: str = ""
+
+    @property
+    def dimension(self) -> int:
+        """Number of coordinates d."""
+        return len(self.parts)
+
+    @property
+    def domain(self) -> Domain:
+        """One (low, high) per axis."""
+        return tuple(part.domain[0] for part in self.parts)
+
+    @property
+    def periodic(self) -> bool:
+        """Whether the ends of every axis meet."""
+        return all(part.periodic for part in self.parts)
+
+    def potential(self, x: Tensor) -> Tensor:
+        """V at x (..., d); shape (...)."""
+        return torch.stack([part.potential(x[..., k : k + 1]) for k, part in enumerate(self.parts)]).sum(dim=0)
+
+    def energies(self, n: int) -> np.ndarray:
+        """Lowest n eigenvalues of −Δ + V, ascending."""
+        return np.array([energy for energy, _ in self._modes(n)])
+
+    def eigenfunctions(self, points: np.ndarray, n: int) -> np.ndarray:
+        """The lowest n eigenfunctions at points (m, d), orthonormal in L²(dx); shape (m, n)."""
+        orders = [order for _, order in self._modes(n)]
+        values = [
+            part.eigenfunctions(points[:, k : k + 1], max(order[k] for order in orders) + 1)
+            for k, part in enumerate(self.parts)
+        ]
+        return products(values, orders)
+
+    def _modes(self, n: int) -> list[tuple[float, tuple[int, ...]]]:
+        return smallest_sums([part.energies(n) for part in self.parts], n)
+
+
+@lru_cache(maxsize=64)
+def _reference(system: Schroedinger, cells: int, n_modes: int) -> GridSpectrum:
+    grid = Grid(system.domain, (cells,) * system.dimension, system.periodic)
+    lines = [_second_difference(cells, system.periodic) / step**2 for step in grid.steps]
+    potential = on_points(system.potential, grid.points()).ravel()
+    kinetic = lines[0]
+    for line in lines[1:]:
+        kinetic = kron(kinetic, eye_array(cells)) + kron(eye_array(cells), line)
+    matrix = csc_array(kinetic + diags_array(potential))
+    start = np.random.default_rng(0).random(matrix.shape[0])
+    # −Δ ≥ 0: no energy lies below the lowest V, and the shift must lie below them all.
+    below = potential.min() - 1 / max(high - low for low, high in system.domain) ** 2
+    energies, vectors = eigsh(matrix, n_modes, sigma=below, v0=start)
+    order = energies.argsort()
+    functions = vectors.T[order].reshape(n_modes, *grid.shape) / np.sqrt(grid.steps.prod())
+    return GridSpectrum(energies[order], grid, functions)
+
+
+def _second_difference(n: int, periodic: bool) -> csc_array:
+    """−d²/dx² at the centres of cells of size 1. Beyond a wall the function goes on with the opposite sign."""
+    matrix = diags_array([np.full(n, 2.0), -np.ones(n - 1), -np.ones(n - 1)], offsets=[0, 1, -1]).tolil()
+    if periodic:
+        matrix[0, -1] = matrix[-1, 0] = -1.0
+    else:
+        matrix[0, 0] = matrix[-1, -1] = 3.0
+    return csc_array(matrix)
+
+
+def infinite_well(length: float = 1.0) -> Schroedinger:
+    """V = 0 on [0, length] between infinite walls: energies (nπ/length)², n ≥ 1, sines as eigenfunctions."""
+    return Schroedinger(
+        lambda x: torch.zeros_like(x[..., 0]),
+        ((0.0, length),),
+        description=f"particle in a box of length {length:g}",
+        exact=Exact(
+            lambda n: (np.pi / length * np.arange(1, n + 1)) ** 2,
+            lambda points, n: np.sqrt(2 / length) * np.sin(np.pi / length * points * np.arange(1, n + 1)),
+        ),
+    )
+
+
+def harmonic_oscillator(frequency: float = 1.0) -> Schroedinger:
+    """V = ω²x²: energies ω(2n + 1), Hermite functions of √ω x as eigenfunctions."""
+
+    def functions(points: np.ndarray, n: int) -> np.ndarray:
+        x = np.sqrt(frequency) * points[:, 0]
+        scale = [np.sqrt(2.0**k * factorial(k) * np.sqrt(np.pi / frequency)) for k in range(n)]
+        return hermite.hermvander(x, n - 1) * np.exp(-(x**2) / 2)[:, None] / scale
+
+    reach = 9 / np.sqrt(frequency)
+    return Schroedinger(
+        lambda x: (frequency * x[..., 0]) ** 2,
+        ((-reach, reach),),
+        description=f"harmonic oscillator, V = {frequency**2:g} x²",
+        exact=Exact(lambda n: frequency * (2 * np.arange(n) + 1.0), functions),
+    )
+
+
+def cosine_well(amplitude: float) -> Schroedinger:
+    """V = c cos x on the circle: Mathieu's equation."""
+    return Schroedinger(
+        lambda x: amplitude * torch.cos(x[..., 0]),
+        ((0.0, 2 * np.pi),),
+        periodic=True,
+        description=f"V = {amplitude:g} cos x on the circle",
+        exact=plane_waves(np.array([0.0, amplitude])),
+    )
+
+
+def plane_waves(coefficients: np.ndarray) -> Exact:
+    """Spectrum of −d²/dx² + Σ_k a_k cos kx on the circle, in plane waves: to machine precision.
+
+    Parameters
+    ----------
+    coefficients : ndarray (k,)
+        a₀, a₁, ...
+    """
+
+    def solve(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        highest = 30 + n + int(np.sqrt(np.abs(coefficients).sum()))
+        waves = np.arange(-highest, highest + 1)
+        matrix = np.diag(waves**2.0 + coefficients[0])
+        for k, amplitude in enumerate(coefficients[1:], start=1):
+            beside = np.full(len(waves) - k, amplitude / 2)
+            matrix += np.diag(beside, k) + np.diag(beside, -k)
+        energies, vectors = eigh(matrix)
+        return waves, energies[:n], vectors[:, :n]
+
+    def functions(points: np.ndarray, n: int) -> np.ndarray:
+        waves, _, vectors = solve(n)
+        # The series is even, so that every eigenfunction is even or odd unless two share an energy: with real
+        # coefficients v, the even part is Σ v cos kx and the odd part Σ v sin kx, and one of them is zero.
+        values = np.exp(1j * points * waves) @ vectors / np.sqrt(2 * np.pi)
+        even = np.abs(vectors + vectors[::-1]).sum(axis=0) > np.abs(vectors - vectors[::-1]).sum(axis=0)
+        return np.where(even, values.real, values.imag)
+
+    return Exact(lambda n: solve(n)[1], functions)
+
+
+def hydrogen() -> Schroedinger:
+    """Two-dimensional hydrogen, H = −Δ − 1/r.
+
+    Energies −1/(2n + 1)², each 2n + 1 times (n ≥ 0, −n ≤ m ≤ n), with eigenfunctions
+    e^{−s/2} s^|m| L^{2|m|}_{n−|m|}(s), s = 2r/(2n + 1), times cos mθ (m ≥ 0) or sin |m|θ.
+
+    References
+    ----------
+    Yang, Guo, Chan, Wong, Ching, "Analytic solution of a two-dimensional hydrogen atom. I", Phys. Rev. A 43 (1991)
+    1186.
+    """
+
+    def numbers(n: int) -> list[tuple[int, int]]:
+        shells = int(np.ceil(np.sqrt(n)))
+        return [(shell, m) for shell in range(shells) for m in range(-shell, shell + 1)][:n]
+
+    def functions(points: np.ndarray, n: int) -> np.ndarray:
+        r, angle = np.hypot(*points.T), np.arctan2(points[:, 1], points[:, 0])
+        columns = []
+        for shell, m in numbers(n):
+            order, width = abs(m), 2 * shell + 1
+            s = 2 * r / width
+            # ∫ e^{−s} s^{2|m|+1} L² ds = (2n + 1) (n + |m|)! / (n − |m|)!
+            norm = width * factorial(shell + order) / factorial(shell - order) * (width / 2) ** 2
+            radial = np.exp(-s / 2) * s**order * eval_genlaguerre(shell - order, 2 * order, s) / np.sqrt(norm)
+            turn = np.cos(m * angle) / np.sqrt(np.pi) if m > 0 else np.sin(order * angle) / np.sqrt(np.pi)
+            columns.append(radial * (turn if m else 1 / np.sqrt(2 * np.pi)))
+        return np.stack(columns, axis=1)
+
+    return Schroedinger(
+        lambda x: -1 / torch.linalg.vector_norm(x, dim=-1),
+        ((-50.0, 50.0), (-50.0, 50.0)),
+        description="hydrogen atom in two dimensions, V = −1/r; three shells fit into the box",
+        exact=Exact(lambda n: np.array([-1.0 / (2 * shell + 1) ** 2 for shell, _ in numbers(n)]), functions),
+    )
