@@ -8,7 +8,7 @@ from spectraldyn.version import __version__
 if TYPE_CHECKING:
     from spectraldyn import plots
     from spectraldyn.errors import InputError, InputWarning
-    from spectraldyn.estimator import NeuralSVD
+    from spectraldyn.estimators.neural_svd import NeuralSVD
     from spectraldyn.model import NeuralSVDModel
     from spectraldyn.report.write import write_results
     from spectraldyn.results import Results, analyze, fit_trajectories
@@ -33,7 +33,7 @@ _HOMES = {
     "Features": "trajectories.load",
     "InputError": "errors",
     "InputWarning": "errors",
-    "NeuralSVD": "estimator",
+    "NeuralSVD": "estimators.neural_svd",
     "NeuralSVDModel": "model",
     "Results": "results",
     "analyze": "results",

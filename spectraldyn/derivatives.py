@@ -16,7 +16,7 @@ Laplacian", Nat. Mach. Intell. 6 (2024) 209, for the propagation of the Laplacia
 derivatives", SIAM 2008, ch. 13, for Taylor arithmetic.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +121,7 @@ def propagate(network: Network, jet: Jet) -> Jet:
     if isinstance(network, nn.Linear):
         return affine(jet, network.weight.T, network.bias)
     if type(network) in _ACTIVATIONS:
-        return _propagate_activation(_ACTIVATIONS[type(network)], jet)
+        return elementwise(jet, _ACTIVATIONS[type(network)])
     return _propagate_function(network, jet)
 
 
@@ -181,10 +181,17 @@ def _propagate_function(function: Network, jet: Jet) -> Jet:
 
 
 Derivatives = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Value and first three derivatives of an elementwise function."""
 
 
-def _propagate_activation(derivatives: Callable[[Tensor], Derivatives], jet: Jet) -> Jet:
+def elementwise(jet: Jet, derivatives: Callable[[Tensor], Derivatives]) -> Jet:
+    """Apply an elementwise function, given with its derivatives; the third serves the gradient of the second."""
     return Jet(_Elementwise.apply(jet.streams, derivatives, jet.second_order), jet.second_order)
+
+
+def concatenate(jets: Sequence[Jet]) -> Jet:
+    """Units of several jets side by side."""
+    return Jet(torch.cat([jet.streams for jet in jets], dim=-1), jets[0].second_order)
 
 
 class _Elementwise(torch.autograd.Function):
@@ -197,8 +204,9 @@ class _Elementwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, streams: Tensor, derivatives: Callable[[Tensor], Derivatives], second_order: bool) -> Tensor:
         value, first, second, third = derivatives(streams[..., 0, :, :])
-        out = streams * first.unsqueeze(-3)
+        out = torch.empty_like(streams)
         out[..., 0, :, :] = value
+        torch.mul(streams[..., 1:, :, :], first.unsqueeze(-3), out=out[..., 1:, :, :])
         squares = torch.empty(0)
         if second_order:
             squares = _sum_of_products(streams[..., 1:-1, :, :], streams[..., 1:-1, :, :])
@@ -217,7 +225,7 @@ class _Elementwise(torch.autograd.Function):
         if ctx.second_order:
             last = grad[..., -1, :, :]
             to_value.addcmul_(third * last, squares)
-            result[..., 1:-1, :, :].addcmul_((2 * second * last).unsqueeze(-3), streams[..., 1:-1, :, :])
+            result[..., 1:-1, :, :].addcmul_((second * last).unsqueeze(-3), streams[..., 1:-1, :, :], value=2)
         return result, None, None
 
 
@@ -255,6 +263,32 @@ def _gelu(a: Tensor) -> Derivatives:
     density = torch.exp(-0.5 * a * a) / (2 * torch.pi) ** 0.5
     square = a * a
     return a * cumulative, cumulative + a * density, density * (2 - square), density * a * (square - 4)
+
+
+def exponential(a: Tensor) -> Derivatives:
+    """e^a."""
+    e = torch.exp(a)
+    return e, e, e, e
+
+
+def square_root(a: Tensor) -> Derivatives:
+    """√a, for a > 0."""
+    root = a.sqrt()
+    first = 0.5 / root
+    second = -0.5 * first / a
+    return root, first, second, -1.5 * second / a
+
+
+def cosine(a: Tensor) -> Derivatives:
+    """cos a."""
+    c, s = a.cos(), a.sin()
+    return c, -s, -c, s
+
+
+def sine(a: Tensor) -> Derivatives:
+    """sin a."""
+    c, s = a.cos(), a.sin()
+    return s, c, -s, -c
 
 
 _ACTIVATIONS: dict[type, Callable[[Tensor], Derivatives]] = {

@@ -69,6 +69,32 @@ def plot_timescales(results: Results, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def plot_rates(results: Results, ax: Axes | None = None) -> Axes:
+    """Relaxation rates of a generator with 95 % intervals, beside the exact ones where the potential is known."""
+    if results.rates is None:
+        raise ValueError("these results have no rates: they belong to a transfer operator; see plot_timescales")
+    ax = ax or figure_axes()
+    number = np.arange(1, len(results.rates) + 1)
+    if results.exact_rates is not None:
+        ax.plot(
+            number, results.exact_rates, linestyle="none", marker="_", markersize=22, markeredgewidth=2, color="0.55",
+            label="exact",
+        )  # fmt: skip
+    value = np.array([rate.value for rate in results.rates])
+    low, high = (
+        np.array([rate.value if getattr(rate, end) is None else getattr(rate, end) for rate in results.rates])
+        for end in ("low", "high")
+    )
+    # A bootstrap interval may lie to one side of the value.
+    bars = np.clip([value - low, high - value], 0, None)
+    ax.errorbar(number, value, bars, color=COLOURS[0], marker="o", markersize=5, linestyle="none", capsize=3,
+                label="learned, 95 % interval")  # fmt: skip
+    ax.set(yscale="log", xlabel="process", ylabel=f"rate (1/{results.unit})", xticks=number)
+    ax.set_xlim(0.4, len(number) + 0.6)
+    ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
 def plot_singular_values(results: Results, ax: Axes | None = None) -> Axes:
     """Singular values from the norms of the functions as trained, beside those from Rayleigh–Ritz."""
     ax = ax or figure_axes(4.2, 3.2)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from spectraldyn.errors import InputError
-from spectraldyn.estimator import NeuralSVD
-from spectraldyn.model import NeuralSVDModel
+from spectraldyn.estimators.neural_svd import NeuralSVD
+from spectraldyn.model import GeneratorModel, NeuralSVDModel
 from spectraldyn.spectra import timescales as its
+from spectraldyn.spectra.generator import Rate
 from spectraldyn.spectra.kinetics import mean_first_passage_times
 from spectraldyn.spectra.states import MetastableSets, cluster_modes, metastable_sets, representative_frames
 from spectraldyn.spectra.timescales import Timescale
@@ -28,11 +29,11 @@ class Results:
 
     Attributes
     ----------
-    model : NeuralSVDModel
+    model : NeuralSVDModel or GeneratorModel
     features : Features
         The trajectories as features; knows files, frames and columns.
-    lag_frames : int
-        Lag time in stored frames.
+    lag_frames : int or None
+        Lag time in stored frames; None for a generator, which has none.
     unit : {"ps", "frames"}
         Of every time below; "frames" (stored frames) where the frame spacing is unknown.
     frame_time : float
@@ -40,25 +41,32 @@ class Results:
     timescales : list of Timescale
         Slowest first, with 95 % intervals.
     timescales_by_lag : dict
-        Lag time in stored frames → timescales of the same functions at that lag time.
+        Lag time in stored frames → timescales of the same functions at that lag time; empty for a generator.
     modes : ndarray (n_frames, n_modes)
         Of all frames, stretch after stretch.
     eigenfunctions : ndarray (n_frames, n_modes)
         The eigenfunctions that belong to the timescales. The same functions as `modes` where the dynamics are taken
         as reversible; otherwise possibly complex, while `modes` are the left singular functions.
     sets : MetastableSets
-    mfpt : ndarray (n_states, n_states)
-        Mean first passage times, from row to column; NaN where undetermined.
+    mfpt : ndarray (n_states, n_states) or None
+        Mean first passage times, from row to column; NaN where undetermined. None for a generator, whose states need
+        not be a time series.
     representatives : list of ndarray
         For every state, rows of `modes` that show it, the most typical first.
     warnings : list of str
     seconds : float
         Wall time of the fit, 0 where not measured.
+    rates : list of Rate or None
+        Of a generator, per `unit`, with 95 % intervals.
+    potential : str or None
+        Name of the potential of a generator.
+    exact_rates : ndarray (n_modes,) or None
+        Known rates of that potential.
     """
 
-    model: NeuralSVDModel
+    model: NeuralSVDModel | GeneratorModel
     features: Features
-    lag_frames: int
+    lag_frames: int | None
     unit: str
     frame_time: float
     timescales: list[Timescale]
@@ -66,35 +74,57 @@ class Results:
     modes: np.ndarray
     eigenfunctions: np.ndarray
     sets: MetastableSets
-    mfpt: np.ndarray
+    mfpt: np.ndarray | None
     representatives: list[np.ndarray]
     warnings: list[str]
     seconds: float = 0.0
+    rates: list[Rate] | None = None
+    potential: str | None = None
+    exact_rates: np.ndarray | None = None
 
     @property
     def lag_time(self) -> float:
-        """Lag time in `unit`."""
-        return self.lag_frames * self.frame_time
+        """Lag time in `unit`; NaN for a generator."""
+        return float("nan") if self.lag_frames is None else self.lag_frames * self.frame_time
 
     def __repr__(self) -> str:
+        populations = ", ".join(f"{p:.3g}" for p in self.sets.populations)
+        return "\n".join(
+            [
+                *(self._timescale_lines() if self.rates is None else self._rate_lines(self.rates)),
+                f"Metastable sets: {len(self.sets.populations)}, populations {populations}",
+            ]
+        )
+
+    def _rate_lines(self, rates: list[Rate]) -> list[str]:
+        rows = [("process", f"rate (1/{self.unit})", "95 % interval", "exact", f"timescale ({self.unit})", "")]
+        for i, rate in enumerate(rates, 1):
+            exact = None if self.exact_rates is None else float(self.exact_rates[i - 1])
+            interval = f"{format_number(rate.low, '–')} – {format_number(rate.high, '–')}"
+            note = "" if rate.unresolved is None else f"unresolved: {rate.unresolved}"
+            numbers = (format_number(x, "–") for x in (rate.value, exact, 1 / rate.value))
+            value, known, time = numbers
+            rows.append((str(i), value, interval, known, time, note))
+        return ["Relaxation rates of the generator" + f" in {self.potential}" * bool(self.potential), *_aligned(rows)]
+
+    def _timescale_lines(self) -> list[str]:
         rows = [("process", f"timescale ({self.unit})", "95 % interval", "transitions", "")]
         for i, t in enumerate(self.timescales, 1):
             interval = f"{format_number(t.low, '0')} – {format_number(t.high, '∞')}"
             transitions = "–" if t.n_transitions is None else str(t.n_transitions)
             note = "" if t.unresolved is None else f"unresolved: {t.unresolved}"
             rows.append((str(i), format_number(t.value, "–"), interval, transitions, note))
-        widths = [max(len(row[c]) for row in rows) for c in range(4)]
-        lines = [
-            "  ".join([*(f"{cell:>{w}}" for cell, w in zip(row[:4], widths, strict=True)), row[4]]) for row in rows
-        ]
-        populations = ", ".join(f"{p:.3g}" for p in self.sets.populations)
-        return "\n".join(
-            [
-                f"Implied timescales at lag {self.lag_time:g} {self.unit}",
-                *(line.rstrip() for line in lines),
-                f"Metastable sets: {len(self.sets.populations)}, populations {populations}",
-            ]
-        )
+        return [f"Implied timescales at lag {self.lag_time:g} {self.unit}", *_aligned(rows)]
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns aligned to the right, and the last one as it is."""
+    last = len(rows[0]) - 1
+    widths = [max(len(row[c]) for row in rows) for c in range(last)]
+    lines = [
+        "  ".join([*(f"{cell:>{w}}" for cell, w in zip(row[:last], widths, strict=True)), row[last]]) for row in rows
+    ]
+    return [line.rstrip() for line in lines]
 
 
 def analyze(model: NeuralSVDModel, features: Features, n_states: int | None = None) -> Results:
@@ -114,7 +144,7 @@ def analyze(model: NeuralSVDModel, features: Features, n_states: int | None = No
     InputError
         If `n_states` is not between 2 and one more than the number of modes.
     """
-    _check_states(n_states, model.n_modes)
+    check_states(n_states, model.n_modes)
     unit, frame_time = ("frames", 1.0) if features.timestep_ps is None else ("ps", features.timestep_ps)
     step_time = features.stride * frame_time
     ends = np.cumsum([len(part) for part in features]).tolist()
@@ -191,7 +221,7 @@ def fit_trajectories(
     started = time.perf_counter()
     wanted = parse_duration(lag, "--lag")
     learner = NeuralSVD(progress=progress, **estimator)
-    _check_states(n_states, learner.n_modes)
+    check_states(n_states, learner.n_modes)
     loaded = load_features(
         files, top=top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
     )
@@ -212,7 +242,8 @@ def fit_trajectories(
     return dataclasses.replace(results, seconds=time.perf_counter() - started)
 
 
-def _check_states(n_states: int | None, n_modes: int) -> None:
+def check_states(n_states: int | None, n_modes: int) -> None:
+    """InputError where so many modes cannot tell so many metastable sets apart."""
     if n_states is not None and not 2 <= n_states <= n_modes + 1:
         raise InputError(
             f"--states is {n_states}: with {n_modes} modes there can be 2 to {n_modes + 1} metastable sets"

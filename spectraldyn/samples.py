@@ -9,7 +9,9 @@ from torch import Tensor
 
 from spectraldyn.records import Batch
 
-MAX_SCORED = 50_000
+MAX_SCORED_PAIRS = 50_000
+MAX_SCORED_STATES = 10_000
+"""Fewer, since the operators that act at single states evaluate derivatives as well."""
 
 
 class Samples(Protocol):
@@ -56,7 +58,7 @@ class PairData:
         return self.batch(_draw(self.train, n, generator))
 
     def scored(self) -> tuple[Batch, Batch] | None:
-        return None if len(self.test) < 2 else (self.batch(_some(self.train)), self.batch(_some(self.test)))
+        return _scored(self, MAX_SCORED_PAIRS)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class WeightedSamples:
         return self.batch(_draw(self.train, n, generator))
 
     def scored(self) -> tuple[Batch, Batch] | None:
-        return None if len(self.test) < 2 else (self.batch(_some(self.train)), self.batch(_some(self.test)))
+        return _scored(self, MAX_SCORED_STATES)
 
 
 @dataclass(frozen=True)
@@ -116,5 +118,8 @@ def _draw(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return rows[torch.randint(len(rows), (n,), generator=generator, device=rows.device)]
 
 
-def _some(rows: Tensor) -> Tensor:
-    return rows[:: -(-len(rows) // MAX_SCORED)]
+def _scored(data: PairData | WeightedSamples, most: int) -> tuple[Batch, Batch] | None:
+    if len(data.test) < 2:
+        return None
+    train, test = (data.batch(rows[:: -(-len(rows) // most)]) for rows in (data.train, data.test))
+    return train, test

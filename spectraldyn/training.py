@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.linalg import gram
 from spectraldyn.objectives.nested import low_rank_loss
-from spectraldyn.records import Objective, Operator
+from spectraldyn.records import Batch, Objective, Operator
 from spectraldyn.samples import Samples
 
 EVALUATIONS = 25
@@ -128,8 +128,8 @@ def train(
             if run.step % every == 0 or run.step == n_steps:
                 if not loss.isfinite():
                     raise InputError(f"training diverged at learning_rate {learning_rate:g}: choose a smaller one")
-                score, test_loss = held_out_score(cast(Sides, averaged.module), operator, data)
-                bar.set_postfix_str("" if math.isnan(score) else f"held-out VAMP-2 {score:.4f}")
+                score, test_loss = _judge(cast(Sides, averaged.module), operator, data)
+                bar.set_postfix_str("" if math.isnan(score) else f"held-out score {score:.4f}")
                 run.judge(score, test_loss, averaged.module)
                 if run.step - run.kept_step >= PATIENCE * every:
                     run.step = n_steps
@@ -193,24 +193,25 @@ _PROGRESS = ("step", "steps", "scores", "losses", "kept_step", "kept")
 
 
 @torch.no_grad()
-def held_out_score(sides: Sides, operator: Operator, data: Samples) -> tuple[float, float]:
+def held_out_score(sides: Sides, operator: Operator, train: Batch, test: Batch) -> tuple[float, float]:
     """Squared singular values of the operator projected on the learned span, summed, and the rank-L loss, held out.
 
-    The first is ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out rows and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out
-    rows and, with a small weight, training rows. For a transfer operator this is VAMP-2, the constant included. NaN
-    without any held-out rows. The second is `low_rank_loss`, whatever the nesting: a sequential objective has no
-    value to show.
+    The first is ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out rows and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out rows
+    and, with a small weight, training rows. For a transfer operator this is VAMP-2, the constant included. The second is
+    `low_rank_loss`, whatever the nesting: a sequential objective has no value to show.
     """
-    scored = data.scored()
-    if scored is None:
-        return math.nan, math.nan
     parts = []
-    for rows in scored:
+    for rows in (train, test):
         action = operator(sides.left, sides.right, rows)
         parts.append([gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g)])
     a, c = (SHRINKAGE * parts[0][i] + (1 - SHRINKAGE) * parts[1][i] for i in (0, 2))
     projected = _whitener(a).T @ parts[1][1].double() @ _whitener(c)
     return float(projected.square().sum()), float(low_rank_loss(action))
+
+
+def _judge(sides: Sides, operator: Operator, data: Samples) -> tuple[float, float]:
+    parts = data.scored()
+    return (math.nan, math.nan) if parts is None else held_out_score(sides, operator, *parts)
 
 
 def _whitener(matrix: Tensor) -> Tensor:

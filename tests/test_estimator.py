@@ -218,7 +218,7 @@ def test_unknown_lagtime_of_a_model(fitted):
         ({"nesting": "sequential", "network": "common-trunk"}, "sequential nesting needs network='separate'"),
         ({"n_modes": 0}, "n_modes is 0"),
         ({"lagtime": 1.5}, "lagtime is 1.5"),
-        ({"batch_size": 1}, "at least 2 pairs"),
+        ({"batch_size": 1}, "at least 2 samples"),
         ({"max_steps": 0}, "max_steps is 0"),
         ({"hidden": (8, 0)}, "each width in hidden is 0"),
         ({"random_state": -1}, "the seed is -1"),

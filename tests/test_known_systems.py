@@ -5,7 +5,7 @@ import pytest
 from problems import EXACT_TIMESCALES, REPOSITORY_DATA, SHARED, needs_shared
 
 from spectraldyn import fit_trajectories
-from spectraldyn.systems.overdamped import SYSTEMS, oracle_timescales
+from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 KNOWN = SHARED / "known"
 POSITIONS = {"features": "positions", "lag": "1ps", "timestep": "0.2ps"}

@@ -1,43 +1,31 @@
 """NeuralSVD: the estimator, where networks, operator, objective, training and spectra meet."""
 
 import dataclasses
-import hashlib
-import json
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from numbers import Integral
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from spectraldyn.errors import InputError, InputWarning
-from spectraldyn.model import CHUNK, NeuralSVDModel, build_sides, evaluate, is_trajectory_list
-from spectraldyn.networks.mlp import NETWORKS, Whitening
-from spectraldyn.objectives.nested import NESTINGS
+from spectraldyn.estimators import base
+from spectraldyn.model import NeuralSVDModel, build_sides, evaluate, is_trajectory_list
+from spectraldyn.networks.mlp import Whitening
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.samples import PairData
 from spectraldyn.spectra.decomposition import decompose
 from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.validation import split_scores
-from spectraldyn.training import History, Sides, train
+from spectraldyn.training import Sides
 from spectraldyn.trajectories.pairs import cut_blocks, held_out_frames, pair_starts
 
-N_BLOCKS = 200
-"""Finest division of the data for which moments are kept."""
 N_LAGS = 12
 """Lag times for which moments are kept, besides that of the fit."""
-LAST_STEPS, LAST_RATE = 0.5, 0.03
-"""Length and learning rate of the training on all pairs, as shares of those of the training that held some out."""
-FIRST_AVERAGE, LAST_AVERAGE = 0.01, 0.5
-"""Reach of the moving average of the parameters in either part, as a share of its steps. The functions have settled by
-the last part: a long average there takes out what the noise of small batches leaves in their norms."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +47,7 @@ class _Pairs:
     test: np.ndarray
 
 
-class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class NeuralSVD(base.NeuralEstimator):
     """Slow modes of a transfer (Koopman) operator, learned by nested low-rank approximation.
 
     Parameters
@@ -166,89 +154,41 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             (a ValueError) if the data or an option cannot be used.
         """
         data = self._validate(X)
-        config = self._config()
-        device = _pick_device(self.device)
-        seed = self._seed()
-        config["seed"] = seed
+        config = {
+            **self._network_config({"lagtime": self.lagtime}),
+            "operator": "transfer",
+            "lagtime": int(self.lagtime),
+            "activation": "gelu",
+            "tied": bool(self.reversible),
+        }
+        device = base.pick_device(self.device)
+        seed = config["seed"]
+        operator = reversible_transfer if self.reversible else transfer
 
-        whitening = _whitening_of(data.frames)
-        frames = torch.cat([whitening(part).float() for part in _float64_chunks(data.frames)]).to(device)
+        whitening = base.whitening_of(data.frames)
+        frames = torch.cat([whitening(part).float() for part in base.float64_chunks(data.frames)]).to(device)
         pairs = self._split(data, np.random.default_rng(seed))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             sides = build_sides(frames.shape[1], config).to(device)
-        n_steps = self.max_steps or default_steps(self.batch_size)
-        checkpoint = self._checkpoint(frames, data, config)
+        n_steps = self.max_steps or base.default_steps(self.batch_size)
+        checkpoint = self._checkpoint([config, data.lengths, data.distance], [frames.cpu().numpy()])
         split = _pair_data(frames, data.distance, pairs.train, pairs.test)
-        self.history_ = self._train(sides, split, n_steps, seed, checkpoint, last=False)
+        self.history_ = self._train(sides, operator, split, n_steps, seed, checkpoint, last=False)
         functions = evaluate(whitening, sides, data.frames)
         scores = split_scores(functions, data.distance, pairs.train, pairs.test, self.reversible)
         # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.
-        n_last = max(1, round(LAST_STEPS * self.history_.kept_step))
+        n_last = max(1, round(base.LAST_STEPS * self.history_.kept_step))
         everything = _pair_data(frames, data.distance, pairs.all, pairs.all[:0])
-        self._train(sides, everything, n_last, seed, checkpoint, last=True)
+        self._train(sides, operator, everything, n_last, seed, checkpoint, last=True)
         self.model_ = self._read_off(whitening, sides, data, scores, config)
         if checkpoint is not None:
             shutil.rmtree(checkpoint, ignore_errors=True)
         return self
 
-    def fetch_model(self) -> NeuralSVDModel:
-        """The fitted model."""
-        check_is_fitted(self)
-        return self.model_
-
     def fit_fetch(self, X: ArrayLike | list | tuple) -> NeuralSVDModel:
         """Fit, and return the fitted model."""
         return self.fit(X).fetch_model()
-
-    def transform(self, X: ArrayLike | list) -> Any:
-        """Slow modes of every frame; see `NeuralSVDModel.transform`."""
-        check_is_fitted(self)
-        if is_trajectory_list(X):
-            return [self.transform(frames) for frames in X]
-        return self.model_.transform(validate_data(self, X, reset=False, dtype=[np.float64, np.float32]))
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.model_.n_modes
-
-    def _config(self) -> dict[str, Any]:
-        """Layout of the networks, checked."""
-        if self.nesting not in NESTINGS:
-            raise InputError(f"nesting {self.nesting!r} is unknown: choose one of {', '.join(NESTINGS)}")
-        network = self.network or ("separate" if self.nesting == "sequential" else "common-trunk")
-        if network not in NETWORKS:
-            raise InputError(f"network {network!r} is unknown: choose one of {', '.join(NETWORKS)}")
-        if self.nesting == "sequential" and network != "separate":
-            raise InputError(
-                "sequential nesting needs network='separate': with a common trunk the gradient of one mode would "
-                "change the modes before it"
-            )
-        hidden = list(self.hidden) if isinstance(self.hidden, Iterable) else [self.hidden]
-        counts = {"n_modes": self.n_modes, "lagtime": self.lagtime, "max_steps": self.max_steps}
-        for name, value in [*counts.items(), *(("each width in hidden", width) for width in hidden)]:
-            if not (isinstance(value, Integral) and value >= 1) and not (name == "max_steps" and value is None):
-                raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
-        if self.batch_size < 2:
-            raise InputError(f"batch_size is {self.batch_size!r}: the metric term needs at least 2 pairs in a batch")
-        if not 0 <= self.test_fraction < 1:
-            raise InputError(f"test_fraction is {self.test_fraction!r}: it must lie in [0, 1)")
-        return {
-            "network": network,
-            "n_modes": int(self.n_modes),
-            "hidden": [int(width) for width in hidden],
-            "tied": bool(self.reversible),
-            "nesting": self.nesting,
-        }
-
-    def _seed(self) -> int:
-        """The seed itself, or one drawn from a random state: given as `random_state` it leads to the same fit."""
-        if not isinstance(self.random_state, Integral):
-            return int(check_random_state(self.random_state).randint(2**31 - 1))
-        seed = int(self.random_state)
-        if not 0 <= seed < 2**32:
-            raise InputError(f"the seed is {seed}: it must lie between 0 and 2^32 - 1")
-        return seed
 
     def _validate(self, X: ArrayLike | list | tuple) -> _Data:
         """Check the data and lay all frames end to end."""
@@ -291,34 +231,6 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             return _Pairs(starts, starts, starts[:0])
         return _Pairs(starts, starts[~left & ~right], starts[left & right])
 
-    def _train(
-        self, sides: Sides, pairs: PairData, n_steps: int, seed: int, checkpoint: Path | None, *, last: bool
-    ) -> History:
-        """Train in place with this estimator's options; gently in the last part."""
-        return train(
-            sides,
-            reversible_transfer if self.reversible else transfer,
-            NESTINGS[self.nesting],
-            pairs,
-            batch_size=self.batch_size,
-            n_steps=n_steps,
-            learning_rate=self.learning_rate * (LAST_RATE if last else 1),
-            average_share=LAST_AVERAGE if last else FIRST_AVERAGE,
-            seed=seed,
-            checkpoint=None if checkpoint is None else checkpoint / ("last.pt" if last else "first.pt"),
-            progress=self.progress,
-        )
-
-    def _checkpoint(self, frames: torch.Tensor, data: _Data, config: dict[str, Any]) -> Path | None:
-        """Folder for the state of this very training: the same data, options and seed lead to the same one."""
-        if self.checkpoint_folder is None:
-            return None
-        options = [self.batch_size, self.max_steps, self.learning_rate, self.test_fraction, torch.__version__]
-        settings = json.dumps([config, data.lengths, data.distance, *options], default=str)
-        digest = hashlib.blake2b(settings.encode(), digest_size=16)
-        digest.update(frames.cpu().numpy().tobytes())
-        return Path(self.checkpoint_folder) / f"training-{digest.hexdigest()}"
-
     def _read_off(
         self, whitening: Whitening, sides: Sides, data: _Data, scores: dict[str, float], config: dict[str, Any]
     ) -> NeuralSVDModel:
@@ -329,10 +241,10 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         stretches = [range(stop - n, stop) for stop, n in zip(ends, data.lengths, strict=True)]
         if data.ready_made_pairs:
             lags = {lag: data.distance}
-            blocks = cut_blocks((data.distance,), max(1, data.distance // N_BLOCKS))
+            blocks = cut_blocks((data.distance,), max(1, data.distance // base.N_BLOCKS))
         else:
             lags = {tau: tau for tau in lag_scan(lag, max(data.lengths))}
-            blocks = cut_blocks(data.lengths, max(1, len(data.frames) // N_BLOCKS))
+            blocks = cut_blocks(data.lengths, max(1, len(data.frames) // base.N_BLOCKS))
         moments = lagged_moments(functions, stretches, blocks, lags)
         decomposition = decompose(*moments.means(list(lags).index(lag)), reversible=self.reversible)
         if decomposition.left.shape[1] < self.n_modes:
@@ -343,7 +255,6 @@ class NeuralSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             )
         modes = functions @ decomposition.left
         return NeuralSVDModel(
-            lagtime=lag,
             decomposition=decomposition,
             moments=moments,
             scores=scores,
@@ -358,36 +269,7 @@ def _pair_data(frames: torch.Tensor, distance: int, train_on: np.ndarray, test_o
     return PairData(frames, distance, *(torch.tensor(part, device=frames.device) for part in (train_on, test_on)))
 
 
-def default_steps(batch_size: int) -> int:
-    """Training steps: 3000 from batch size 512 on, more for smaller batches, whose gradients are noisier."""
-    return round(3000 * max(1.0, (512 / batch_size) ** 0.5))
-
-
 def lag_scan(lagtime: int, longest: int) -> list[int]:
     """Lag times in frames for the plot of timescales: from 1 to ten times the lag time, evenly in the logarithm."""
     last = max(lagtime, min(10 * lagtime, longest // 2))
     return sorted({lagtime, *np.geomspace(1, last, N_LAGS).round().astype(int).tolist()})
-
-
-def _whitening_of(frames: np.ndarray) -> Whitening:
-    """Whitening of all frames, in float64."""
-    n, n_inputs = frames.shape
-    mean, covariance = torch.zeros(n_inputs, dtype=torch.float64), torch.zeros(n_inputs, n_inputs, dtype=torch.float64)
-    for part in _float64_chunks(frames):
-        mean += part.sum(dim=0) / n
-    for part in _float64_chunks(frames):
-        covariance += (part - mean).T @ (part - mean) / n
-    return Whitening(mean, covariance)
-
-
-def _float64_chunks(frames: np.ndarray) -> Iterator[torch.Tensor]:
-    for start in range(0, len(frames), CHUNK):
-        yield torch.tensor(frames[start : start + CHUNK], dtype=torch.float64)
-
-
-def _pick_device(name: str) -> torch.device:
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device {name!r} is unknown: choose auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda' was asked for, but no GPU can be used here: choose auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

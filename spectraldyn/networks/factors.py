@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from spectraldyn.derivatives import Jet, affine, product, propagate
+from spectraldyn.derivatives import Jet, affine, concatenate, cosine, elementwise, product, propagate, sine
 from spectraldyn.records import Network
 
 
@@ -33,14 +33,12 @@ class FourierFeatures(nn.Module):
         return cls(scale * torch.randn(n_inputs, n_frequencies))
 
     def forward(self, x: Tensor) -> Tensor:
-        return _cos_sin(x @ self.frequencies)
+        phase = x @ self.frequencies
+        return torch.cat((phase.cos(), phase.sin()), dim=1)
 
     def propagate(self, jet: Jet) -> Jet:
-        return propagate(_cos_sin, affine(jet, self.frequencies, None))
-
-
-def _cos_sin(phase: Tensor) -> Tensor:
-    return torch.cat((phase.cos(), phase.sin()), dim=1)
+        phase = affine(jet, self.frequencies, None)
+        return concatenate((elementwise(phase, cosine), elementwise(phase, sine)))
 
 
 class Factor(nn.Module):

@@ -105,6 +105,8 @@ class SeparateNetworks(nn.Module):
         See `CommonTrunk`.
     """
 
+    separate = True
+
     def __init__(self, n_inputs: int, n_modes: int, hidden: tuple[int, ...], activation: str = "gelu"):
         super().__init__()
         self.n_modes = n_modes

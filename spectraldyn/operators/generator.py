@@ -48,7 +48,7 @@ def energy_space_resolvent(diffusion: Diffusion, shift: float) -> Operator:
     _check_shift(shift)
 
     def operator(left: Network, right: Network, batch: Batch) -> Action:
-        value, gradient = value_and_gradient(left, batch.x, _square_root(diffusion, batch.x))
+        value, gradient = value_and_gradient(left, batch.x, square_root(diffusion, batch.x))
         value = with_constant(value).unsqueeze(2)
         gradient = _without_constant(gradient) / shift**0.5
         root = _root_weight(batch)
@@ -86,7 +86,7 @@ def shifted_generator(
 
     def operator(left: Network, right: Network, batch: Batch) -> Action:
         x = batch.x
-        root_diffusion = _square_root(diffusion, x)
+        root_diffusion = square_root(diffusion, x)
         drift = beta * (root_diffusion @ (root_diffusion.mT @ force(x).unsqueeze(2))).squeeze(2)
         drift = drift + _divergence(diffusion, x)
         value, _, generated = value_gradient_and_second(left, x, root_diffusion, drift)
@@ -112,7 +112,7 @@ def _root_weight(batch: Batch) -> Tensor | float:
     return 1.0 if batch.weight is None else batch.weight.sqrt()[:, None, None]
 
 
-def _square_root(diffusion: Diffusion, x: Tensor) -> Tensor:
+def square_root(diffusion: Diffusion, x: Tensor) -> Tensor:
     """σ with D = σσᵀ, (B, d, d) or (1, d, d): the root of a number, the Cholesky factor of a matrix."""
     d = torch.as_tensor(diffusion(x) if callable(diffusion) else diffusion, dtype=x.dtype, device=x.device)
     if d.ndim < 2:

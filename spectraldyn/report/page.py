@@ -33,9 +33,11 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
             for state, rows in zip(contents["states"], results.representatives, strict=True)
         ],
         has_structures=any(state["structure"] for state in contents["states"]),
-        mfpt=[[format_number(cell, "–") for cell in row] for row in contents["mfpt"]],
+        mfpt=[[format_number(cell, "–") for cell in row] for row in contents["mfpt"] or []],
         reversible=results.model.reversible,
-        scores={name: "–" if score is None else f"{score:.3f}" for name, score in contents["scores"].items()},
+        generator=results.rates is not None,
+        exact=results.exact_rates is not None,
+        scores=_scores(contents["scores"]),
         inputs=contents["inputs"],
         features=f"{len(results.features.columns)} features: {_listing(results.features.columns)}",
         figures=figures,
@@ -50,9 +52,17 @@ def _summary(results: Results, n_frames: int, lag: str) -> str:
     length = f"{n_frames:,} frames" + (f" (every {stride}th stored frame)" if stride > 1 else "")
     if results.unit == "ps":
         length += f", {n_frames * stride * results.frame_time / 1000:,.4g} ns in all"
+    config = results.model.config
+    if results.rates is not None:
+        potential = f" in the potential {results.potential}" if results.potential else ""
+        form = "resolvent in the energy space" if config["form"] == "energy-space" else "shifted generator"
+        return (
+            f"{length}. Generator of overdamped Langevin dynamics{potential}, learned by NeuralSVD ({form}, shift "
+            f"{config['shift']:.4g}/{results.unit}, {config['nesting']} nesting); {results.model.n_modes} slow modes."
+        )
     kind = "Reversible transfer operator" if results.model.reversible else "Transfer operator (nonreversible dynamics)"
     return (
-        f"{length}. {kind} at lag time {lag}, learned by NeuralSVD with {results.model.config['nesting']} nesting; "
+        f"{length}. {kind} at lag time {lag}, learned by NeuralSVD with {config['nesting']} nesting; "
         f"{results.model.n_modes} slow modes."
     )
 
@@ -69,12 +79,34 @@ def _processes(results: Results) -> list[dict[str, str]]:
                 "low": format_number(scale.low, "0"),
                 "high": format_number(scale.high, "∞"),
                 "transitions": "–" if scale.n_transitions is None else f"{scale.n_transitions:,}",
+                "rate": _rate(results, k),
                 "eigenvalue": f"{eigenvalue:.3g}" if np.iscomplexobj(eigenvalue) else f"{eigenvalue:.4f}",
                 "moves": ", ".join(moves[k]),
                 "remark": "; ".join(_process_remarks(results, k)),
             }
         )
     return rows
+
+
+def _rate(results: Results, k: int) -> str:
+    if results.rates is None:
+        return ""
+    rate = results.rates[k]
+    exact = "" if results.exact_rates is None else f", exact {format_number(float(results.exact_rates[k]), '–')}"
+    low, high = format_number(rate.low, "–"), format_number(rate.high, "–")
+    return f"{format_number(rate.value, '–')} ({low} – {high}){exact}"
+
+
+def _scores(scores: dict[str, float | None]) -> list[tuple[str, str, str]]:
+    """Rows of the table of scores: name, on the training blocks, on the held-out blocks."""
+    names = {"vamp2": "VAMP-2", "vampe": "VAMP-E", "resolvent": "squared singular values, summed"}
+
+    def cell(key: str) -> str:
+        score = scores.get(key)
+        return "–" if score is None else f"{score:.3f}"
+
+    present = [name for name in names if any(key.startswith(name + "_") for key in scores)]
+    return [(names[name], cell(f"{name}_train"), cell(f"{name}_test")) for name in present]
 
 
 def _process_remarks(results: Results, k: int) -> list[str]:

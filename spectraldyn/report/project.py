@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from spectraldyn.errors import InputError
-from spectraldyn.model import NeuralSVDModel
+from spectraldyn.model import load_model
 from spectraldyn.report.write import draft_folder, is_results_folder, save_modes
 from spectraldyn.spectra.states import memberships_of
 from spectraldyn.trajectories.files import load_topology
@@ -52,7 +52,7 @@ def project_files(
         raise InputError(f"{out} exists: give another --out, or --force to replace it")
     draft_folder(out).rmdir()  # an unwritable place is named before the files are read
     stored = json.loads((folder / "results.json").read_text())["features"]
-    model = NeuralSVDModel.load(folder / "model.pt")
+    model = load_model(folder / "model.pt")
     topology = folder / "topology.h5"
     features = load_features(
         files,

@@ -1,6 +1,7 @@
 """The folder of results: numbers as JSON, model, modes, structures, figures and the report."""
 
 import base64
+import dataclasses
 import json
 import math
 import os
@@ -15,6 +16,7 @@ from spectraldyn import plots
 from spectraldyn.errors import InputError
 from spectraldyn.report.page import render
 from spectraldyn.results import Results
+from spectraldyn.spectra.generator import Rate
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.trajectories.load import Features
 from spectraldyn.trajectories.structures import write_structures
@@ -110,7 +112,8 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
         final,
     )
     figures = {
-        "timescales": plots.plot_timescales(results),
+        **({"timescales": plots.plot_timescales(results)} if results.rates is None else {}),
+        **({"rates": plots.plot_rates(results)} if results.rates is not None else {}),
         "singular_values": plots.plot_singular_values(results),
         "free_energy": plots.plot_free_energy(results),
         "states": plots.plot_states(results),
@@ -162,6 +165,7 @@ def save_modes(
 def results_dict(results: Results, out: Path, structures: list[str | None]) -> dict[str, Any]:
     """What results.json holds: undetermined values are None, complex ones [re, im], paths relative to `out`."""
     model, features = results.model, results.features
+    rates = {} if results.rates is None else {"rates": [_rate(rate, results.unit) for rate in results.rates]}
     return {
         "version": __version__,
         "inputs": [
@@ -169,10 +173,12 @@ def results_dict(results: Results, out: Path, structures: list[str | None]) -> d
             | ({} if file.array is None else {"array": file.array})
             for file in features.files
         ],
-        "lag": _lag(results, results.lag_frames),
+        "operator": model.config["operator"],
+        "lag": None if results.lag_frames is None else _lag(results, results.lag_frames),
         "timestep_ps": features.timestep_ps,
         "stride": features.stride,
         "timescales": [_timescale(t, results.unit) for t in results.timescales],
+        **rates,
         "timescales_by_lag": [
             {"lag": _lag(results, lag), "timescales": [_timescale(t, results.unit) for t in scales]}
             for lag, scales in results.timescales_by_lag.items()
@@ -188,12 +194,13 @@ def results_dict(results: Results, out: Path, structures: list[str | None]) -> d
             {"population": float(population), "structure": structure}
             for population, structure in zip(results.sets.populations, structures, strict=True)
         ],
-        "mfpt": [_numbers(row) for row in results.mfpt],
+        "mfpt": None if results.mfpt is None else [_numbers(row) for row in results.mfpt],
         "features": {"columns": features.columns, "width": features.width, "options": features.options},
         "model": model.config,
         "warnings": results.warnings,
         "seed": model.config["seed"],
         "seconds": round(results.seconds, 2),
+        **({} if results.potential is None else {"potential": results.potential}),
     }
 
 
@@ -234,6 +241,10 @@ def _timescale(scale: Timescale, unit: str) -> dict[str, Any]:
         "n_transitions": scale.n_transitions,
         "unresolved": scale.unresolved,
     }
+
+
+def _rate(rate: Rate, unit: str) -> dict[str, Any]:
+    return {**dataclasses.asdict(rate), "unit": f"1/{unit}"}
 
 
 def _numbers(values: np.ndarray) -> list[Any]:

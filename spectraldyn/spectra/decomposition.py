@@ -54,7 +54,7 @@ def decompose(c00: np.ndarray, c01: np.ndarray, c11: np.ndarray, reversible: boo
     """
     if reversible:
         c0, ct = symmetrised(c00, c01, c11)
-        basis = _orthonormal(c0)
+        basis = orthonormal(c0)
         values, rotation = np.linalg.eigh(basis.T @ ct @ basis)
         order = np.argsort(-values)
         functions = basis @ rotation[:, order]
@@ -69,7 +69,7 @@ def decompose(c00: np.ndarray, c01: np.ndarray, c11: np.ndarray, reversible: boo
         )
     n_modes = (len(c00) - 1) // 2
     f, g = np.arange(1, n_modes + 1), np.arange(n_modes + 1, 2 * n_modes + 1)
-    left_basis, right_basis = _orthonormal(c00, f), _orthonormal(c11, g)
+    left_basis, right_basis = orthonormal(c00, f), orthonormal(c11, g)
     u, singular_values, vt = np.linalg.svd(left_basis.T @ c01 @ right_basis, full_matrices=False)
     k = len(singular_values)
     values, vectors = np.linalg.eig(left_basis.T @ c01 @ left_basis)
@@ -94,7 +94,7 @@ def symmetrised(c00: np.ndarray, c01: np.ndarray, c11: np.ndarray) -> tuple[np.n
     return (c00 + c11) / 2, (c01 + np.swapaxes(c01, -1, -2)) / 2
 
 
-def _orthonormal(second_moments: np.ndarray, members: np.ndarray | None = None) -> np.ndarray:
+def orthonormal(second_moments: np.ndarray, members: np.ndarray | None = None) -> np.ndarray:
     """Coefficients (M, k) of functions of mean 0 and unit covariance that span the given members."""
     n_functions = len(second_moments)
     if members is None:
@@ -111,3 +111,62 @@ def _orthonormal(second_moments: np.ndarray, members: np.ndarray | None = None) 
     coefficients[members[alive]] = directions[:, kept] / np.sqrt(variances[kept]) / scale[alive, None]
     coefficients[0] = -mean @ coefficients[members]
     return coefficients
+
+
+@dataclass(frozen=True)
+class Projection:
+    """An operator T projected on left functions f and right functions g, whose first ones may be known exactly.
+
+    Attributes
+    ----------
+    left, operator, right : ndarray (M, M)
+        ⟨f_i, f_j⟩, ⟨f_i, T g_j⟩ and ⟨g_i, g_j⟩.
+    known : tuple of float
+        Singular values of the leading functions that are known.
+    """
+
+    left: np.ndarray
+    operator: np.ndarray
+    right: np.ndarray
+    known: tuple[float, ...] = ()
+
+    @property
+    def norms(self) -> np.ndarray:
+        """‖f_i‖ ‖g_i‖ of the functions that are not known."""
+        return np.sqrt(np.diag(self.left) * np.diag(self.right))[len(self.known) :]
+
+
+def decompose_projection(projection: Projection, tied: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rayleigh–Ritz (tied) or canonical correlation analysis; known modes are projected out and left out.
+
+    Returns
+    -------
+    values : ndarray (k,)
+        Eigenvalues (tied) or singular values, largest first.
+    left, right : ndarray (M, k)
+        Coefficients of the singular functions, of norm 1.
+    """
+    a, b, c = projection.left, projection.operator, projection.right
+    n_known = len(projection.known)
+    left, right = _complement(a, n_known), _complement(c, n_known)
+    if tied:
+        values, rotation = np.linalg.eigh(left.T @ (b + b.T) @ left / 2)
+        functions = left @ rotation[:, ::-1]
+        return values[::-1], functions, functions
+    u, values, vt = np.linalg.svd(left.T @ b @ right)
+    k = len(values)
+    return values, left @ u[:, :k], right @ vt.T[:, :k]
+
+
+def _complement(gram: np.ndarray, n_known: int) -> np.ndarray:
+    """Coefficients (M, k) of orthonormal functions that span the learned ones less their part along the known ones."""
+    m = len(gram)
+    lift = np.zeros((m, m - n_known))
+    lift[n_known:] = np.eye(m - n_known)
+    if n_known:
+        lift[:n_known] = -np.linalg.solve(gram[:n_known, :n_known], gram[:n_known, n_known:])
+    inner = lift.T @ gram @ lift
+    scale = np.sqrt(np.clip(np.diag(inner), np.finfo(float).tiny, None))
+    variances, directions = np.linalg.eigh(inner / np.outer(scale, scale))
+    kept = variances > RANK_TOLERANCE * variances.max(initial=0)
+    return lift @ (directions[:, kept] / np.sqrt(variances[kept]) / scale[:, None])

@@ -56,13 +56,7 @@ class Moments:
 
     def merged(self, min_frames: float) -> "Moments":
         """Join neighbouring blocks of a stretch until each holds at least `min_frames` frames, where it can."""
-        groups: list[list[int]] = []
-        for stretch in np.unique(self.stretch):
-            members = np.flatnonzero(self.stretch == stretch)
-            n_frames = self.block_frames[members].sum()
-            n_groups = int(np.clip(n_frames // max(min_frames, 1), 1, len(members)))
-            groups += [list(part) for part in np.array_split(members, n_groups)]
-        first = [group[0] for group in groups]
+        first = first_of_groups(self.stretch, self.block_frames, min_frames)
         instantaneous, lagged, shifted = (
             np.add.reduceat(part, first, axis=1) for part in (self.instantaneous, self.lagged, self.shifted)
         )
@@ -74,6 +68,19 @@ class Moments:
             stretch=self.stretch[first],
             block_frames=np.add.reduceat(self.block_frames, first),
         )
+
+
+def first_of_groups(stretch: np.ndarray, block_frames: np.ndarray, min_frames: float) -> list[int]:
+    """First block of every group of neighbouring blocks of a stretch that hold at least `min_frames` frames together.
+
+    A stretch shorter than that is one group.
+    """
+    first: list[int] = []
+    for number in np.unique(stretch):
+        members = np.flatnonzero(stretch == number)
+        n_groups = int(np.clip(block_frames[members].sum() // max(min_frames, 1), 1, len(members)))
+        first += [int(part[0]) for part in np.array_split(members, n_groups)]
+    return first
 
 
 def lagged_moments(

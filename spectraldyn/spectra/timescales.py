@@ -74,17 +74,43 @@ def block_bootstrap(moments: Moments, lag_index: int, slowest: float, random_sta
     ndarray (n_replicates, n_blocks)
         How often each block is drawn, all with the same chance; no rows for fewer than 5 blocks with pairs.
     """
-    total = moments.block_frames.sum()
-    # Long blocks make the replicates independent, but there must be enough of them to resample.
-    wanted = min(BLOCK_RELAXATIONS * slowest, total / (2 * MIN_BLOCKS))
-    blocks = moments.merged(wanted)
-    usable = np.flatnonzero(blocks.instantaneous[lag_index, :, 0, 0])
-    if len(usable) < MIN_BLOCKS:
-        return blocks, np.empty((0, len(blocks.stretch)))
-    weights = np.zeros((N_BOOTSTRAP, len(blocks.stretch)))
+    blocks = moments.merged(bootstrap_block_length(moments.block_frames.sum(), slowest))
+    return blocks, replicate_weights(blocks.instantaneous[lag_index, :, 0, 0] > 0, random_state)
+
+
+def bootstrap_block_length(total: int, slowest: float) -> float:
+    """Frames per block, from all frames and the slowest timescale in frames.
+
+    Long blocks make the replicates independent, but there must be enough of them to resample.
+    """
+    return min(BLOCK_RELAXATIONS * slowest, total / (2 * MIN_BLOCKS))
+
+
+def replicate_weights(usable: np.ndarray, random_state: int) -> np.ndarray:
+    """How often each block enters every replicate, (n_replicates, n_blocks), from which of them may be drawn.
+
+    No rows for fewer than 5 such blocks.
+    """
+    drawn = np.flatnonzero(usable)
+    if len(drawn) < MIN_BLOCKS:
+        return np.empty((0, len(usable)))
+    weights = np.zeros((N_BOOTSTRAP, len(usable)))
     random = np.random.default_rng(random_state)
-    weights[:, usable] = random.multinomial(len(usable), np.full(len(usable), 1 / len(usable)), size=N_BOOTSTRAP)
-    return blocks, weights
+    weights[:, drawn] = random.multinomial(len(drawn), np.full(len(drawn), 1 / len(drawn)), size=N_BOOTSTRAP)
+    return weights
+
+
+def percentile_interval(replicates: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper 95 % bounds over the first axis, widened for the small number n of blocks.
+
+    The level goes from the normal to the t distribution with n − 1 degrees of freedom and the width by √(n/(n−1))
+    (Hesterberg, Am. Stat. 69 (2015) 371, "expanded percentile interval").
+    """
+    tail = stats.norm.cdf(
+        np.sqrt(n_blocks / max(n_blocks - 1, 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, max(n_blocks - 1, 1))
+    )
+    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
+    return low, high
 
 
 def autocorrelations(
@@ -124,20 +150,14 @@ def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Mome
 
     Notes
     -----
-    Percentiles, widened for the small number n of blocks: the level goes from the normal to the t distribution with
-    n − 1 degrees of freedom and the width by √(n/(n−1)) (Hesterberg, Am. Stat. 69 (2015) 371, "expanded percentile
-    interval"). An upper bound longer than all data together is no bound and is left open.
+    See `percentile_interval`. An upper bound longer than all data together is no bound and is left open.
     """
-    n_blocks = len(blocks.stretch)
-    tail = stats.norm.cdf(
-        np.sqrt(n_blocks / max(n_blocks - 1, 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, max(n_blocks - 1, 1))
-    )
     total = blocks.block_frames.sum()
     result = []
     for k, value in enumerate(values):
         low = high = None
         if len(replicates):
-            lower, upper = np.quantile(replicates[:, k], [tail, 1 - tail])
+            lower, upper = percentile_interval(replicates[:, k], len(blocks.stretch))
             low = float(lower) if lower > 0 else None
             high = float(upper) if 0 < upper < total else None
         reason = None

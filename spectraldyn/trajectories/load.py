@@ -163,7 +163,7 @@ def load_features(
     skip: str | float | None = None,
     timestep: str | float | None = None,
     *,
-    columns: Sequence[str] | None = None,
+    columns: Sequence[str] | int | None = None,
     cache: bool = True,
     progress: bool = False,
 ) -> Features:
@@ -185,8 +185,8 @@ def load_features(
         What to leave out at the start of each file: frames (100) or a time ("1ns").
     timestep : str or float, optional
         Time between stored frames, as "0.2ps" or a number in ps, where the files do not tell.
-    columns : sequence of str, optional
-        Exactly these columns, in this order, also where one of them is constant.
+    columns : sequence of str or int, optional
+        Exactly these columns, in this order, or the first so many, also where one of them is constant.
     cache : bool
         Keep the features on disk and use them again when file, topology and options are the same.
     progress : bool
@@ -342,9 +342,13 @@ def _cut(tables: list[_Table], skipped: int, stride: int) -> tuple[list[np.ndarr
 
 
 def _choose_columns(
-    arrays: list[np.ndarray], names: list[str], wanted: Sequence[str] | None, notes: list[str]
+    arrays: list[np.ndarray], names: list[str], wanted: Sequence[str] | int | None, notes: list[str]
 ) -> tuple[list[np.ndarray], list[str]]:
     """The columns asked for, else all that are not constant."""
+    if isinstance(wanted, int):
+        if not 1 <= wanted <= len(names):
+            raise InputError(f"{wanted} columns are needed, but these features have {len(names)}")
+        wanted = names[:wanted]
     if wanted is not None:
         position = {name: i for i, name in enumerate(names)}
         missing = [name for name in wanted if name not in position]
