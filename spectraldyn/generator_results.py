@@ -56,6 +56,11 @@ def fit_generator(
     if potential not in SYSTEMS:
         raise InputError(f"--potential {potential} is unknown: choose one of {', '.join(SYSTEMS)}")
     system = SYSTEMS[potential]
+    if getattr(system, "periodic", False):
+        raise InputError(
+            f"--potential {potential} lives on a torus, where coordinates in nm mean nothing: use "
+            "spectraldyn.learn_spectrum with periodic features"
+        )
     learner = GeneratorSVD(
         diffusion=system.diffusion, force=system.force, beta=system.beta, progress=progress, **estimator
     )

@@ -108,7 +108,10 @@ def train(
     averaged = AveragedModel(sides, multi_avg_fn=get_ema_multi_avg_fn(decay))
     descent = OPTIMISERS[optimiser](sides.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descent, n_steps)
-    run = _Run({"sides": sides, "averaged": averaged, "optimiser": descent, "schedule": schedule}, generator)
+    parts = {"sides": sides, "averaged": averaged, "optimiser": descent, "schedule": schedule}
+    if hasattr(objective, "state_dict"):  # SpIN and the augmented Lagrangian keep averages and multipliers
+        parts["objective"] = objective
+    run = _Run(parts, generator)
     if checkpoint is not None:
         run.load(checkpoint)
     every = max(1, n_steps // EVALUATIONS)

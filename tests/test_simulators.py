@@ -56,13 +56,15 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
 
 
 def overdamped(system, timestep, n_walkers=40_000):
-    start = system.sample(n_walkers, seed=1)
-    return simulate_overdamped(system, start, 34, 1.2, timestep, seed=1)[:, 4:, 0]
+    start = system.sample(n_walkers, seed=round(1000 * timestep))
+    return simulate_overdamped(system, start, 34, 1.2, timestep, seed=round(1000 * timestep))[:, 4:, 0]
 
 
 def underdamped(system, timestep, n_walkers=40_000):
-    start = system.sample(n_walkers, seed=1)
-    positions, velocities = simulate_underdamped(system, start, 34, 1.2, friction=1.0, timestep=timestep, seed=1)
+    start = system.sample(n_walkers, seed=round(1000 * timestep))
+    positions, velocities = simulate_underdamped(
+        system, start, 34, 1.2, friction=1.0, timestep=timestep, seed=round(1000 * timestep)
+    )
     return positions[:, 4:, 0], velocities[:, 4:, 0]
 
 
@@ -110,7 +112,7 @@ def test_boltzmann_averages_within_their_errors():
     observables = (np.square, np.cos, np.sin, bump)
     x = overdamped(WAVY, 0.03, n_walkers=4000)
     assert max(z_score(f(x), boltzmann(WAVY, f)) for f in observables) < 4
-    x = overdamped(VARYING, 0.002, n_walkers=2000)
+    x = overdamped(VARYING, 0.004, n_walkers=1000)
     assert max(z_score(f(x), boltzmann(VARYING, f)) for f in observables) < 4
     x, v = underdamped(WAVY, 0.06, n_walkers=4000)
     assert max(z_score(f(x), boltzmann(WAVY, f)) for f in observables) < 4
@@ -151,7 +153,8 @@ def test_the_table_and_the_tensor_follow_the_same_drift(name):
     start = np.array([[0.3, 0.9], [-0.7, 1.4]])[:, : system.dimension]
     paths = [f(still_system, start, 8, 0.02, 1e-3, 0) for f in (simulate_overdamped, simulate_tabulated)]
     assert np.abs(paths[0][:, -1] - start).min() > 5e-3
-    np.testing.assert_allclose(paths[0], paths[1], atol=2e-4 * np.abs(paths[0] - start[:, None]).max())
+    tolerance = 1e-7 if system.dimension == 1 else 1e-3  # of the interpolation between cells of 1/20,000 and 1/300
+    np.testing.assert_allclose(paths[0], paths[1], atol=tolerance * np.abs(paths[0] - start[:, None]).max())
 
 
 @pytest.mark.parametrize("n_walkers", [1, 150])
@@ -231,10 +234,12 @@ def test_recommended_steps_leave_half_a_percent_in_two_dimensions(name):
     correction = []
     for component in drift:
         slopes = np.gradient(component, *axes)
-        curvature = sum(np.gradient(slope, axis, axis=k) for k, (slope, axis) in enumerate(zip(slopes, axes)))
+        curvature = sum(
+            np.gradient(slope, axis, axis=k) for k, (slope, axis) in enumerate(zip(slopes, axes, strict=True))
+        )
         correction.append(-(drift * slopes).sum(axis=0) / 2 - curvature / 4)
     mode = system.eigenfunctions(points.reshape(-1, 2), 1).reshape(energy.shape)
-    change = sum(c * slope for c, slope in zip(correction, np.gradient(mode, *axes)))
+    change = sum(c * slope for c, slope in zip(correction, np.gradient(mode, *axes), strict=True))
     shift = (weight * mode * change).sum() / weight.sum() * RUNS[name].timestep
     assert abs(shift / system.rates(1)[0]) < 0.005
 

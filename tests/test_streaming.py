@@ -81,3 +81,25 @@ def test_krasulina_with_one_vector_is_the_rule_of_1969():
     projection = float(x[0] @ w[:, 0])
     expected = w[:, 0] + 0.1 * (projection * x[0] - w[:, 0] * projection**2 / float(w[:, 0] @ w[:, 0]))
     np.testing.assert_allclose(krasulina(w, x, 0.1)[:, 0], expected, rtol=1e-12)
+
+
+def test_eigengame_ascends_the_utility_of_every_player():
+    """Against finite differences of v_iᵀC v_i − Σ_{j<i} (v_iᵀC v_j)² / (v_jᵀC v_j), taken along the unit sphere."""
+    random = np.random.default_rng(5)
+    samples = random.normal(size=(20, DIMENSION))
+    covariance = samples.T @ samples / len(samples)
+    vectors = random.normal(size=(DIMENSION, COUNT))
+    vectors /= np.linalg.norm(vectors, axis=0)
+
+    def utility(i: int, v: np.ndarray) -> float:
+        v = v / np.linalg.norm(v)
+        before = vectors[:, :i]
+        return v @ covariance @ v - sum((v @ covariance @ w) ** 2 / (w @ covariance @ w) for w in before.T)
+
+    rate, h = 1e-6, 1e-5
+    moved = (eigengame(vectors, samples, rate) - vectors) / rate
+    for i in range(COUNT):
+        ascent = [
+            (utility(i, vectors[:, i] + h * e) - utility(i, vectors[:, i] - h * e)) / (2 * h) for e in np.eye(DIMENSION)
+        ]
+        np.testing.assert_allclose(moved[:, i], ascent, rtol=0, atol=2e-4 * np.linalg.norm(ascent))

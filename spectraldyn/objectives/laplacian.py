@@ -1,4 +1,4 @@
-"""Objectives written in terms of the Laplacian 1 − T of a self-adjoint contraction T.
+"""Objectives written in terms of the Laplacian 1 − T ≥ 0 of a self-adjoint operator T.
 
 For lagged pairs of a reversible process ⟨f, (1 − T) f⟩ = ½ E (f(y) − f(x))², the form in which these papers state it.
 

@@ -47,7 +47,7 @@ class Framework:
     positive : bool
         Only for positive semidefinite operators: negative eigenvalues make the loss unbounded or its order wrong.
     contraction : bool
-        Written in terms of 1 − T, the Laplacian of an operator with ‖T‖ ≤ 1.
+        Only for operators whose eigenvalues are at most 1: written in terms of the Laplacian 1 − T ≥ 0.
     takes_parameters : bool
         The formula is built with the trainable parameters, of which it keeps derivatives.
     """
@@ -140,7 +140,7 @@ def check_combination(
     separate_networks : bool
         Every mode has a network of its own.
     positive, contraction : bool
-        T ≥ 0; ‖T‖ ≤ 1.
+        T ≥ 0; T ≤ 1. Transfer operators at equilibrium and resolvents are both, shifted generators are at most 1.
     """
     framework = _lookup(name)
     if framework.tied and not tied:
@@ -158,8 +158,8 @@ def check_combination(
         )
     if framework.contraction and not contraction:
         raise InputError(
-            f"objective {name!r} is written for the Laplacian 1 − T of an operator with ‖T‖ ≤ 1, which this one does "
-            "not promise: scale the operator, or choose 'joint'"
+            f"objective {name!r} is written for the Laplacian 1 − T ≥ 0, but this operator may have eigenvalues above "
+            "1: scale the operator, or choose 'joint'"
         )
 
 

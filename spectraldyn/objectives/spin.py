@@ -92,19 +92,12 @@ class SpIN:
 
     def _average(self, overlaps: Tensor, modes: Tensor, before: Tensor) -> None:
         """Take ⟨u_i, sg u_j⟩ of one batch (L, L), and its derivatives, into the averages."""
-        pairs = overlaps[modes, before]
-        gradients = torch.autograd.grad(
-            pairs,
-            self.parameters,
-            torch.eye(len(pairs), dtype=pairs.dtype, device=pairs.device),
-            is_grads_batched=True,
-            retain_graph=True,
-            allow_unused=True,
-        )
-        derivatives = [
-            parameter.new_zeros(len(pairs), *parameter.shape) if gradient is None else gradient.detach()
-            for parameter, gradient in zip(self.parameters, gradients, strict=True)
+        # One backward pass for each pair, as not every operator's derivatives can be batched.
+        rows = [
+            torch.autograd.grad(overlap, self.parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+            for overlap in overlaps[modes, before]
         ]
+        derivatives = [torch.stack(parameter_rows) for parameter_rows in zip(*rows, strict=True)]
         self.n_batches += 1
         if self.covariance is None:
             self.covariance = overlaps.detach().clone()

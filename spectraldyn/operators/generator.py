@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from spectraldyn.derivatives import value_and_gradient, value_gradient_and_second
-from spectraldyn.operators.transfer import with_constant
+from spectraldyn.operators.transfer import root_weight, with_constant
 from spectraldyn.records import Action, Batch, Network, Operator
 
 Diffusion = float | Tensor | Callable[[Tensor], Tensor]
@@ -51,7 +51,7 @@ def energy_space_resolvent(diffusion: Diffusion, shift: float) -> Operator:
         value, gradient = value_and_gradient(left, batch.x, square_root(diffusion, batch.x))
         value = with_constant(value).unsqueeze(2)
         gradient = _without_constant(gradient) / shift**0.5
-        root = _root_weight(batch)
+        root = root_weight(batch)
         f = root * torch.cat((value, gradient), dim=2)
         Tf = root * torch.cat((value, torch.zeros_like(gradient)), dim=2)
         return Action(f=f, Tg=Tf, g=f, Tf=Tf, known=(1.0,))
@@ -90,7 +90,7 @@ def shifted_generator(
         drift = beta * (root_diffusion @ (root_diffusion.mT @ force(x).unsqueeze(2))).squeeze(2)
         drift = drift + _divergence(diffusion, x)
         value, _, generated = value_gradient_and_second(left, x, root_diffusion, drift)
-        root = _root_weight(batch)
+        root = root_weight(batch)
         f = root * with_constant(value).unsqueeze(2)
         Tf = f + root * _without_constant(generated.unsqueeze(2)) / shift
         return Action(f=f, Tg=Tf, g=f, Tf=Tf, known=(1.0,))
@@ -106,10 +106,6 @@ def _check_shift(shift: float) -> None:
 def _without_constant(derivatives: Tensor) -> Tensor:
     """Put the derivatives of the constant function, 0, in front: (B, L, k) → (B, 1 + L, k)."""
     return torch.cat((torch.zeros_like(derivatives[:, :1]), derivatives), dim=1)
-
-
-def _root_weight(batch: Batch) -> Tensor | float:
-    return 1.0 if batch.weight is None else batch.weight.sqrt()[:, None, None]
 
 
 def square_root(diffusion: Diffusion, x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from spectraldyn.derivatives import value_gradient_and_second
+from spectraldyn.operators.transfer import root_weight
 from spectraldyn.records import Action, Batch, Network, Operator
 
 
@@ -36,8 +37,8 @@ def schroedinger(potential: Callable[[Tensor], Tensor], shift: float = 0.0) -> O
     def operator(left: Network, right: Network, batch: Batch) -> Action:
         value, _, laplacian = value_gradient_and_second(left, batch.x)
         image = laplacian + (shift - potential(batch.x)).unsqueeze(1) * value
-        root = 1.0 if batch.weight is None else batch.weight.sqrt()[:, None]
-        f, Tf = (root * value).unsqueeze(2), (root * image).unsqueeze(2)
+        root = root_weight(batch)
+        f, Tf = root * value.unsqueeze(2), root * image.unsqueeze(2)
         return Action(f=f, Tg=Tf, g=f, Tf=Tf)
 
     return operator

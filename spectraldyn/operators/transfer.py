@@ -14,6 +14,11 @@ from torch import Tensor
 from spectraldyn.records import Action, Batch, Network
 
 
+def root_weight(batch: Batch) -> Tensor | float:
+    """√w of every row, (B, 1, 1): how importance weights enter all inner products."""
+    return 1.0 if batch.weight is None else batch.weight.sqrt()[:, None, None]
+
+
 def with_constant(functions: Tensor) -> Tensor:
     """Put the constant function 1 in front: (B, L) → (B, 1 + L)."""
     return torch.cat((functions.new_ones(functions.shape[0], 1), functions), dim=1)
@@ -22,8 +27,9 @@ def with_constant(functions: Tensor) -> Tensor:
 def transfer(left: Network, right: Network, batch: Batch) -> Action:
     """General (nonreversible) dynamics: left functions at x, right functions at y, K = 1."""
     x, y = batch.pair
-    f = with_constant(left(x)).unsqueeze(2)
-    g = with_constant(right(y)).unsqueeze(2)
+    root = root_weight(batch)
+    f = root * with_constant(left(x)).unsqueeze(2)
+    g = root * with_constant(right(y)).unsqueeze(2)
     return Action(f=f, Tg=g, g=g, Tf=f, known=(1.0,))
 
 
@@ -35,6 +41,7 @@ def reversible_transfer(left: Network, right: Network, batch: Batch) -> Action:
     """
     ends = with_constant(left(torch.cat(batch.pair))) / 2**0.5
     at_x, at_y = ends.chunk(2)
-    f = torch.stack((at_x, at_y), dim=2)
-    Tf = torch.stack((at_y, at_x), dim=2)
+    root = root_weight(batch)
+    f = root * torch.stack((at_x, at_y), dim=2)
+    Tf = root * torch.stack((at_y, at_x), dim=2)
     return Action(f=f, Tg=Tf, g=f, Tf=Tf, known=(1.0,))

@@ -36,9 +36,9 @@ class GridSpectrum:
     grid: Grid
     eigenfunctions: np.ndarray
 
-    def evaluate(self, points: np.ndarray) -> np.ndarray:
-        """The eigenfunctions, interpolated at points (n, d); shape (n, k)."""
-        return np.stack([self.grid.interpolate(function, points) for function in self.eigenfunctions], axis=1)
+    def evaluate(self, points: np.ndarray, n: int) -> np.ndarray:
+        """The lowest n eigenfunctions, interpolated at points (m, d); shape (m, n)."""
+        return np.stack([self.grid.interpolate(function, points) for function in self.eigenfunctions[:n]], axis=1)
 
 
 def finite_volume(energy: Function, diffusion: Function | float, beta: float, grid: Grid, n_modes: int) -> GridSpectrum:

@@ -74,7 +74,7 @@ class Schroedinger:
         """The lowest n eigenfunctions at points (m, d), orthonormal in L²(dx); shape (m, n)."""
         if self.exact is not None:
             return self.exact.eigenfunctions(points, n)
-        return _reference(self, self._cells()[1], n).evaluate(points)
+        return _reference(self, self._cells()[1], n).evaluate(points, n)
 
     def _cells(self) -> tuple[int, int]:
         if self.dimension not in CELLS:
@@ -206,7 +206,10 @@ def cosine_well(amplitude: float) -> Schroedinger:
 
 
 def plane_waves(coefficients: np.ndarray) -> Exact:
-    """Spectrum of −d²/dx² + Σ_k a_k cos kx on the circle, in plane waves: to machine precision.
+    """Spectrum of −d²/dx² + Σ_k a_k cos kx on the circle, in sines and cosines: to machine precision.
+
+    The series is even, so that even and odd functions do not mix. They are solved apart, because an even and an odd
+    function can share an energy.
 
     Parameters
     ----------
@@ -214,25 +217,38 @@ def plane_waves(coefficients: np.ndarray) -> Exact:
         a₀, a₁, ...
     """
 
-    def solve(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def solve(n: int) -> list[tuple[float, str, np.ndarray]]:
         highest = 30 + n + int(np.sqrt(np.abs(coefficients).sum()))
-        waves = np.arange(-highest, highest + 1)
-        matrix = np.diag(waves**2.0 + coefficients[0])
+        waves = np.arange(highest + 1)
+        even, odd = np.diag(waves**2.0 + coefficients[0]), np.diag(waves[1:] ** 2.0 + coefficients[0])
         for k, amplitude in enumerate(coefficients[1:], start=1):
-            beside = np.full(len(waves) - k, amplitude / 2)
-            matrix += np.diag(beside, k) + np.diag(beside, -k)
-        energies, vectors = eigh(matrix)
-        return waves, energies[:n], vectors[:, :n]
+            # 2 cos kx cos jx = cos (j + k)x + cos (j − k)x, and likewise for sines with a minus.
+            apart = np.equal(np.abs(waves[:, None] - waves), k) * (amplitude / 2)
+            together = np.equal(waves[:, None] + waves, k) * (amplitude / 2)
+            even += apart + together
+            odd += (apart - together)[1:, 1:]
+        # The constant has another norm than the cosines, and stands for itself twice in the sums above.
+        even[0, 1:] /= np.sqrt(2)
+        even[1:, 0] /= np.sqrt(2)
+        found: list[tuple[float, str, np.ndarray]] = []
+        for parity, matrix in (("even", even), ("odd", odd)):
+            energies, vectors = eigh(matrix)
+            found += [(float(e), parity, v) for e, v in zip(energies[:n], vectors.T, strict=False)]
+        return sorted(found, key=lambda mode: mode[:2])[:n]
 
     def functions(points: np.ndarray, n: int) -> np.ndarray:
-        waves, _, vectors = solve(n)
-        # The series is even, so that every eigenfunction is even or odd unless two share an energy: with real
-        # coefficients v, the even part is Σ v cos kx and the odd part Σ v sin kx, and one of them is zero.
-        values = np.exp(1j * points * waves) @ vectors / np.sqrt(2 * np.pi)
-        even = np.abs(vectors + vectors[::-1]).sum(axis=0) > np.abs(vectors - vectors[::-1]).sum(axis=0)
-        return np.where(even, values.real, values.imag)
+        columns = []
+        for _, parity, vector in solve(n):
+            waves = np.arange(len(vector))
+            if parity == "even":
+                values = np.cos(points * waves)
+                values[:, 0] /= np.sqrt(2)
+            else:
+                values = np.sin(points * (waves + 1))
+            columns.append(values @ vector / np.sqrt(np.pi))
+        return np.stack(columns, axis=1)
 
-    return Exact(lambda n: solve(n)[1], functions)
+    return Exact(lambda n: np.array([energy for energy, _, _ in solve(n)]), functions)
 
 
 def hydrogen() -> Schroedinger:

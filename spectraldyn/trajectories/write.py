@@ -1,7 +1,6 @@
 """States of a model system written as molecular dynamics: every three coordinates are one atom's position."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import mdtraj
@@ -60,9 +59,15 @@ def write_particles(path: Path, topology: Path, states: np.ndarray, spacing: flo
     trajectory = mdtraj.Trajectory(
         positions.reshape(n_frames, n_atoms, 3), _particles(n_atoms), time=spacing * np.arange(n_frames)
     )
-    if topology != path:
-        _replace(topology, trajectory[0].save_pdb)
-    _replace(path, trajectory.save)
+    drafts = {file: file.with_name(f".{file.stem}-{os.getpid()}{file.suffix}") for file in (topology, path)}
+    try:
+        trajectory[0].save_pdb(str(drafts[topology]))
+        trajectory.save(str(drafts[path]))
+        for file, draft in drafts.items():
+            draft.replace(file)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
 
 
 def _particles(n_atoms: int) -> mdtraj.Topology:
@@ -71,12 +76,3 @@ def _particles(n_atoms: int) -> mdtraj.Topology:
     for _ in range(n_atoms):
         topology.add_atom("C", mdtraj.element.carbon, topology.add_residue("PRT", chain))
     return topology
-
-
-def _replace(path: Path, save: Callable[[str], None]) -> None:
-    draft = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        save(str(draft))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
