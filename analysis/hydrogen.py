@@ -36,6 +36,8 @@ from spectraldyn.spectra.comparison import angle_distance, level_distance, ortho
 from spectraldyn.systems import hydrogen
 
 ENVELOPE = 16.0
+AMPLITUDE = 1 / (2 * np.pi * ENVELOPE**2) ** 0.5
+"""Normalises the square of the envelope, so that the functions start with norms of order one and not hundreds."""
 NEAR = 4.0
 LEVELS = (1, 3, 5)
 SYSTEM = hydrogen()
@@ -65,11 +67,12 @@ class Envelope(nn.Module):
     """√N(0, 16²): every function decays, more slowly than any of the states looked for."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.exp(-x.square().sum(dim=1, keepdim=True) / (4 * ENVELOPE**2))
+        return AMPLITUDE * torch.exp(-x.square().sum(dim=1, keepdim=True) / (4 * ENVELOPE**2))
 
     def propagate(self, jet: Jet) -> Jet:
         squared = squared_radius(jet)
-        return elementwise(Jet(-squared.streams / (4 * ENVELOPE**2), squared.second_order), exponential)
+        shape = elementwise(Jet(-squared.streams / (4 * ENVELOPE**2), squared.second_order), exponential)
+        return Jet(AMPLITUDE * shape.streams, shape.second_order)
 
 
 def squared_radius(jet: Jet) -> Jet:

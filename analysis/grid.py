@@ -1,0 +1,501 @@
+"""Systems × operators × objectives: what each learns, against what is known.
+
+    python -m analysis.grid                   # the whole table: analysis/results/grid.json and .md
+    python -m analysis.grid --system prinz    # some rows of it, printed
+
+`tests/test_grid.py` runs every row and holds it to its tolerance. Reference values are exact, or those of the oracle
+(Rayleigh–Ritz with the true eigenfunctions on the same samples) where the samples are random and finite.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.linalg import eigh
+from scipy.special import ndtri
+from torch import Tensor, nn
+
+from analysis.validation import RESULTS, markdown
+from spectraldyn.derivatives import affine
+from spectraldyn.networks.factors import Factor, FourierFeatures
+from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks
+from spectraldyn.objectives import OBJECTIVES
+from spectraldyn.operators.generator import energy_space_resolvent, shifted_generator, square_root
+from spectraldyn.operators.kernel import canonical_dependence, integral_kernel
+from spectraldyn.operators.schroedinger import schroedinger
+from spectraldyn.operators.transfer import reversible_transfer, transfer
+from spectraldyn.records import Batch, Operator
+from spectraldyn.samples import FreshSamples, PairData, Samples, WeightedSamples
+from spectraldyn.solver import learn_spectrum
+from spectraldyn.spectra.comparison import subspace_distance
+from spectraldyn.systems import (
+    DISCRETE,
+    SCHROEDINGER,
+    SYSTEMS,
+    MarkovChain,
+    SchroedingerSum,
+    Separable,
+    double_well,
+    infinite_well,
+    mixed_double_wells,
+    ornstein_uhlenbeck,
+)
+from spectraldyn.systems.overdamped import Overdamped
+
+SPREAD = 1.2
+"""Standard deviation of the samples for the harmonic oscillator, and of the square of the envelope there."""
+SAME_LEVEL = 0.05
+"""Relative distance below which two reference values count as one level, within which any rotation is as good."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One operator of one system, ready to be learned.
+
+    Attributes
+    ----------
+    operator : Operator
+    samples : Samples
+    inputs : module or None
+        In front of the networks, such as periodic features; `n_inputs` is the width behind it.
+    reference : ndarray (k,)
+        Exact values or the oracle's.
+    values : callable
+        From the eigen- or singular values of the operator to the quantity of `reference`.
+    read_off : Batch
+        Rows on which the spectrum is read off; `functions` are the exact functions there, (n, k), at the left states.
+    """
+
+    operator: Operator
+    samples: Samples
+    n_inputs: int
+    reference: np.ndarray
+    read_off: Batch
+    functions: np.ndarray
+    values: Callable[[np.ndarray], np.ndarray] = lambda values: values
+    inputs: Callable[[], nn.Module] = nn.Identity
+    right_inputs: Callable[[], nn.Module] | None = None
+    factor: Callable[[Tensor], Tensor] | None = None
+    table: bool = False
+    read_operator: Operator | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def network(self, separate: bool, inputs: Callable[[], nn.Module]) -> nn.Module:
+        n_modes = len(self.reference)
+        if self.table:
+            return Table(self.n_inputs, n_modes)
+        kind = SeparateNetworks if separate else CommonTrunk
+        result: nn.Module = nn.Sequential(inputs(), kind(self.n_inputs, n_modes, (32, 32), "tanh"))
+        return result if self.factor is None else Factor(self.factor, result)
+
+
+class Table(nn.Module):
+    """Free values of L functions on the states 0, 1, ... of a finite chain: (B, 1) → (B, L)."""
+
+    separate = True
+
+    def __init__(self, n_states: int, n_modes: int):
+        super().__init__()
+        self.values = nn.Parameter(0.5 * torch.randn(n_states, n_modes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.values[x[:, 0].long()]
+
+
+class Scaling(nn.Module):
+    """Fixed shift and scale of every coordinate."""
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, states: np.ndarray):
+        super().__init__()
+        self.register_buffer("centre", torch.tensor(states.mean(axis=0), dtype=torch.float32))
+        self.register_buffer("scale", torch.tensor(states.std(axis=0), dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.centre) / self.scale
+
+    def propagate(self, jet: Any) -> Any:
+        return affine(jet, torch.diag(1 / self.scale), -self.centre / self.scale)
+
+
+def quantiles(system: Overdamped, n: int) -> np.ndarray:
+    """States (n, 1) that divide the equilibrium distribution evenly: averages over them are integrals."""
+    ((low, high),) = system.domain
+    grid = np.linspace(low, high, 400_001)
+    energy = system.energy(torch.from_numpy(grid[:, None])).numpy()
+    cumulative = np.cumsum(np.exp(-system.beta * (energy - energy.min())))
+    return np.interp((np.arange(n) + 0.5) / n, cumulative / cumulative[-1], grid)[:, None]
+
+
+def oracle_rates(system: Any, states: np.ndarray, n_modes: int) -> np.ndarray:
+    """Rates by Rayleigh–Ritz with the true eigenfunctions on these states; gradients by central differences."""
+    functions = system.eigenfunctions(states, n_modes)
+    gradients = []
+    for k, (low, high) in enumerate(system.domain):
+        step = np.zeros(states.shape[1])
+        step[k] = 1e-4 * (high - low)
+        ahead, behind = (system.eigenfunctions(states + sign * step, n_modes) for sign in (1, -1))
+        gradients.append((ahead - behind) / (2 * step[k]))
+    root = square_root(system.diffusion, torch.from_numpy(states)).numpy()
+    gradient = np.stack(gradients, axis=2) @ root
+    dirichlet = np.einsum("bik,bjk->ij", gradient, gradient) / len(states)
+    centred = functions - functions.mean(axis=0)
+    return eigh(dirichlet, centred.T @ centred / len(states), eigvals_only=True)
+
+
+def generator(name: str, system: Any, n_modes: int, form: str, n_samples: int = 50_000) -> Problem:
+    """Generator from states: evenly divided ones in one dimension, where averages are exact, else random ones."""
+    states = quantiles(system, n_samples) if system.dimension == 1 else system.sample(n_samples, seed=0)
+    reference = system.rates(n_modes) if system.dimension == 1 else oracle_rates(system, states, n_modes)
+    fastest = float(reference[-1])
+    energy_space = energy_space_resolvent(system.diffusion, fastest / 2)
+    x = torch.tensor(states, dtype=torch.float32)
+    rows = torch.arange(len(x))
+    periodic = getattr(system, "periodic", False)
+    d = system.dimension
+    return Problem(
+        operator=energy_space
+        if form == "energy-space"
+        else shifted_generator(system.force, system.diffusion, 3 * fastest, system.beta),
+        samples=WeightedSamples(x, None, rows, rows[:0]),
+        n_inputs=2 * d if periodic else d,
+        reference=reference,
+        read_off=Batch(torch.tensor(states[:: max(1, len(states) // 50_000)])),
+        functions=system.eigenfunctions(states, n_modes),
+        values=lambda values: fastest / 2 * (1 / values - 1),
+        inputs=(lambda: FourierFeatures(torch.eye(d))) if periodic else partial(Scaling, states),
+        read_operator=energy_space,
+        options={"n_steps": 3000},
+    )
+
+
+def schroedinger_problem(system: Any, n_modes: int, oscillator: bool = False) -> Problem:
+    """Bound states from uniform samples of the box, or normally distributed ones for the oscillator."""
+    d = system.dimension
+    energies = system.energies(n_modes)
+    shift = float(2 * energies[-1] - energies[0])
+    low, high = (torch.tensor(ends, dtype=torch.float32) for ends in zip(*system.domain, strict=True))
+
+    def sampler(n: int, random: torch.Generator) -> Batch:
+        if not oscillator:
+            return Batch(low + (high - low) * torch.rand(n, d, generator=random))
+        x = SPREAD * torch.randn(n, d, generator=random)
+        return Batch(x, weight=torch.exp(x.square().sum(dim=1) / (2 * SPREAD**2)))
+
+    box = ((-7.0, 7.0),) * d if oscillator else system.domain
+    points, weight = product_rule(box, {1: 200, 2: 60, 5: 8}[d])
+    factor: Callable[[Tensor], Tensor] | None = None
+    if oscillator:
+        factor = gaussian
+    elif not system.periodic:
+        factor = partial(boundary, low, high)
+    return Problem(
+        operator=schroedinger(system.potential, shift),
+        samples=FreshSamples(sampler),
+        n_inputs=2 * d if system.periodic else d,
+        reference=energies,
+        read_off=Batch(torch.tensor(points), weight=torch.tensor(weight / weight.mean())),
+        functions=system.eigenfunctions(points, n_modes),
+        values=lambda values: shift - values,
+        inputs=(lambda: FourierFeatures(torch.eye(d))) if system.periodic else nn.Identity,
+        factor=factor,
+    )
+
+
+def boundary(low: Tensor, high: Tensor, x: Tensor) -> Tensor:
+    """Π (x − low)(high − x), scaled to 1 in the middle: 0 on the walls."""
+    scaled = (x - low.to(x)) / (high - low).to(x)
+    return (4 * scaled * (1 - scaled)).prod(dim=1, keepdim=True)
+
+
+def gaussian(x: Tensor) -> Tensor:
+    """An envelope wider than the ground state."""
+    return torch.exp(-x.square().sum(dim=1, keepdim=True) / (4 * SPREAD**2))
+
+
+def product_rule(domain: Sequence[tuple[float, float]], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss–Legendre points (n^d, d) and weights of a box."""
+    nodes, weights = np.polynomial.legendre.leggauss(n)
+    axes = [(low + (nodes + 1) / 2 * (high - low), weights / 2 * (high - low)) for low, high in domain]
+    points = np.stack([part.ravel() for part in np.meshgrid(*(axis for axis, _ in axes), indexing="ij")], axis=1)
+    weight = np.prod([part.ravel() for part in np.meshgrid(*(w for _, w in axes), indexing="ij")], axis=0)
+    return points, weight
+
+
+def chain(matrix: np.ndarray, n_modes: int, reversible: bool) -> Problem:
+    """A finite chain: pairs drawn from its stationary law, read off from the exact joint law."""
+    system = MarkovChain(matrix)
+    joint = torch.tensor(system.stationary[:, None] * system.matrix)
+    n = len(matrix)
+    flat = joint.ravel()
+
+    def pairs(index: Tensor) -> Batch:
+        return Batch((index // n).float()[:, None], (index % n).float()[:, None])
+
+    every = pairs(torch.arange(n * n))
+    return Problem(
+        operator=reversible_transfer if reversible else transfer,
+        samples=FreshSamples(lambda k, random: pairs(torch.multinomial(flat, k, True, generator=random))),
+        n_inputs=n,
+        reference=system.singular_values(n_modes + 1)[1:],
+        read_off=Batch(every.x, every.y, weight=n * n * flat),
+        functions=system.singular_functions(n_modes + 1)[0][every.x[:, 0].long().numpy(), 1:],
+        table=True,
+        options={"n_steps": 3000, "learning_rate": 2e-2},
+    )
+
+
+def two_valleys() -> np.ndarray:
+    """A reversible chain of eight states in two groups of unequal size."""
+    random = np.random.default_rng(3)
+    flow = random.uniform(0.2, 1.0, (8, 8))
+    flow[:3, 3:] *= 0.05
+    flow[3:, :3] *= 0.05
+    flow = flow + flow.T + np.diag(random.uniform(0.5, 6.0, 8))
+    return flow / flow.sum(axis=1, keepdims=True)
+
+
+def ornstein_uhlenbeck_pairs(lag: float = 0.5, n_modes: int = 3) -> Problem:
+    """Transfer operator of the Ornstein–Uhlenbeck process from exact pairs: e^{−n τ}, Hermite polynomials."""
+    rho = float(np.exp(-lag))
+    system = SYSTEMS["ornstein-uhlenbeck"]
+
+    def pair(x: Tensor, noise: Tensor) -> Batch:
+        return Batch(x, rho * x + (1 - rho**2) ** 0.5 * noise)
+
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    grid = torch.tensor(np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1).reshape(-1, 2))
+    weight = np.outer(weights, weights).ravel() / weights.sum() ** 2
+    rows = pair(grid[:, :1], grid[:, 1:])
+    return Problem(
+        operator=reversible_transfer,
+        samples=FreshSamples(
+            lambda n, random: pair(torch.randn(n, 1, generator=random), torch.randn(n, 1, generator=random))
+        ),
+        n_inputs=1,
+        reference=rho ** np.arange(1, n_modes + 1),
+        read_off=Batch(rows.x, rows.y, weight=torch.tensor(len(weight) * weight)),
+        functions=system.eigenfunctions(rows.x.numpy(), n_modes),
+        options={"n_steps": 3000},
+    )
+
+
+def gaussian_modalities(rho: float = 0.8, n_modes: int = 3) -> Problem:
+    """Canonical dependence kernel of two normal variables of correlation ρ: ρⁿ, Hermite polynomials on both sides."""
+    problem = ornstein_uhlenbeck_pairs(-float(np.log(rho)), n_modes)
+    return Problem(**{**vars(problem), "operator": canonical_dependence, "right_inputs": nn.Identity})
+
+
+def mehler(rho: float = 0.6, n_modes: int = 3) -> Problem:
+    """Integral operator of the Mehler kernel under the normal law: eigenvalues 1, ρ, ρ², ..., Hermite polynomials."""
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        x, y = x[..., 0], y[..., 0]
+        exponent = (2 * rho * x * y - rho**2 * (x**2 + y**2)) / (2 * (1 - rho**2))
+        return torch.exp(exponent) / (1 - rho**2) ** 0.5
+
+    def sampler(n: int, random: torch.Generator) -> Batch:
+        return Batch(torch.randn(n, 1, generator=random), torch.randn(n, 1, generator=random))
+
+    x = torch.tensor(ndtri((np.arange(3000) + 0.5) / 3000)[:, None])
+    ones_and_hermite = np.column_stack((np.ones(len(x)), SYSTEMS["ornstein-uhlenbeck"].eigenfunctions(x.numpy(), 5)))
+    return Problem(
+        operator=integral_kernel(kernel),
+        samples=FreshSamples(sampler),
+        n_inputs=1,
+        reference=rho ** np.arange(n_modes),
+        read_off=Batch(x, x),
+        functions=ones_and_hermite[:, :n_modes],
+        options={"n_steps": 3000},
+    )
+
+
+def logistic_map(n_modes: int = 4) -> Problem:
+    """Transfer operator of the noisy logistic map: not reversible, so its singular values."""
+    system = DISCRETE["noisy-logistic-map"]
+    states = system.simulate(200_000, seed=0)
+    points, weight = product_rule(((0.0, 1.0), (0.0, 1.0)), 120)
+    density = system.stationary(points[:, 0]) * system.transition_density(points[:, 0], points[:, 1])
+    rows = torch.arange(len(states) - 1)
+    frequencies = 2 * torch.pi * torch.tensor([[1.0, 2.0]])
+    return Problem(
+        operator=transfer,
+        samples=PairData(torch.tensor(states, dtype=torch.float32), 1, rows, rows[:0]),
+        n_inputs=4,
+        reference=system.singular_values(n_modes + 1)[1:],
+        read_off=Batch(
+            torch.tensor(points[:, :1]),
+            torch.tensor(points[:, 1:]),
+            weight=torch.tensor(len(weight) * weight * density),
+        ),
+        functions=system.singular_functions(points[:, 0], n_modes + 1)[0][:, 1:],
+        inputs=lambda: FourierFeatures(frequencies),
+        right_inputs=lambda: FourierFeatures(frequencies),
+        options={"n_steps": 4000},
+    )
+
+
+def lagged(system: Any, n_modes: int, spacing: float, lag: int, n_walkers: int = 4, n_frames: int = 25_000) -> Problem:
+    """Transfer operator of a simulated system from its lagged pairs, judged by the oracle on the same pairs."""
+    walks = system.simulate(n_frames, spacing, n_walkers=n_walkers, seed=1)
+    functions = system.eigenfunctions(walks.reshape(-1, system.dimension), n_modes).reshape(n_walkers, n_frames, -1)
+    constant = np.ones((n_walkers, n_frames - lag, 1))
+    before, after = (np.dstack((constant, part)) for part in (functions[:, :-lag], functions[:, lag:]))
+    before, after = before.reshape(-1, n_modes + 1), after.reshape(-1, n_modes + 1)
+    values = eigh(before.T @ after + after.T @ before, before.T @ before + after.T @ after, eigvals_only=True)
+    frames = torch.tensor(walks.reshape(-1, system.dimension), dtype=torch.float32)
+    starts = torch.cat([torch.arange(n_frames - lag) + i * n_frames for i in range(n_walkers)])
+    return Problem(
+        operator=reversible_transfer,
+        samples=PairData(frames, lag, starts, starts[:0]),
+        n_inputs=system.dimension,
+        reference=values[::-1][1:],
+        read_off=Batch(frames[starts], frames[starts + lag]),
+        functions=before[:, 1:],
+        inputs=partial(Scaling, walks.reshape(-1, system.dimension)),
+        options={"n_steps": 3000},
+    )
+
+
+def ten_dimensions() -> Separable:
+    """A double well beside nine springs of different stiffness."""
+    return Separable((double_well(3.0), *(ornstein_uhlenbeck(k) for k in (0.45, 0.6, *np.linspace(3, 6, 7)))))
+
+
+PROBLEMS: dict[tuple[str, str], Callable[[], Problem]] = {
+    ("reversible chain of 8 states", "transfer"): lambda: chain(two_valleys(), 3, True),
+    ("three-state-chain", "transfer, not reversible"): lambda: chain(DISCRETE["three-state-chain"].matrix, 2, False),
+    ("noisy-logistic-map", "transfer, not reversible"): logistic_map,
+    ("ornstein-uhlenbeck", "transfer"): ornstein_uhlenbeck_pairs,
+    ("double-well-2d", "transfer"): lambda: lagged(SYSTEMS["double-well-2d"], 3, 0.2, 5),
+    ("mixed double wells, 4 dimensions", "transfer"): lambda: lagged(mixed_double_wells(4), 3, 0.02, 5),
+    ("two normal variables", "canonical dependence kernel"): gaussian_modalities,
+    ("Mehler kernel", "integral kernel"): mehler,
+    **{
+        (name, "generator, energy space"): partial(generator, name, SYSTEMS[name], n_modes, "energy-space")
+        for name, n_modes in {
+            "double-well": 3, "tilted-double-well": 3, "prinz": 4, "ornstein-uhlenbeck": 3, "legendre-diffusion": 3,
+            "double-well-variable-diffusion": 3, "double-well-2d": 3, "triple-well-2d": 3, "muller-brown": 3,
+            "cosine-torus": 4,
+        }.items()
+    },
+    ("ten dimensions", "generator, energy space"): lambda: generator("", ten_dimensions(), 3, "energy-space"),
+    **{
+        (name, "generator, strong form"): partial(generator, name, SYSTEMS[name], 3, "strong")
+        for name in ("double-well", "ornstein-uhlenbeck", "legendre-diffusion", "double-well-variable-diffusion")
+    },
+    ("ten dimensions", "generator, strong form"): lambda: generator("", ten_dimensions(), 3, "strong"),
+    **{
+        (name, "Schrödinger"): partial(schroedinger_problem, system, n_modes, oscillator)
+        for name, system, n_modes, oscillator in (
+            ("infinite-well", infinite_well(np.pi), 4, False),
+            ("infinite-well-2d", SchroedingerSum((infinite_well(np.pi),) * 2), 4, False),
+            ("harmonic-oscillator-2d", SCHROEDINGER["harmonic-oscillator-2d"], 3, True),
+            ("cosine-torus-schroedinger", SCHROEDINGER["cosine-torus-schroedinger"], 4, False),
+        )
+    },
+}  # fmt: skip
+EVERY_OBJECTIVE = {
+    ("reversible chain of 8 states", "transfer"),
+    ("ornstein-uhlenbeck", "transfer"),
+    ("double-well", "generator, energy space"),
+    ("infinite-well", "Schrödinger"),
+    ("noisy-logistic-map", "transfer, not reversible"),
+}
+"""Problems on which every objective that makes sense is tried; the others see the two nestings."""
+
+
+@cache
+def problem(system: str, operator: str) -> Problem:
+    return PROBLEMS[system, operator]()
+
+
+def cases() -> Iterable[tuple[str, str, str]]:
+    """(system, operator, objective) of every row."""
+    for system, operator in PROBLEMS:
+        if (system, operator) not in EVERY_OBJECTIVE:
+            objectives: list[str] = ["joint", "sequential"]
+        else:
+            untied = operator == "transfer, not reversible"
+            objectives = [
+                name
+                for name, framework in OBJECTIVES.items()
+                if not (untied and framework.tied) and not (operator == "Schrödinger" and framework.contraction)
+            ]
+        for objective in objectives:
+            yield system, operator, objective
+
+
+def learn(system: str, operator: str, objective: str, seed: int = 0) -> dict[str, Any]:
+    """One row of the table."""
+    task = problem(system, operator)
+    framework = OBJECTIVES[objective]
+    torch.manual_seed(seed)
+    network = task.network(framework.separate_networks, task.inputs)
+    untied = task.right_inputs is not None or operator == "transfer, not reversible"
+    right = task.network(framework.separate_networks, task.right_inputs or task.inputs) if untied else None
+    started = time.perf_counter()
+    spectrum = learn_spectrum(
+        task.operator, task.samples, network, [task.read_off], right_network=right, objective=objective,
+        read_operator=task.read_operator, average_share=0.1, seed=seed, **{"batch_size": 256, **task.options},
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    values = task.values(spectrum.values)
+    weight = np.ones(len(task.functions)) if task.read_off.weight is None else task.read_off.weight.numpy()
+    learned = spectrum.functions(task.read_off.x)
+    with torch.no_grad():
+        trained = spectrum.sides.left(task.read_off.x.double()).numpy()
+    return {
+        "system": system,
+        "operator": operator,
+        "objective": objective,
+        "reference": " ".join(f"{v:.4g}" for v in task.reference),
+        "learned": " ".join(f"{v:.4g}" for v in values),
+        "largest error (%)": float(100 * np.abs(values / task.reference - 1).max()),
+        "subspace distance": subspace_distance(learned, task.functions, weight),
+        "order": smallest_overlap(trained, task.functions, weight, task.reference) if framework.ordered else None,
+        "seconds": seconds,
+    }
+
+
+def smallest_overlap(trained: np.ndarray, exact: np.ndarray, weight: np.ndarray, reference: np.ndarray) -> float:
+    """Over the functions as trained, before any rotation: the smallest part that lies in the level of their number."""
+    if weight @ exact[:, 0] ** 2 > 1.5 * (weight @ exact[:, 0]) ** 2 / weight.sum():  # the constant is not among them
+        trained = trained - (weight @ trained) / weight.sum()
+    parts = []
+    for i, value in enumerate(reference):
+        level = np.flatnonzero(np.abs(reference - value) <= SAME_LEVEL * abs(value))
+        basis = np.linalg.qr(np.sqrt(weight)[:, None] * exact[:, level])[0]
+        function = np.sqrt(weight) * trained[:, i]
+        parts.append(np.linalg.norm(basis.T @ function) / np.linalg.norm(function))
+    return float(min(parts))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--system", help="only this one, printed and not written")
+    parser.add_argument("--operator")
+    parser.add_argument("--objective")
+    options = parser.parse_args()
+    wanted = (options.system, options.operator, options.objective)
+    rows = []
+    for case in cases():
+        if all(w is None or w == part for w, part in zip(wanted, case, strict=True)):
+            rows.append(learn(*case))
+            print({k: round(v, 4) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True)
+    if not any(wanted):
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "grid.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (RESULTS / "grid.md").write_text(markdown(rows))
+
+
+if __name__ == "__main__":
+    main()
