@@ -21,7 +21,7 @@ demo: $(INSTALLED)
 	@echo "The report is $(CURDIR)/demo-results/report.html: open it in a browser."
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

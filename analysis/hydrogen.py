@@ -26,7 +26,7 @@ from spectraldyn.derivatives import (
     square_root,
     value_gradient_and_second,
 )
-from spectraldyn.networks.factors import Factor
+from spectraldyn.networks.factors import Factor, GaussianEnvelope, squared_radius
 from spectraldyn.networks.mlp import SeparateNetworks
 from spectraldyn.operators.schroedinger import schroedinger
 from spectraldyn.records import Batch
@@ -36,8 +36,6 @@ from spectraldyn.spectra.comparison import angle_distance, level_distance, ortho
 from spectraldyn.systems import hydrogen
 
 ENVELOPE = 16.0
-AMPLITUDE = 1 / (2 * np.pi * ENVELOPE**2) ** 0.5
-"""Normalises the square of the envelope, so that the functions start with norms of order one and not hundreds."""
 NEAR = 4.0
 LEVELS = (1, 3, 5)
 SYSTEM = hydrogen()
@@ -59,30 +57,13 @@ class Orbitals(nn.Module):
     def propagate(self, jet: Jet) -> Jet:
         radius = elementwise(squared_radius(jet), square_root)
         decay = elementwise(affine(radius, -1 / self.scales[None], None), exponential)
-        x, y = (Jet(jet.streams[..., k : k + 1], jet.second_order) for k in (0, 1))
+        x, y = (jet.units(slice(k, k + 1)) for k in (0, 1))
         return concatenate((decay, product(x, decay), product(y, decay)))
-
-
-class Envelope(nn.Module):
-    """√N(0, 16²): every function decays, more slowly than any of the states looked for."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return AMPLITUDE * torch.exp(-x.square().sum(dim=1, keepdim=True) / (4 * ENVELOPE**2))
-
-    def propagate(self, jet: Jet) -> Jet:
-        squared = squared_radius(jet)
-        shape = elementwise(Jet(-squared.streams / (4 * ENVELOPE**2), squared.second_order), exponential)
-        return Jet(AMPLITUDE * shape.streams, shape.second_order)
-
-
-def squared_radius(jet: Jet) -> Jet:
-    squares = product(jet, jet)
-    return Jet(squares.streams.sum(dim=-1, keepdim=True), squares.second_order)
 
 
 def network(n_modes: int, width: int = 64) -> nn.Module:
     orbitals = nn.Sequential(Orbitals(), SeparateNetworks(30, n_modes, (width,) * 3, "softplus"))
-    return Factor(Envelope(), orbitals)
+    return Factor(GaussianEnvelope(2, ENVELOPE), orbitals)
 
 
 def sampler(n: int, generator: torch.Generator) -> Batch:

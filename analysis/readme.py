@@ -1,8 +1,8 @@
-"""What README.md shows of results: its picture, the output of the demonstration, and the table of exact timescales.
+"""What README.md shows of results: its picture, the output of the demonstration, the tables of timescales and rates.
 
     python -m analysis.readme
 
-The picture and the output come from the shipped alanine dipeptide data, the table from analysis/results/known.json.
+The picture and the output come from the shipped alanine dipeptide data, the tables from analysis/results.
 """
 
 import json
@@ -47,10 +47,29 @@ def exact_timescales() -> str:
     return "\n".join(lines)
 
 
+def rates() -> str:
+    """Largest errors over seeds of the study `analysis.generator`."""
+    rows = json.loads((ROOT / "analysis" / "results" / "generator.json").read_text())
+    lines = [
+        "| states | off the oracle, rates 1–4 | off the oracle, rates 5–7 | exact rate inside the interval | seconds |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for states in dict.fromkeys(row["states"] for row in rows):
+        mine = [row for row in rows if row["states"] == states]
+        first, last = (
+            max(abs(row["from oracle (%)"]) for row in mine if (row["process"] <= 4) == slow) for slow in (True, False)
+        )
+        inside = sum(row["exact inside"] for row in mine)
+        seconds = statistics.median(row["seconds"] for row in mine)
+        lines.append(f"| {states} | {first:.2g} % | {last:.2g} % | {inside} of {len(mine)} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text()
-    for name, content in (("demonstration", demonstration()), ("exact timescales", exact_timescales())):
+    contents = {"demonstration": demonstration(), "exact timescales": exact_timescales(), "rates": rates()}
+    for name, content in contents.items():
         pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = pattern.sub(lambda match, content=content: f"{match[1]}\n{content}\n\n{match[2]}", text)
     readme.write_text(text)

@@ -6,16 +6,21 @@ from typing import TYPE_CHECKING, Any
 from spectraldyn.version import __version__
 
 if TYPE_CHECKING:
-    from spectraldyn import plots
+    from spectraldyn import plots, systems
     from spectraldyn.errors import InputError, InputWarning
+    from spectraldyn.estimators.generator_svd import GeneratorSVD
     from spectraldyn.estimators.neural_svd import NeuralSVD
-    from spectraldyn.model import NeuralSVDModel
+    from spectraldyn.generator_results import analyze_generator, fit_generator
+    from spectraldyn.model import GeneratorModel, NeuralSVDModel
     from spectraldyn.report.write import write_results
     from spectraldyn.results import Results, analyze, fit_trajectories
+    from spectraldyn.solver import learn_spectrum
     from spectraldyn.trajectories.load import Features, load_features
 
 __all__ = [
     "Features",
+    "GeneratorModel",
+    "GeneratorSVD",
     "InputError",
     "InputWarning",
     "NeuralSVD",
@@ -23,21 +28,30 @@ __all__ = [
     "Results",
     "__version__",
     "analyze",
+    "analyze_generator",
+    "fit_generator",
     "fit_trajectories",
+    "learn_spectrum",
     "load_features",
     "plots",
+    "systems",
     "write_results",
 ]
 
 _HOMES = {
     "Features": "trajectories.load",
+    "GeneratorModel": "model",
+    "GeneratorSVD": "estimators.generator_svd",
     "InputError": "errors",
     "InputWarning": "errors",
     "NeuralSVD": "estimators.neural_svd",
     "NeuralSVDModel": "model",
     "Results": "results",
     "analyze": "results",
+    "analyze_generator": "generator_results",
+    "fit_generator": "generator_results",
     "fit_trajectories": "results",
+    "learn_spectrum": "solver",
     "load_features": "trajectories.load",
     "write_results": "report.write",
 }
@@ -45,8 +59,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     # Importing torch takes seconds, which commands that only read files should not pay.
-    if name == "plots":
-        return import_module("spectraldyn.plots")
+    if name in ("plots", "systems"):
+        return import_module(f"spectraldyn.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'spectraldyn' has no attribute {name!r}")
     return getattr(import_module(f"spectraldyn.{_HOMES[name]}"), name)

@@ -16,13 +16,14 @@ Laplacian", Nat. Mach. Intell. 6 (2024) 209, for the propagation of the Laplacia
 derivatives", SIAM 2008, ch. 13, for Taylor arithmetic.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import jvp
 
 from spectraldyn.records import Network
 
@@ -55,6 +56,14 @@ class Jet:
     def second(self) -> Tensor:
         """(..., B, n); only where `second_order`."""
         return self.streams[..., -1, :, :]
+
+    def units(self, which: slice) -> "Jet":
+        """Some of the units."""
+        return Jet(self.streams[..., which], self.second_order)
+
+    def scaled(self, factor: float) -> "Jet":
+        """All units times a number."""
+        return Jet(factor * self.streams, self.second_order)
 
 
 def value_and_gradient(network: Network, x: Tensor, directions: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -164,8 +173,19 @@ def product(a: Jet, b: Jet) -> Jet:
     return Jet(torch.cat(streams, dim=-3), a.second_order)
 
 
+@cache
+def forward_mode() -> Any:
+    """`torch.func`, once a first use has loaded what it loads then: with PyTorch 2.13 that raises a warning about
+    PyTorch's own deprecated parts, which nobody who uses them through us can do anything about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))
+    return torch.func
+
+
 def _propagate_function(function: Network, jet: Jet) -> Jet:
     """By forward-mode differentiation, twice for the second-order stream."""
+    jvp = forward_mode().jvp
     value, tangents = jet.value, jet.tangents
     streams = [function(value), *(jvp(function, (value,), (t,))[1] for t in tangents)]
     if jet.second_order:

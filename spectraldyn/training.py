@@ -200,8 +200,8 @@ def held_out_score(sides: Sides, operator: Operator, train: Batch, test: Batch) 
     """Squared singular values of the operator projected on the learned span, summed, and the rank-L loss, held out.
 
     The first is ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out rows and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out rows
-    and, with a small weight, training rows. For a transfer operator this is VAMP-2, the constant included. The second is
-    `low_rank_loss`, whatever the nesting: a sequential objective has no value to show.
+    and, with a small weight, training rows. For a transfer operator this is VAMP-2, the constant included. The second
+    is `low_rank_loss`, whatever the nesting: a sequential objective has no value to show.
     """
     parts = []
     for rows in (train, test):

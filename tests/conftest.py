@@ -1,9 +1,9 @@
-"""What every test needs: a feature store of its own, and no more threads than the machine has to spare."""
+"""What every test needs: a feature store of its own, and one thread, since two of them run side by side."""
 
 import pytest
 import torch
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,22 @@
 """Parts that networks are composed of: random Fourier features, boundary factors and envelopes."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from spectraldyn.derivatives import Jet, affine, concatenate, cosine, elementwise, product, propagate, sine
+from spectraldyn.derivatives import (
+    Jet,
+    affine,
+    concatenate,
+    cosine,
+    elementwise,
+    exponential,
+    product,
+    propagate,
+    sine,
+)
 from spectraldyn.records import Network
 
 
@@ -39,6 +52,65 @@ class FourierFeatures(nn.Module):
     def propagate(self, jet: Jet) -> Jet:
         phase = affine(jet, self.frequencies, None)
         return concatenate((elementwise(phase, cosine), elementwise(phase, sine)))
+
+
+class BoxBoundary(nn.Module):
+    """Π_k 4 (x_k − low_k)(high_k − x_k)/(high_k − low_k)²: 0 on the walls of a box, 1 in its middle; (B, 1).
+
+    Parameters
+    ----------
+    domain : sequence of (low, high)
+    """
+
+    low: Tensor
+    width: Tensor
+
+    def __init__(self, domain: Sequence[tuple[float, float]]):
+        super().__init__()
+        low, high = torch.tensor(domain, dtype=torch.float32).T
+        self.register_buffer("low", low)
+        self.register_buffer("width", high - low)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled = (x - self.low) / self.width
+        return (4 * scaled * (1 - scaled)).prod(dim=1, keepdim=True)
+
+    def propagate(self, jet: Jet) -> Jet:
+        ahead = affine(jet, torch.diag(1 / self.width), -self.low / self.width)
+        behind = affine(jet, torch.diag(-4 / self.width), 4 + 4 * self.low / self.width)
+        hills = product(ahead, behind)
+        result = hills.units(slice(0, 1))
+        for k in range(1, len(self.width)):
+            result = product(result, hills.units(slice(k, k + 1)))
+        return result
+
+
+class GaussianEnvelope(nn.Module):
+    """√N(x; 0, s²): its square is the normal density, so that functions under it start with norms of order 1; (B, 1).
+
+    Parameters
+    ----------
+    n_inputs : int
+    spread : float
+        s.
+    """
+
+    def __init__(self, n_inputs: int, spread: float):
+        super().__init__()
+        self.amplitude = (2 * math.pi * spread**2) ** (-n_inputs / 4)
+        self.rate = -1 / (4 * spread**2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.amplitude * torch.exp(self.rate * x.square().sum(dim=1, keepdim=True))
+
+    def propagate(self, jet: Jet) -> Jet:
+        return elementwise(squared_radius(jet).scaled(self.rate), exponential).scaled(self.amplitude)
+
+
+def squared_radius(jet: Jet) -> Jet:
+    """Σ u_i² over all units; one unit."""
+    squares = product(jet, jet)
+    return Jet(squares.streams.sum(dim=-1, keepdim=True), squares.second_order)
 
 
 class Factor(nn.Module):

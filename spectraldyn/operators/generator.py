@@ -17,7 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from spectraldyn.derivatives import value_and_gradient, value_gradient_and_second
+from spectraldyn.derivatives import forward_mode, value_and_gradient, value_gradient_and_second
 from spectraldyn.operators.transfer import root_weight, with_constant
 from spectraldyn.records import Action, Batch, Network, Operator
 
@@ -121,6 +121,7 @@ def _divergence(diffusion: Diffusion, x: Tensor) -> Tensor:
     if not callable(diffusion):
         return torch.zeros_like(x)
 
-    jacobian = torch.func.vmap(torch.func.jacfwd(lambda z: diffusion(z[None])[0]))(x.detach())
+    func = forward_mode()
+    jacobian = func.vmap(func.jacfwd(lambda z: diffusion(z[None])[0]))(x.detach())
     # Of a number D, the gradient; of a matrix, Σ_j ∂_j D_ij.
     return jacobian if jacobian.ndim == 2 else jacobian.diagonal(dim1=2, dim2=3).sum(dim=2)

@@ -18,8 +18,8 @@ from spectraldyn.operators.transfer import root_weight
 from spectraldyn.records import Action, Batch, Network, Operator
 
 
-def schroedinger(potential: Callable[[Tensor], Tensor], shift: float = 0.0) -> Operator:
-    """T = c + ∇² − V; its eigenvalues are c − E, and only positive ones are learned with tied sides.
+def schroedinger(potential: Callable[[Tensor], Tensor], shift: float = 0.0, scale: float = 1.0) -> Operator:
+    """T = (c + ∇² − V)/s; its eigenvalues are (c − E)/s, and only positive ones are learned with tied sides.
 
     Parameters
     ----------
@@ -27,6 +27,8 @@ def schroedinger(potential: Callable[[Tensor], Tensor], shift: float = 0.0) -> O
         V, in the unit in which −∇² is the kinetic energy.
     shift : float
         c: states with energies E ≥ c are not learned. 0 suits potentials whose bound states have E < 0.
+    scale : float
+        s, an energy. Networks learn fastest where the eigenvalues, the squared norms of the functions, are of order 1.
 
     Returns
     -------
@@ -38,7 +40,7 @@ def schroedinger(potential: Callable[[Tensor], Tensor], shift: float = 0.0) -> O
         value, _, laplacian = value_gradient_and_second(left, batch.x)
         image = laplacian + (shift - potential(batch.x)).unsqueeze(1) * value
         root = root_weight(batch)
-        f, Tf = root * value.unsqueeze(2), root * image.unsqueeze(2)
+        f, Tf = root * value.unsqueeze(2), root * image.unsqueeze(2) / scale
         return Action(f=f, Tg=Tf, g=f, Tf=Tf)
 
     return operator

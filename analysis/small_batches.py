@@ -1,0 +1,85 @@
+"""Objectives at small batches, equal samples seen: bias of the gradient, and what SpIN keeps in memory.
+
+    python -m analysis.small_batches    # analysis/results/small_batches.json and .md
+
+The Ornstein–Uhlenbeck process at lag ½, three modes, exact pairs; 400,000 pairs for every entry.
+"""
+
+import dataclasses
+import json
+from functools import partial
+from typing import Any
+
+import torch
+
+from analysis import grid
+from analysis.validation import RESULTS, markdown
+from spectraldyn.linalg import gram
+from spectraldyn.networks.mlp import CommonTrunk
+from spectraldyn.objectives import OBJECTIVES
+from spectraldyn.objectives.spin import SpIN
+from spectraldyn.records import Action
+
+SAMPLES = 400_000
+BATCHES = (16, 64, 256, 1024)
+OBJECTIVES_TRIED = ("joint", "sequential", "vamp-2", "dpnet", "dpnet-relaxed", "neuralef", "neural-eigenmaps", "spin")
+
+
+def naive_joint(action: Action) -> torch.Tensor:
+    """Joint nesting with the plain product of two batch means in its metric term."""
+    modes = action.f.shape[1]
+    mask = torch.linspace(1, 1 / modes, modes)
+    operator = (mask * torch.diagonal(gram(action.f, action.Tg))).sum()
+    metric = gram(action.f, action.f) * gram(action.g, action.g)
+    return -2 * operator + (torch.minimum(mask[:, None], mask[None, :]) * metric).sum()
+
+
+def table() -> list[dict[str, Any]]:
+    system, operator = "ornstein-uhlenbeck", "transfer"
+    task = grid.problem(system, operator)
+    rows = []
+    for objective in ("naive joint", *OBJECTIVES_TRIED):
+        row: dict[str, Any] = {"objective": objective}
+        for batch_size in BATCHES:
+            changed = dataclasses.replace(task, options={"batch_size": batch_size, "n_steps": SAMPLES // batch_size})
+            result = grid.learn(system, operator, objective, task=changed)
+            row[f"error (%), batch {batch_size}"] = result["largest error (%)"]
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+def memory() -> list[dict[str, Any]]:
+    """Bytes of SpIN's moving averages beside those of the parameters."""
+    rows = []
+    for width, modes in ((64, 4), (64, 16), (256, 16), (256, 64)):
+        parameters = list(CommonTrunk(30, modes, (width, width)).parameters())
+        size = sum(p.numel() * p.element_size() for p in parameters)
+        kept = modes**2 * size if modes > 16 else _measured(parameters, modes)
+        rows.append(
+            {
+                "hidden layers": f"{width}, {width}", "modes": modes, "parameters (MB)": size / 1e6,
+                "SpIN keeps (MB)": kept / 1e6, "how": "L² × parameters" if modes > 16 else "measured",
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _measured(parameters: list[torch.nn.Parameter], modes: int) -> int:
+    network = CommonTrunk(30, modes, (parameters[0].shape[0],) * 2)
+    objective = SpIN(list(network.parameters()))
+    value = network(torch.randn(64, 30)).unsqueeze(2)
+    objective(Action(f=value, Tg=value, g=value, Tf=value))
+    return objective.n_bytes
+
+
+def main() -> None:
+    grid.OBJECTIVES["naive joint"] = dataclasses.replace(OBJECTIVES["joint"], formula=partial(naive_joint))
+    rows, kept = table(), memory()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "small_batches.json").write_text(json.dumps({"errors": rows, "memory": kept}, indent=1) + "\n")
+    (RESULTS / "small_batches.md").write_text(markdown(rows) + "\n" + markdown(kept))
+
+
+if __name__ == "__main__":
+    main()
