@@ -190,7 +190,7 @@ def generator(
         inputs=(lambda: FourierFeatures(torch.eye(d))) if periodic else partial(Scaling, states),
         read_operator=energy_space,
         activation="tanh",
-        options={"n_steps": 3000} if form == "energy-space" else {"n_steps": 4000, "batch_size": 1024},
+        options={"n_steps": 2500} if form == "energy-space" else {"n_steps": 4000, "batch_size": 1024},
     )
 
 
@@ -228,7 +228,7 @@ def schroedinger_problem(system: Any, n_modes: int, oscillator: bool = False, lo
         inputs=(lambda: FourierFeatures(torch.eye(d))) if system.periodic else nn.Identity,
         factor=factor,
         activation="tanh",
-        options={"batch_size": 512, "n_steps": 4000},
+        options={"n_steps": 2500} if d == 1 else {"batch_size": 512, "n_steps": 3000},
     )
 
 
@@ -260,7 +260,7 @@ def chain(matrix: np.ndarray, n_modes: int, reversible: bool) -> Problem:
         read_off=Batch(every.x, every.y, weight=n * n * flat),
         functions=system.singular_functions(n_modes + 1)[0][every.x[:, 0].long().numpy(), 1:],
         table=True,
-        options={"n_steps": 3000, "learning_rate": 2e-2},
+        options={"n_steps": 2000, "learning_rate": 2e-2},
     )
 
 
@@ -350,7 +350,7 @@ def logistic_map(n_modes: int = 4) -> Problem:
         functions=system.singular_functions(points[:, 0], n_modes + 1)[0][:, 1:],
         inputs=lambda: FourierFeatures(frequencies),
         right_inputs=lambda: FourierFeatures(frequencies),
-        options={"n_steps": 4000},
+        options={"n_steps": 3000},
     )
 
 

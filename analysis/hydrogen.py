@@ -9,6 +9,7 @@ Each writes analysis/results/hydrogen_NAME.json and .md.
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -90,23 +91,23 @@ def quadrature(n_radii: int = 300, n_angles: int = 48, radius: float = 120.0) ->
     return points, np.repeat(radial * 2 * np.pi / n_angles, n_angles)
 
 
-def learn(n_steps: int, seed: int, objective: str = "sequential", progress: bool = True) -> LearnedSpectrum:
+def learn(n_steps: int, seed: int, n_modes: int = sum(LEVELS), progress: bool = True) -> LearnedSpectrum:
     torch.manual_seed(seed)
     points, weight = quadrature()
     # A row's weight counts once per average over rows, so that the sum over the rule becomes the integral.
     rule = Batch(torch.tensor(points), weight=torch.tensor(len(weight) * weight))
     return learn_spectrum(
-        schroedinger(SYSTEM.potential), FreshSamples(sampler), network(sum(LEVELS)), [rule],
-        objective=objective, n_steps=n_steps, batch_size=512, learning_rate=1e-3, average_share=200 / n_steps,
-        seed=seed, progress=progress,
+        schroedinger(SYSTEM.potential), FreshSamples(sampler), network(n_modes), [rule],
+        objective="sequential", n_steps=n_steps, batch_size=512, learning_rate=1e-3, average_share=0.1, seed=seed,
+        progress=progress,
     )  # fmt: skip
 
 
-def metrics(spectrum: LearnedSpectrum) -> dict[str, float]:
-    """Errors as published: of the Rayleigh quotients of the functions as trained, and of their spans."""
+def metrics(spectrum: LearnedSpectrum, levels: Sequence[int] = LEVELS) -> dict[str, float]:
+    """Errors of the values from Rayleigh–Ritz and from the norms; published distances of the functions as trained."""
     points, weight = quadrature()
-    exact_values = -SYSTEM.energies(sum(LEVELS))
-    exact = SYSTEM.eigenfunctions(points, sum(LEVELS))
+    exact_values = -SYSTEM.energies(sum(levels))
+    exact = SYSTEM.eigenfunctions(points, sum(levels))
     with torch.no_grad():
         trained = spectrum.sides.left(torch.tensor(points)).numpy()
     ritz = np.abs(spectrum.values / exact_values - 1)
@@ -116,8 +117,8 @@ def metrics(spectrum: LearnedSpectrum) -> dict[str, float]:
         "mean eigenvalue error (%)": 100 * float(ritz.mean()),
         "largest error of the norms (%)": 100 * float(norms.max()),
         "subspace distance, whole span": subspace_distance(trained, exact, weight),
-        "subspace distance, per level": level_distance(trained, exact, weight, LEVELS),
-        "angle distance": angle_distance(trained, exact, weight, LEVELS),
+        "subspace distance, per level": level_distance(trained, exact, weight, levels),
+        "angle distance": angle_distance(trained, exact, weight, levels),
         "orthogonality": orthogonality(trained, weight),
     }
 

@@ -108,7 +108,8 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
         "--states",
         type=_positive,
         metavar="N",
-        help="metastable sets; by default one more than processes slower than the lag time",
+        help="metastable sets; by default one more than processes slower than the lag time, for the generator from the "
+        "largest gap between the rates",
     )
     parser.add_argument(
         "--nesting",
@@ -329,7 +330,11 @@ def _systems(options: argparse.Namespace) -> int:
 
     for name, system in {**SYSTEMS, **SCHROEDINGER, **DISCRETE}.items():
         print(f"{name:32} {'simulate' if name in RUNS else '':10} {system.description}")
-    print("Those marked can be written as trajectories by `spectraldyn simulate NAME --out FILE`.", file=sys.stderr)
+    print(
+        "Those marked can be written as trajectories by `spectraldyn simulate NAME --out FILE`, and be the --potential "
+        "of `spectraldyn fit --operator generator`.",
+        file=sys.stderr,
+    )
     return 0
 
 
@@ -358,6 +363,7 @@ def _simulate(options: argparse.Namespace) -> int:
         f"try: spectraldyn fit {path} --top {topology} --features positions --lag {lag:.10g}ps"
         + ("" if timed else f" --timestep {spacing:.10g}ps")
     )
+    print(f"or:  spectraldyn fit {path} --top {topology} --operator generator --potential {name}")
     return 0
 
 

@@ -123,14 +123,16 @@ def propagate(network: Network, jet: Jet) -> Jet:
     """
     if hasattr(network, "propagate"):
         return network.propagate(jet)
-    if isinstance(network, nn.Sequential):
+    # Exact types and default options only: a subclass or an option may compute something else.
+    if type(network) is nn.Sequential:
         for module in network:
             jet = propagate(module, jet)
         return jet
-    if isinstance(network, nn.Linear):
+    if type(network) is nn.Linear:
         return affine(jet, network.weight.T, network.bias)
-    if type(network) in _ACTIVATIONS:
-        return elementwise(jet, _ACTIVATIONS[type(network)])
+    for activation, derivatives in _ACTIVATIONS:
+        if type(network) is type(activation) and repr(network) == repr(activation):
+            return elementwise(jet, derivatives)
     return _propagate_function(network, jet)
 
 
@@ -311,9 +313,9 @@ def sine(a: Tensor) -> Derivatives:
     return s, c, -s, -c
 
 
-_ACTIVATIONS: dict[type, Callable[[Tensor], Derivatives]] = {
-    nn.Tanh: _tanh,
-    nn.Softplus: _softplus,
-    nn.SiLU: _silu,
-    nn.GELU: _gelu,
-}
+_ACTIVATIONS: tuple[tuple[nn.Module, Callable[[Tensor], Derivatives]], ...] = (
+    (nn.Tanh(), _tanh),
+    (nn.Softplus(), _softplus),
+    (nn.SiLU(), _silu),
+    (nn.GELU(), _gelu),
+)

@@ -54,7 +54,8 @@ def fit_generator(
     """
     started = time.perf_counter()
     if potential not in SYSTEMS:
-        raise InputError(f"--potential {potential} is unknown: choose one of {', '.join(SYSTEMS)}")
+        names = [name for name, system in SYSTEMS.items() if not getattr(system, "periodic", False)]
+        raise InputError(f"--potential {potential} is unknown: choose one of {', '.join(names)}")
     system = SYSTEMS[potential]
     if getattr(system, "periodic", False):
         raise InputError(
@@ -94,7 +95,8 @@ def analyze_generator(model: GeneratorModel, features: Features, n_states: int |
     model : GeneratorModel
         Fitted on `features`, with D in nm²/ps.
     features : Features
-        From `load_features`.
+        From `load_features`. Every frame counts the same in the populations: of a model fitted with weights, these
+        are populations of the law that was sampled.
     n_states : int, optional
         Number of metastable sets; by default from the largest gap between the rates.
 
@@ -110,7 +112,7 @@ def analyze_generator(model: GeneratorModel, features: Features, n_states: int |
     seed = model.config["seed"]
     rates = rate_intervals(model.decomposition, model.moments, correlation_frames(modes, stretches), seed)
     if n_states is None:
-        values = model.rates
+        values = np.maximum(model.rates, 1e-12 * model.rates[-1])
         n_states = 2 if len(values) == 1 else 2 + int(np.argmax(values[1:] / values[:-1]))
     sets = metastable_sets(modes, cluster_modes(modes, seed), n_states)
     return Results(
@@ -118,7 +120,7 @@ def analyze_generator(model: GeneratorModel, features: Features, n_states: int |
         features=features,
         lag_frames=None,
         unit="ps",
-        frame_time=features.timestep_ps or 1.0,
+        frame_time=float("nan") if features.timestep_ps is None else features.timestep_ps,
         timescales=[_timescale(rate) for rate in rates],
         timescales_by_lag={},
         modes=modes,
@@ -151,7 +153,7 @@ def _check_domain(features: Features, potential: str, domain: Sequence[tuple[flo
 
 def _timescale(rate: Rate) -> Timescale:
     low, high = (None if bound is None or bound <= 0 else 1 / bound for bound in (rate.high, rate.low))
-    return Timescale(1 / rate.value, low, high, None, rate.unresolved)
+    return Timescale(1 / rate.value if rate.value else None, low, high, None, rate.unresolved)
 
 
 def _remarks(model: GeneratorModel, rates: list[Rate]) -> list[str]:
@@ -161,7 +163,7 @@ def _remarks(model: GeneratorModel, rates: list[Rate]) -> list[str]:
             f"only {model.n_modes} of {model.config['n_modes']} modes are linearly independent on these data"
         )
     if not np.isfinite(model.scores["resolvent_test"]):
-        remarks.append("the data are too few to hold part of them out: no early stopping and no held-out scores")
+        remarks.append("no part of the data was held out: no early stopping and no held-out scores")
     if all(rate.low is None for rate in rates):
         remarks.append("no error bars: the data hold too few stretches that could be resampled independently")
     return remarks

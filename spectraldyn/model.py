@@ -239,7 +239,8 @@ class GeneratorModel(_Model):
 
     def timescales(self, k: int | None = None) -> np.ndarray:
         """Relaxation times 1/rate, slowest first, shape (k,)."""
-        return 1 / self.rates[:k]
+        with np.errstate(divide="ignore"):
+            return 1 / self.rates[:k]
 
     @classmethod
     def load(cls, path: str | Path) -> "GeneratorModel":

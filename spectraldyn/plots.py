@@ -25,6 +25,8 @@ def figure_axes(width: float = 5.2, height: float = 3.9) -> Axes:
 
 def plot_timescales(results: Results, ax: Axes | None = None) -> Axes:
     """Implied timescales of all processes against the lag time, with 95 % bands and the lag time of the fit."""
+    if not results.timescales_by_lag:
+        raise ValueError("these results have no lag times: they belong to a generator; see plot_rates")
     ax = ax or figure_axes()
     lags = np.array(sorted(results.timescales_by_lag))
     times = lags * results.frame_time
@@ -186,7 +188,7 @@ def plot_states(results: Results, ax: Axes | None = None) -> Axes:
 
 
 def plot_modes(results: Results, axes: np.ndarray | None = None) -> np.ndarray:
-    """The slow modes themselves as colour, one panel each, in the same plane as `plot_states`."""
+    """The slow modes, one panel each: as colour in the plane of `plot_states`; of a single coordinate, as curves."""
     n_modes = min(results.modes.shape[1], 4)
     if axes is None:
         axes = Figure(figsize=(3.6 * n_modes, 3.0), layout="constrained").subplots(1, n_modes, squeeze=False)[0]
@@ -194,6 +196,10 @@ def plot_modes(results: Results, axes: np.ndarray | None = None) -> np.ndarray:
     rows = _some_rows(len(x))
     for k, ax in enumerate(axes):
         mode = results.modes[rows, k]
+        if len(results.features.columns) == 1:
+            ax.plot(x[rows], mode, ".", markersize=2, color=COLOURS[0], rasterized=True)
+            ax.set(xlabel=labels[0], ylabel="standard deviations" if k == 0 else "", title=f"mode {k + 1}")
+            continue
         limit = np.quantile(np.abs(mode), 0.99)
         points = ax.scatter(
             x[rows], y[rows], c=mode, s=2, cmap="coolwarm", vmin=-limit, vmax=limit, linewidths=0, rasterized=True

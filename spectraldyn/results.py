@@ -37,7 +37,7 @@ class Results:
     unit : {"ps", "frames"}
         Of every time below; "frames" (stored frames) where the frame spacing is unknown.
     frame_time : float
-        Time between stored frames in this unit.
+        Time between stored frames in this unit; NaN for a generator where it is unknown.
     timescales : list of Timescale
         Slowest first, with 95 % intervals.
     timescales_by_lag : dict
@@ -102,7 +102,8 @@ class Results:
             exact = None if self.exact_rates is None else float(self.exact_rates[i - 1])
             interval = f"{format_number(rate.low, '–')} – {format_number(rate.high, '–')}"
             note = "" if rate.unresolved is None else f"unresolved: {rate.unresolved}"
-            numbers = (format_number(x, "–") for x in (rate.value, exact, 1 / rate.value))
+            timescale = 1 / rate.value if rate.value else None
+            numbers = (format_number(x, "–") for x in (rate.value, exact, timescale))
             value, known, time = numbers
             rows.append((str(i), value, interval, known, time, note))
         return ["Relaxation rates of the generator" + f" in {self.potential}" * bool(self.potential), *_aligned(rows)]
@@ -144,6 +145,8 @@ def analyze(model: NeuralSVDModel, features: Features, n_states: int | None = No
     InputError
         If `n_states` is not between 2 and one more than the number of modes.
     """
+    if isinstance(model, GeneratorModel):
+        raise InputError("this is the model of a generator: use analyze_generator")
     check_states(n_states, model.n_modes)
     unit, frame_time = ("frames", 1.0) if features.timestep_ps is None else ("ps", features.timestep_ps)
     step_time = features.stride * frame_time

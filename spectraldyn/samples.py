@@ -63,13 +63,13 @@ class PairData:
 
 @dataclass(frozen=True)
 class WeightedSamples:
-    """States with importance weights, whose mean over all samples is 1.
+    """States with importance weights.
 
     Attributes
     ----------
     states : Tensor (n, d)
     weight : Tensor (n,) or None
-        None means 1.
+        Divided here by their mean over all samples, never by that of a batch; None means 1.
     train, test : Tensor of int64
         Rows. `test` may be empty.
     """
@@ -78,6 +78,10 @@ class WeightedSamples:
     weight: Tensor | None
     train: Tensor
     test: Tensor
+
+    def __post_init__(self) -> None:
+        if self.weight is not None:
+            object.__setattr__(self, "weight", self.weight / self.weight.mean())
 
     @property
     def device(self) -> torch.device:

@@ -10,12 +10,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from spectraldyn.errors import InputError
 from spectraldyn.linalg import gram
 from spectraldyn.objectives import build_objective, check_combination
 from spectraldyn.records import Batch, Operator
 from spectraldyn.samples import Samples
 from spectraldyn.spectra.decomposition import Projection, decompose_projection
-from spectraldyn.training import History, Sides, train
+from spectraldyn.training import OPTIMISERS, History, Sides, train
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class LearnedSpectrum:
     history: History
 
     def functions(self, x: ArrayLike) -> np.ndarray:
-        """Left singular functions (eigenfunctions) at states (B, d), normalised; (B, k)."""
+        """Left singular functions (eigenfunctions) at states (B, d), of norm 1 to the operator; (B, k)."""
         return self._evaluate(self.sides.left, self.left, x)
 
     def right_functions(self, y: ArrayLike) -> np.ndarray:
@@ -73,6 +74,8 @@ def learn_spectrum(
     optimiser: str = "adam",
     seed: int = 0,
     progress: bool = False,
+    positive: bool = True,
+    contraction: bool = True,
     **objective_options: Any,
 ) -> LearnedSpectrum:
     """Learn the leading singular functions of an operator and read their values off.
@@ -84,7 +87,7 @@ def learn_spectrum(
     samples : Samples
         From `spectraldyn.samples`.
     network : module (B, d) → (B, L)
-        Left functions; trained in place of a copy. Give every mode its own network for objectives that ask for it.
+        Left functions; a copy is trained. Give every mode its own network for objectives that ask for it.
     read_off : iterable of Batch
         Rows on which the spectrum is read off in float64: all data, or a quadrature rule.
     right_network : module (B, d') → (B, L), optional
@@ -95,16 +98,32 @@ def learn_spectrum(
         Reads the spectrum off in place of `operator`; the values are then those of `read_operator`.
     n_steps, batch_size, learning_rate, average_share, optimiser, seed, progress
         See `spectraldyn.training.train`.
+    positive, contraction : bool
+        Whether T ≥ 0, and whether T ≤ 1, on the functions that matter: set to False, objectives that need it are
+        refused.
     **objective_options
         Of the objective, such as `penalty`.
 
     Raises
     ------
     InputError
-        If the objective is unknown or makes no sense with tied or untied sides, or with a trunk shared by all modes.
+        If the objective is unknown or makes no sense with this operator, with tied or untied sides or with a trunk
+        shared by all modes; if an option is out of range.
     """
+    if optimiser not in OPTIMISERS:
+        raise InputError(f"optimiser {optimiser!r} is unknown: choose one of {', '.join(OPTIMISERS)}")
+    for name, value, least in (("n_steps", n_steps, 1), ("batch_size", batch_size, 2)):
+        if value < least:
+            raise InputError(f"{name} is {value!r}: it must be at least {least}")
+    rows = list(read_off)
+    if not rows:
+        raise InputError("read_off is empty: give the rows on which the spectrum is to be read off")
+    trial = operator(network, right_network or network, samples.draw(2, torch.Generator(samples.device).manual_seed(0)))
+    tied = trial.f is trial.g
+    if tied and right_network is not None:
+        raise InputError("this operator ties both sides, so that right_network would never be used: leave it out")
     separate = any(getattr(module, "separate", False) for module in network.modules())
-    check_combination(objective, tied=right_network is None, separate_networks=separate)
+    check_combination(objective, tied=tied, separate_networks=separate, positive=positive, contraction=contraction)
     left = copy.deepcopy(network)
     sides = Sides(left, left if right_network is None else copy.deepcopy(right_network)).to(samples.device)
     history = train(
@@ -121,7 +140,7 @@ def learn_spectrum(
         progress=progress,
     )
     sides = sides.cpu().double()
-    projection = project(read_operator or operator, sides, read_off)
+    projection = project(read_operator or operator, sides, rows)
     values, left_functions, right_functions = decompose_projection(projection, tied=right_network is None)
     return LearnedSpectrum(values, projection.norms, left_functions, right_functions, sides, history)
 

@@ -27,6 +27,8 @@ def networks():
     yield "box", Factor(BoxBoundary([(-4, 4), (-5, 4), (-4, 6)]), SeparateNetworks(INPUTS, MODES, (8,), "tanh"))
     yield "envelope", Factor(GaussianEnvelope(INPUTS, 1.3), SeparateNetworks(INPUTS, MODES, (8,), "tanh"))
     yield "no rule", nn.Sequential(Unknown(), SeparateNetworks(2 * INPUTS, MODES, (8,), "tanh"))
+    for module in (nn.Softplus(beta=5), nn.GELU(approximate="tanh")):
+        yield repr(module), nn.Sequential(nn.Linear(INPUTS, 8), module, nn.Linear(8, MODES))
     covariance = torch.tensor([[2.0, 0.3, 0.1], [0.3, 1.0, 0.2], [0.1, 0.2, 0.7]])
     yield "whitening", nn.Sequential(Whitening(torch.ones(3), covariance), CommonTrunk(INPUTS, MODES, (8,), "tanh"))
 

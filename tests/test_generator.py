@@ -111,6 +111,33 @@ def test_the_same_seed_and_an_interruption_change_nothing(spring, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+def test_another_diffusion_or_force_is_another_training(spring, tmp_path):
+    """An interrupted training must not be taken up by a fit of other dynamics."""
+    options = {"form": "strong", "shift": 10.0, "checkpoint_folder": tmp_path, "max_steps": 3}
+    folders = set()
+    for change in ({}, {"diffusion": 2.0}, {"force": lambda x: -2 * x}, {"beta": 3.0}):
+        estimator = GeneratorSVD(1, random_state=0, **{"force": lambda x: -x, **options, **change})
+        seen = []
+        original = estimator._checkpoint
+        estimator._checkpoint = lambda *a, original=original, seen=seen: seen.append(original(*a)) or seen[-1]
+        estimator.fit(spring[:100])
+        folders.add(seen[0])
+    assert len(folders) == 4
+
+
+def test_states_that_do_not_vary_are_named():
+    with pytest.raises(InputError, match="do not vary"):
+        GeneratorSVD(1).fit(np.ones((100, 2)))
+
+
+def test_a_rate_of_zero_is_unresolved():
+    """A function that steps between two samples has no Dirichlet energy on them."""
+    moments = GeneratorMoments(np.tile(np.eye(2), (20, 1, 1)), np.zeros((20, 2, 2)), np.zeros(20, int), np.full(20, 9))
+    (rate,) = rate_intervals(decompose_generator(*moments.means(), np.empty(0)), moments, 0.0, 0)
+    assert rate.value == 0
+    assert rate.unresolved.startswith("no change was seen")
+
+
 def test_it_is_a_scikit_learn_estimator(spring):
     estimator = clone(quick(beta=2.0)).set_params(n_modes=1, max_steps=5)
     assert estimator.get_params()["beta"] == 2.0
@@ -127,6 +154,10 @@ def test_it_is_a_scikit_learn_estimator(spring):
         ({}, {"sample_weight": np.ones(3)}, "3 entries for 50 states"),
         ({}, {"sample_weight": np.full(50, -1.0)}, "not negative"),
         ({"nesting": "neither"}, {}, "nesting 'neither' is unknown"),
+        ({"beta": -1.0}, {}, "inverse temperature is positive"),
+        ({"diffusion": -1.0}, {}, "diffusion must be finite and positive"),
+        ({"diffusion": torch.tensor([1.0, 2.0])}, {}, "diffusion has shape"),
+        ({"diffusion": lambda x: x}, {}, "diffusion has shape"),
     ],
 )
 def test_wrong_options_are_named(options, fit, message):

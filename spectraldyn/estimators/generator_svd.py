@@ -50,7 +50,8 @@ class GeneratorSVD(base.NeuralEstimator):
     force : callable (B, d) → (B, d), optional
         −∇U, which the strong form needs.
     beta : float, default=1.0
-        1/(k_B T) in the inverse unit of U.
+        1/(k_B T) in the inverse unit of U. Like the force it enters the strong form alone: the energy-space form
+        knows both through the states.
     form : {"energy-space", "strong"}, default="energy-space"
         The resolvent η(η − L)⁻¹ in the energy space, from first derivatives alone, or the shifted generator 1 + L/c.
     shift : float, optional
@@ -144,9 +145,14 @@ class GeneratorSVD(base.NeuralEstimator):
         device = base.pick_device(self.device)
         seed = config["seed"]
 
-        whitening = base.whitening_of(states)
         if self.form not in FORMS:
             raise InputError(f"form {self.form!r} is unknown: choose one of {', '.join(FORMS)}")
+        if not self.beta > 0:
+            raise InputError(f"beta is {self.beta!r}: an inverse temperature is positive")
+        if not states.std(axis=0).any():
+            raise InputError("the states do not vary: there is nothing to learn")
+        _check_diffusion(self.diffusion, states)
+        whitening = base.whitening_of(states)
         config["shift"] = self._shift(whitening, states, weight, seed)
         operator = self._operator(config["shift"])
         with torch.random.fork_rng(devices=[]):
@@ -155,7 +161,8 @@ class GeneratorSVD(base.NeuralEstimator):
         network = nn.Sequential(copy.deepcopy(whitening).float(), sides.left)
         trained = Sides(network, network).to(device)
         split, everything = _split(states, weight, lengths, self.test_fraction, seed, device)
-        checkpoint = self._checkpoint([config, lengths], [states] + ([] if weight is None else [weight]))
+        physics = [self.beta * self._on_some(states, self.force), self._on_some(states, self.diffusion)]
+        checkpoint = self._checkpoint([config, lengths], [states, *physics] + ([] if weight is None else [weight]))
         n_steps = self.max_steps or base.default_steps(self.batch_size)
         self.history_ = self._train(trained, operator, split, n_steps, seed, checkpoint, last=False)
         scores = _scores(trained, operator, split)
@@ -187,6 +194,12 @@ class GeneratorSVD(base.NeuralEstimator):
             raise InputError(f"there is n_samples={len(states)} state: the generator needs at least 2")
         return states, tuple(len(part) for part in parts)
 
+    def _on_some(self, states: np.ndarray, function: Any) -> np.ndarray:
+        """A force or diffusion on some hundred states: what tells one training from another."""
+        rows = torch.tensor(states[:: max(1, len(states) // 200)], dtype=torch.float64)
+        value = function(rows) if callable(function) else (0.0 if function is None else function)
+        return torch.as_tensor(value, dtype=torch.float64).detach().numpy()
+
     def _operator(self, shift: float) -> Operator:
         if self.form == "energy-space":
             return energy_space_resolvent(self.diffusion, shift)
@@ -200,6 +213,8 @@ class GeneratorSVD(base.NeuralEstimator):
                 raise InputError(f"shift is {self.shift!r}: it must be a positive rate")
             return float(self.shift)
         fastest = _rough_rates(whitening, self.diffusion, states, weight, seed)[: self.n_modes][-1]
+        if not (np.isfinite(fastest) and fastest > 0):
+            raise InputError("no shift could be estimated from these states and this diffusion: give shift=")
         return float(fastest * (0.5 if self.form == "energy-space" else STRONG_SHIFT))
 
     def _read_off(
@@ -237,8 +252,28 @@ class GeneratorSVD(base.NeuralEstimator):
             _sides=sides,
         )
         modes = model.transform(states)
-        model.signs[(modes**3).mean(axis=0) < 0] = -1.0
+        model.signs[np.average(modes**3, axis=0, weights=weight) < 0] = -1.0
         return model
+
+
+def _check_diffusion(diffusion: Diffusion, states: np.ndarray) -> None:
+    """InputError unless D is a positive number, a symmetric positive matrix, or a function that gives such."""
+    rows = torch.tensor(states[:: max(1, len(states) // 200)], dtype=torch.float64)
+    d = torch.as_tensor(diffusion(rows) if callable(diffusion) else diffusion, dtype=torch.float64)
+    n, width = rows.shape
+    shapes = [(n,), (n, width, width)] if callable(diffusion) else [(), (width, width)]
+    if tuple(d.shape) not in shapes:
+        raise InputError(
+            f"diffusion has shape {tuple(d.shape)}: give one number or one {width} × {width} matrix"
+            + (f" for each of the {n} states it was tried on" if callable(diffusion) else "")
+        )
+    finite = bool(d.isfinite().all())
+    if d.ndim < 2:  # a number may vanish here and there, at a wall
+        usable = finite and bool((d >= 0).all() and d.any())
+    else:
+        usable = finite and torch.allclose(d, d.mT) and bool((torch.linalg.eigvalsh(d) > 0).all())
+    if not usable:
+        raise InputError("diffusion must be finite and positive, and a matrix symmetric, on all states")
 
 
 def _normalised_weights(weights: ArrayLike | list | None, lengths: tuple[int, ...]) -> np.ndarray | None:
@@ -328,7 +363,7 @@ def _averages(
 def _rough_rates(
     whitening: Whitening, diffusion: Diffusion, states: np.ndarray, weight: np.ndarray | None, seed: int
 ) -> np.ndarray:
-    """Upper bounds of the rates, ascending, by Rayleigh–Ritz on random Fourier features."""
+    """Estimates of the rates, ascending and rather too high, by Rayleigh–Ritz on random Fourier features."""
     generator = torch.Generator().manual_seed(seed)
     n_inputs = whitening.matrix.shape[1]
     frequencies = torch.randn(n_inputs, 50, generator=generator, dtype=torch.float64) / n_inputs**0.5

@@ -18,7 +18,7 @@ def with_squared_norms(action: Action, squared_norms: Sequence[float]) -> Action
         return action
     factors = action.f.new_ones(action.f.shape[1])
     for i, (wanted, present) in enumerate(zip(squared_norms, action.known, strict=True)):
-        factors[i] = (wanted / present) ** 0.5
+        factors[i] = (wanted / present) ** 0.5 if present > 0 else 0.0
 
     def rescaled(functions: Tensor) -> Tensor:
         return functions * factors[:, None]

@@ -50,7 +50,7 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
 def _summary(results: Results, n_frames: int, lag: str) -> str:
     stride = results.features.stride
     length = f"{n_frames:,} frames" + (f" (every {stride}th stored frame)" if stride > 1 else "")
-    if results.unit == "ps":
+    if results.features.timestep_ps is not None:
         length += f", {n_frames * stride * results.frame_time / 1000:,.4g} ns in all"
     config = results.model.config
     if results.rates is not None:

@@ -107,6 +107,8 @@ def decompose_generator(correlation: np.ndarray, dirichlet: np.ndarray, norms: n
     """Rayleigh–Ritz for the generator, from C and 𝓓 (M, M) of functions [1, f]."""
     basis = orthonormal(correlation)
     rates, rotation = np.linalg.eigh(basis.T @ dirichlet @ basis)
+    # Below rounding a rate is 0: a function that changes only where there are no states.
+    rates = np.where(rates > 1e-12 * rates.max(initial=0), rates, 0.0)
     return GeneratorDecomposition(rates, basis @ rotation, norms)
 
 
@@ -130,7 +132,8 @@ def rate_intervals(
     weights = replicate_weights(blocks.correlation[:, 0, 0] > 0, random_state)
     v = spectrum.left
     per_block = np.einsum("ik,bij,jk->bk", v, blocks.dirichlet, v)
-    spread = per_block.sum(axis=0) ** 2 / (per_block**2).sum(axis=0)
+    squares = (per_block**2).sum(axis=0)
+    spread = np.divide(per_block.sum(axis=0) ** 2, squares, out=np.zeros_like(squares), where=squares > 0)
     low = high = None
     if len(weights):
         correlation, dirichlet = blocks.means(weights)
@@ -139,7 +142,9 @@ def rate_intervals(
         low, high = percentile_interval(quotients, len(blocks.stretch))
     result = []
     for k, rate in enumerate(spectrum.rates.tolist()):
-        if low is None or high is None:
+        if rate <= 0:
+            result.append(Rate(0.0, None, None, "no change was seen between the states that it tells apart"))
+        elif low is None or high is None:
             result.append(Rate(rate, None, None))
         elif spread[k] < MIN_INDEPENDENT:
             result.append(Rate(rate, None, None, "changes in too few independent stretches of the data"))
@@ -156,13 +161,14 @@ def correlation_frames(modes: np.ndarray, stretches: list[range]) -> float:
     Parameters
     ----------
     modes : ndarray (n_frames, n_modes)
-        Of mean 0 and variance 1.
     stretches : list of range
         Uninterrupted frames.
     """
     n_pairs = sum(max(len(s) - 1, 0) for s in stretches)
     if n_pairs == 0:
         return 0.0
+    # States of another law than the equilibrium do not give the modes mean 0 and variance 1.
+    modes = (modes - modes.mean(axis=0)) / modes.std(axis=0)
     lagged = sum((modes[s.start : s.stop - 1] * modes[s.start + 1 : s.stop]).sum(axis=0) for s in stretches)
     largest = float(np.max(lagged / n_pairs))
     # Below this, independent states would look correlated by chance.
