@@ -438,6 +438,8 @@ EVERY_OBJECTIVE = {
     ("noisy-logistic-map", "transfer, not reversible"),
 }
 """Problems on which every objective that makes sense is tried; the others see the two nestings."""
+FEWER_OBJECTIVES = {"infinite-well": ("joint", "sequential", "low-rank", "vamp-2", "orbital-minimisation", "neuralef")}
+"""Where the others would add time and nothing new."""
 SECOND_NAMES = {"vamp-e", "symmetric-low-rank-product", "triangularised-orthogonalisation-free"}
 """Of "low-rank", "low-rank" and "sequential": the same function, tried once."""
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -469,6 +471,7 @@ def cases() -> Iterable[tuple[str, str, str]]:
                 name
                 for name, framework in OBJECTIVES.items()
                 if name not in SECOND_NAMES
+                and name in FEWER_OBJECTIVES.get(system, OBJECTIVES)
                 and not (untied and framework.tied)
                 and not (unbounded and framework.contraction)
             ]
