@@ -2,7 +2,7 @@
 
     python -m analysis.small_batches    # analysis/results/small_batches.json and .md
 
-The Ornstein–Uhlenbeck process at lag ½, three modes, exact pairs; 400,000 pairs for every entry.
+The Ornstein–Uhlenbeck process at lag ½, three modes, exact pairs; 200,000 pairs for every entry.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from spectraldyn.objectives import OBJECTIVES
 from spectraldyn.objectives.spin import SpIN
 from spectraldyn.records import Action
 
-SAMPLES = 400_000
+SAMPLES = 200_000
 BATCHES = (16, 64, 256, 1024)
 OBJECTIVES_TRIED = ("joint", "sequential", "vamp-2", "dpnet", "dpnet-relaxed", "neuralef", "neural-eigenmaps", "spin")
 
