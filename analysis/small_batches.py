@@ -55,11 +55,11 @@ def memory() -> list[dict[str, Any]]:
     for width, modes in ((64, 4), (64, 16), (256, 16), (256, 64)):
         parameters = list(CommonTrunk(30, modes, (width, width)).parameters())
         size = sum(p.numel() * p.element_size() for p in parameters)
-        kept = modes**2 * size if modes > 16 else _measured(parameters, modes)
+        kept = modes * (modes + 1) // 2 * size if modes > 16 else _measured(parameters, modes)
         rows.append(
             {
                 "hidden layers": f"{width}, {width}", "modes": modes, "parameters (MB)": size / 1e6,
-                "SpIN keeps (MB)": kept / 1e6, "how": "L² × parameters" if modes > 16 else "measured",
+                "SpIN keeps (MB)": kept / 1e6, "how": "L (L + 1)/2 × parameters" if modes > 16 else "measured",
             }
         )  # fmt: skip
     return rows
