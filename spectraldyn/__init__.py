@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from spectraldyn.generator_results import analyze_generator, fit_generator
     from spectraldyn.model import GeneratorModel, NeuralSVDModel
     from spectraldyn.report.write import write_results
-    from spectraldyn.results import Results, analyze, fit_trajectories
+    from spectraldyn.results import Results, analyze, fit_trajectories, refit_at_lags
     from spectraldyn.solver import learn_spectrum
     from spectraldyn.trajectories.load import Features, load_features
 
@@ -34,6 +34,7 @@ __all__ = [
     "learn_spectrum",
     "load_features",
     "plots",
+    "refit_at_lags",
     "systems",
     "write_results",
 ]
@@ -53,6 +54,7 @@ _HOMES = {
     "fit_trajectories": "results",
     "learn_spectrum": "solver",
     "load_features": "trajectories.load",
+    "refit_at_lags": "results",
     "write_results": "report.write",
 }
 

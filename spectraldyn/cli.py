@@ -119,6 +119,12 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--nonreversible", action="store_true", help="driven or relaxing dynamics: no detailed balance, two networks"
     )
+    parser.add_argument(
+        "--refit-lags",
+        action="store_true",
+        help="fit anew at each lag time of the timescale plot, to check its lines, which all come from one fit: takes "
+        "ten times as long",
+    )
     parser.add_argument("--out", metavar="DIR", help="folder for the results; by default named after the first file")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of initial weights, batches and resampling")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to train")
@@ -256,6 +262,7 @@ def _fit(options: argparse.Namespace) -> int:
             atoms=options.atoms,
             nesting=options.nesting or "joint",
             reversible=not options.nonreversible,
+            refit_lags=options.refit_lags,
             **common,
         )
     out = write_results(results, out, options.force)
@@ -281,6 +288,7 @@ def _check_operator(options: argparse.Namespace) -> None:
         "--features": options.features,
         "--atoms": options.atoms,
         "--nonreversible": options.nonreversible,
+        "--refit-lags": options.refit_lags,
     }
     for option, value in meaningless.items():
         if value:

@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spectraldyn.results import Results
+from spectraldyn.spectra.timescales import Timescale
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8B6914", "#222222")
 """Okabe and Ito's palette: distinct in the common forms of colour blindness; markers tell them apart in grey."""
@@ -24,7 +26,10 @@ def figure_axes(width: float = 5.2, height: float = 3.9) -> Axes:
 
 
 def plot_timescales(results: Results, ax: Axes | None = None) -> Axes:
-    """Implied timescales of all processes against the lag time, with 95 % bands and the lag time of the fit."""
+    """Implied timescales of all processes against the lag time, with 95 % bands and the lag time of the fit.
+
+    Refits at each lag time, where there are any, are open markers with error bars over the lines.
+    """
     if not results.timescales_by_lag:
         raise ValueError("these results have no lag times: they belong to a generator; see plot_rates")
     ax = ax or figure_axes()
@@ -33,11 +38,7 @@ def plot_timescales(results: Results, ax: Axes | None = None) -> Axes:
     n_modes = max(len(scales) for scales in results.timescales_by_lag.values())
     resolved_values = []
     for k in range(n_modes):
-        rows = [results.timescales_by_lag[lag][k] if k < len(results.timescales_by_lag[lag]) else None for lag in lags]
-        value, low, high = (
-            np.array([np.nan if row is None or getattr(row, part) is None else getattr(row, part) for row in rows])
-            for part in ("value", "low", "high")
-        )
+        value, low, high = _process(results.timescales_by_lag, lags, k)
         # A process is drawn only where it is slower than the lag time: below, the estimate is all noise.
         seen = value > times
         if not seen.any():
@@ -51,7 +52,7 @@ def plot_timescales(results: Results, ax: Axes | None = None) -> Axes:
             value[seen],
             color=colour,
             marker=MARKERS[k % len(MARKERS)],
-            markersize=4.5,
+            markersize=4.5 if results.refitted_timescales_by_lag is None else 3,
             markerfacecolor="white" if unresolved else colour,
             linestyle="--" if unresolved else "-",
             label=f"process {k + 1}" + (" (unresolved)" if unresolved else ""),
@@ -61,14 +62,55 @@ def plot_timescales(results: Results, ax: Axes | None = None) -> Axes:
             top = np.where(np.isfinite(high), high, 1e3 * np.nanmax(value))
             bottom = np.where(np.isfinite(low), low, times)
             ax.fill_between(times[bounded], bottom[bounded], top[bounded], color=colour, alpha=0.2, linewidth=0)
-    ax.fill_between(times, times, 1e-12, color="0.88", linewidth=0, label="faster than the lag time")
+    resolved_values += _draw_refits(results, ax)
+    room = 1.1 if len(times) > 1 else 11.0  # for the first and the last markers
+    reach = times[[0, -1]] * [1 / room, room]
+    ax.fill_between(reach, reach, 1e-12, color="0.88", linewidth=0, label="faster than the lag time")
     ax.axvline(results.lag_time, color="0.35", linestyle=":", linewidth=1, label="lag time of the fit")
     ax.set(xscale="log", yscale="log", xlabel=f"lag time ({results.unit})", ylabel=f"timescale ({results.unit})")
-    ax.set_xlim(times[0], times[-1] if len(times) > 1 else 2 * times[0])
+    ax.set_xlim(*reach)
     if resolved_values:
         ax.set_ylim(times[0], 3 * max(v.max() for v in resolved_values))
     ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return ax
+
+
+def _process(by_lag: dict[int, list[Timescale]], lags: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, lower and upper bounds of process k at the lag times, NaN where there is none."""
+    rows = [by_lag[lag][k] if k < len(by_lag[lag]) else None for lag in lags]
+    value, low, high = (
+        np.array([np.nan if row is None or getattr(row, part) is None else getattr(row, part) for row in rows])
+        for part in ("value", "low", "high")
+    )
+    return value, low, high
+
+
+def _draw_refits(results: Results, ax: Axes) -> list[np.ndarray]:
+    """Timescales of the refits over the lines of the one fit; returns the values drawn."""
+    refits = results.refitted_timescales_by_lag
+    if refits is None:
+        return []
+    lags = np.array(sorted(refits))
+    times = lags * results.frame_time
+    drawn = []
+    # Larger than the markers on the lines, which stay visible inside.
+    style: dict[str, Any] = {
+        "linestyle": "none", "markersize": 7, "markeredgewidth": 0.9, "markerfacecolor": "none", "capsize": 4,
+        "linewidth": 1, "zorder": 3,
+    }  # fmt: skip
+    for k in range(max(len(scales) for scales in refits.values())):
+        value, low, high = _process(refits, lags, k)
+        seen = value > times
+        if not seen.any():
+            continue
+        # An open end reaches out of the picture; an interval may lie to one side of the value.
+        low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 1e3 * np.nanmax(value))
+        bars = np.clip([value - low, high - value], 0, None)[:, seen]
+        ax.errorbar(times[seen], value[seen], bars, color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)],
+                    **style)  # fmt: skip
+        drawn.append(value[seen])
+    ax.errorbar([], [], [], color="0.35", marker="o", label="refitted at each lag", **style)
+    return drawn
 
 
 def plot_rates(results: Results, ax: Axes | None = None) -> Axes:

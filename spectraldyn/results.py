@@ -10,6 +10,16 @@ import numpy as np
 
 from spectraldyn.errors import InputError
 from spectraldyn.estimators.neural_svd import NeuralSVD
+from spectraldyn.lag_times import (
+    agreement_summary,
+    agreements,
+    disagreement_remarks,
+    fit_or_take_up,
+    kept_fits_folder,
+    refitted_timescales,
+    stretches_of,
+    timescales_by_lag,
+)
 from spectraldyn.model import GeneratorModel, NeuralSVDModel
 from spectraldyn.spectra import timescales as its
 from spectraldyn.spectra.generator import Rate
@@ -62,6 +72,8 @@ class Results:
         Name of the potential of a generator.
     exact_rates : ndarray (n_modes,) or None
         Known rates of that potential.
+    refitted_timescales_by_lag : dict or None
+        As `timescales_by_lag`, but at every lag time of a new fit; None where none was asked for.
     """
 
     model: NeuralSVDModel | GeneratorModel
@@ -81,17 +93,36 @@ class Results:
     rates: list[Rate] | None = None
     potential: str | None = None
     exact_rates: np.ndarray | None = None
+    refitted_timescales_by_lag: dict[int, list[Timescale]] | None = None
 
     @property
     def lag_time(self) -> float:
         """Lag time in `unit`; NaN for a generator."""
         return float("nan") if self.lag_frames is None else self.lag_frames * self.frame_time
 
+    @property
+    def refit_agreement(self) -> dict[int, list[bool | None]]:
+        """Lag time in stored frames → for every process whether the refit gives its timescale within the error bars.
+
+        None where there is nothing to compare (see `spectraldyn.lag_times.agreement`). Empty without refits; the lag
+        time of the fit, where a refit is the fit itself, is left out.
+        """
+        if self.refitted_timescales_by_lag is None:
+            return {}
+        refits = {lag: scales for lag, scales in self.refitted_timescales_by_lag.items() if lag != self.lag_frames}
+        return agreements(self.timescales_by_lag, refits, self.frame_time)
+
+    @property
+    def refit_summary(self) -> str | None:
+        """One sentence on how far refits at other lag times agree; None without refits."""
+        return None if self.refitted_timescales_by_lag is None else agreement_summary(self.refit_agreement)
+
     def __repr__(self) -> str:
         populations = ", ".join(f"{p:.3g}" for p in self.sets.populations)
         return "\n".join(
             [
                 *(self._timescale_lines() if self.rates is None else self._rate_lines(self.rates)),
+                *([] if self.refit_summary is None else [self.refit_summary]),
                 f"Metastable sets: {len(self.sets.populations)}, populations {populations}",
             ]
         )
@@ -150,14 +181,12 @@ def analyze(model: NeuralSVDModel, features: Features, n_states: int | None = No
     check_states(n_states, model.n_modes)
     unit, frame_time = ("frames", 1.0) if features.timestep_ps is None else ("ps", features.timestep_ps)
     step_time = features.stride * frame_time
-    ends = np.cumsum([len(part) for part in features]).tolist()
-    stretches = [range(stop - len(part), stop) for stop, part in zip(ends, features, strict=True)]
+    stretches = stretches_of(features)
 
     functions = model.functions(np.concatenate(features))
     modes = functions @ model.decomposition.left * model.signs
     eigenfunctions = functions @ model.decomposition.eigenfunctions
-    transitions = [its.count_transitions(mode.real, stretches) for mode in eigenfunctions.T]
-    by_lag = _timescales_by_lag(model, transitions, len(functions), step_time)
+    by_lag = timescales_by_lag(model, functions, stretches, step_time)
     timescales = by_lag[model.lagtime]
 
     seed = model.config["seed"]
@@ -198,6 +227,7 @@ def fit_trajectories(
     skip: str | float | None = None,
     timestep: str | float | None = None,
     n_states: int | None = None,
+    refit_lags: bool = False,
     progress: bool = False,
     **estimator: Any,
 ) -> Results:
@@ -211,6 +241,8 @@ def fit_trajectories(
         Lag time: stored frames (50) or a time ("50ps"); a multiple of `stride`.
     n_states : int, optional
         See `analyze`.
+    refit_lags : bool
+        Also fit anew at each lag time; see `refit_at_lags`.
     progress : bool
         Show progress bars on stderr.
     **estimator
@@ -240,9 +272,60 @@ def fit_trajectories(
             f"--lag is {lag_frames} stored frames, but the longest uninterrupted stretch has {longest * stride}: "
             "there is no pair at this lag"
         )
-    model = learner.set_params(lagtime=lag_frames // stride).fit_fetch(loaded)
+    learner.set_params(lagtime=lag_frames // stride)
+    # What an interruption between two refits must not cost includes the fit that came before them.
+    model = fit_or_take_up(learner, loaded, kept_fits_folder(learner, loaded) if refit_lags else None)
     results = analyze(model, loaded, n_states)
+    if refit_lags:
+        results = refit_at_lags(results, learner)
     return dataclasses.replace(results, seconds=time.perf_counter() - started)
+
+
+def refit_at_lags(results: Results, estimator: NeuralSVD) -> Results:
+    """Fit anew at each lag time of the timescale plot, to check the lines that all come from one fit.
+
+    Parameters
+    ----------
+    results : Results
+        Of a transfer operator.
+    estimator : NeuralSVD
+        The one that was fitted: the refits have its options, and the seed of its fit. With a checkpoint folder an
+        interrupted run goes on where it stopped.
+
+    Returns
+    -------
+    Results
+        The same with `refitted_timescales_by_lag`, and a remark on every process that does not agree.
+
+    Raises
+    ------
+    InputError
+        If the results are those of a generator, or of an estimator with other options.
+    """
+    model = results.model
+    if not isinstance(model, NeuralSVDModel):
+        raise InputError("a generator has no lag times: there is nothing to refit")
+    stride = results.features.stride
+    wanted = {"lagtime": estimator.lagtime, "n_modes": estimator.n_modes, "nesting": estimator.nesting}
+    for name, value in {**wanted, "tied": bool(estimator.reversible)}.items():
+        if model.config[name] != value:
+            name, fitted = ("reversible", model.reversible) if name == "tied" else (name, model.config[name])
+            raise InputError(
+                f"{name} of the estimator is {value!r}, but these results are of a fit with {fitted!r}: give the "
+                "estimator that was fitted"
+            )
+    refitted = refitted_timescales(
+        estimator,
+        model,
+        results.features,
+        stride * results.frame_time,
+        {lag // stride: scales for lag, scales in results.timescales_by_lag.items()},
+    )
+    results = dataclasses.replace(
+        results, refitted_timescales_by_lag={lag * stride: scales for lag, scales in refitted.items()}
+    )
+    remarks = disagreement_remarks(results.refit_agreement, results.frame_time, results.unit)
+    return dataclasses.replace(results, warnings=[*results.warnings, *remarks])
 
 
 def check_states(n_states: int | None, n_modes: int) -> None:
@@ -251,37 +334,6 @@ def check_states(n_states: int | None, n_modes: int) -> None:
         raise InputError(
             f"--states is {n_states}: with {n_modes} modes there can be 2 to {n_modes + 1} metastable sets"
         )
-
-
-def _timescales_by_lag(
-    model: NeuralSVDModel, transitions: list[int], n_frames: int, step_time: float
-) -> dict[int, list[Timescale]]:
-    """Timescales with intervals at every stored lag time.
-
-    The same bootstrap blocks serve all lag times at which they hold pairs; the transitions are those of the modes at
-    the lag time of the fit.
-    """
-    timescales = model.timescales()
-    slowest = float(timescales[np.isfinite(timescales)].max(initial=model.lagtime))
-    result: dict[int, list[Timescale]] = {}
-    for index, lag in enumerate(model.moments.lagtimes.tolist()):
-        at_lag = model.at_lagtime(lag)
-        blocks, weights = its.block_bootstrap(model.moments, index, slowest, model.config["seed"])
-        eigenvalues = its.autocorrelations(blocks, index, at_lag.decomposition, model.reversible, weights)
-        scales = its.timescale_intervals(
-            at_lag.timescales(), its.timescales_from_eigenvalues(eigenvalues, lag), blocks, lag
-        )
-        independent = its.independent_blocks(blocks, index, at_lag.decomposition)
-        result[lag] = []
-        for scale, count, n_blocks in zip(scales, transitions, independent, strict=False):
-            counted = dataclasses.replace(scale, n_transitions=count)
-            result[lag].append(_in_time(its.with_rare_events(counted, n_blocks, n_frames), step_time))
-    return result
-
-
-def _in_time(scale: Timescale, step_time: float) -> Timescale:
-    value, low, high = (None if t is None else t * step_time for t in (scale.value, scale.low, scale.high))
-    return dataclasses.replace(scale, value=value, low=low, high=high)
 
 
 def _remarks(model: NeuralSVDModel, timescales: list[Timescale], unit: str) -> list[str]:

@@ -13,6 +13,7 @@ LAYERS = [
     {"training"},
     {"model", "solver"},
     {"estimators"},
+    {"lag_times"},
     {"results"},
     {"generator_results"},
     {"plots"},

@@ -24,6 +24,7 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
         unit=results.unit,
         lag=lag,
         processes=_processes(results),
+        refits=results.refit_summary,
         states=[
             {
                 "population": f"{state['population']:.3g}",

@@ -183,6 +183,7 @@ def results_dict(results: Results, out: Path, structures: list[str | None]) -> d
             {"lag": _lag(results, lag), "timescales": [_timescale(t, results.unit) for t in scales]}
             for lag, scales in results.timescales_by_lag.items()
         ],
+        **_refits(results),
         "eigenvalues": _numbers(model.eigenvalues),
         "singular_values": {
             "norms": _numbers(model.decomposition.norms),
@@ -230,6 +231,26 @@ def _relative(path: Path, out: Path) -> str:
 def _lag(results: Results, frames: int) -> dict[str, Any]:
     time = frames * results.frame_time if results.unit == "ps" else None
     return {"frames": frames, "time": time, "unit": results.unit}
+
+
+def _refits(results: Results) -> dict[str, Any]:
+    """Timescales of the refits, each with whether it agrees with the one fit: null where that cannot be said."""
+    if results.refitted_timescales_by_lag is None:
+        return {}
+    agreement = results.refit_agreement
+    return {
+        "refitted_timescales_by_lag": [
+            {
+                "lag": _lag(results, lag),
+                "timescales": [
+                    {**_timescale(scale, results.unit), "agrees": agrees}
+                    # More answers than timescales where the refit found fewer processes than the fit.
+                    for scale, agrees in zip(scales, agreement.get(lag, [None] * len(scales)), strict=False)
+                ],
+            }
+            for lag, scales in results.refitted_timescales_by_lag.items()
+        ]
+    }
 
 
 def _timescale(scale: Timescale, unit: str) -> dict[str, Any]:

@@ -18,6 +18,8 @@ MIN_INDEPENDENT = 3
 """A mode that varies in fewer blocks than this has no bootstrap interval."""
 BLOCK_RELAXATIONS = 10
 """Length of a bootstrap block in units of the slowest timescale, where the trajectories are long enough."""
+TOO_LONG = "longer than all data together"
+"""Why a timescale has no value although the process is seen."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Mome
         elif value < lagtime:
             reason = "shorter than the lag time"
         elif value > total:
-            reason = "longer than all data together"
+            reason = TOO_LONG
         result.append(Timescale(float(value) if 0 < value <= total else None, low, high, None, reason))
     return result
 
