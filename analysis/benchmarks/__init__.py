@@ -1,0 +1,1 @@
+"""Measurements of speed and of agreement, each with the machine they were made on."""
