@@ -1,22 +1,22 @@
 """Command line: results on stdout, progress and remarks on stderr; a user error is one sentence and exit code 2."""
 
 import argparse
-import contextlib
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
+from spectraldyn.commands.compare import add_compare
+from spectraldyn.commands.options import (
+    add_learning_options,
+    add_trajectory_options,
+    command,
+    positive,
+    stem,
+)
+from spectraldyn.commands.systems import add_simulate, add_systems
 from spectraldyn.errors import InputError
 from spectraldyn.version import __version__
-
-
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults in the options' help where there is one to tell, examples as typed."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,27 +52,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"spectraldyn {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_fit(commands)
+    add_compare(commands)
     _add_transform(commands)
     _add_info(commands)
     _add_features(commands)
-    _add_systems(commands)
-    _add_simulate(commands)
+    add_systems(commands)
+    add_simulate(commands)
     return parser
 
 
 def _add_fit(commands: argparse._SubParsersAction) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "fit",
         "learn the slow spectrum of trajectories and write a report",
         "spectraldyn fit run1.xtc run2.xtc --top protein.pdb --lag 1ns --modes 4",
         _fit,
     )
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="trajectories, or .npy/.npz arrays of ready-made features"
-    )
-    parser.add_argument("--top", metavar="FILE", help="topology (PDB, GRO, ...) where the trajectories carry none")
-    parser.add_argument("--lag", metavar="TIME", help="lag time: stored frames (50) or a time (50ps)")
+    add_trajectory_options(parser)
     parser.add_argument(
         "--operator",
         choices=["transfer", "generator"],
@@ -87,26 +84,8 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
         "coordinates in nm are the state",
     )
     parser.add_argument(
-        "--timestep",
-        "--frame-spacing",
-        metavar="TIME",
-        help="time between stored frames, for files that do not carry it (DCD): 1ps",
-    )
-    parser.add_argument(
-        "--features",
-        action="append",
-        metavar="NAME[,NAME]",
-        help="features by name; see `spectraldyn features`. By default chosen for the molecule",
-    )
-    parser.add_argument("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
-    parser.add_argument("--stride", type=_positive, default=1, metavar="N", help="use every N-th stored frame")
-    parser.add_argument("--skip", metavar="TIME", help="leave out this much at the start of each file")
-    parser.add_argument(
-        "--modes", type=_positive, default=3, metavar="K", help="relaxation processes, the constant one not counted"
-    )
-    parser.add_argument(
         "--states",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="metastable sets; by default one more than processes slower than the lag time, for the generator from the "
         "largest gap between the rates",
@@ -117,22 +96,16 @@ def _add_fit(commands: argparse._SubParsersAction) -> None:
         help="how the modes are put in order: by default joint, for the generator sequential",
     )
     parser.add_argument(
-        "--nonreversible", action="store_true", help="driven or relaxing dynamics: no detailed balance, two networks"
-    )
-    parser.add_argument(
         "--refit-lags",
         action="store_true",
         help="fit anew at each lag time of the timescale plot, to check its lines, which all come from one fit: takes "
         "ten times as long",
     )
-    parser.add_argument("--out", metavar="DIR", help="folder for the results; by default named after the first file")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of initial weights, batches and resampling")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to train")
-    parser.add_argument("--force", action="store_true", help="replace earlier results in DIR")
+    add_learning_options(parser)
 
 
 def _add_transform(commands: argparse._SubParsersAction) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "transform",
         "project new trajectories on the modes of an earlier fit",
@@ -146,7 +119,7 @@ def _add_transform(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_info(commands: argparse._SubParsersAction) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "info",
         "read every frame once and say what is in the files",
@@ -158,7 +131,7 @@ def _add_info(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_features(commands: argparse._SubParsersAction) -> None:
-    parser = _command(
+    parser = command(
         commands,
         "features",
         "list the features, with what each would give for a molecule",
@@ -169,77 +142,16 @@ def _add_features(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
 
 
-def _add_systems(commands: argparse._SubParsersAction) -> None:
-    _command(
-        commands,
-        "systems",
-        "list the systems with a known spectrum, to try things out on",
-        "spectraldyn systems",
-        _systems,
-    )
-
-
-def _add_simulate(commands: argparse._SubParsersAction) -> None:
-    parser = _command(
-        commands,
-        "simulate",
-        "write a trajectory of a system whose timescales are known exactly",
-        "spectraldyn simulate double-well-2d --out well.dcd",
-        _simulate,
-    )
-    parser.add_argument("system", metavar="NAME", help="see `spectraldyn systems`")
-    parser.add_argument(
-        "--out", required=True, metavar="FILE", help="trajectory to write, format by its ending; a .pdb goes beside it"
-    )
-    parser.add_argument(
-        "--frames", type=_positive, metavar="N", help="stored frames; by default enough to meet the exact timescales"
-    )
-    parser.add_argument(
-        "--spacing", metavar="TIME", help="time between stored frames: 0.2ps; by default as suits the system"
-    )
-    parser.add_argument(
-        "--timestep", metavar="TIME", help="step of the integrator: 1fs; by default as suits the system"
-    )
-    parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="of the random numbers")
-    parser.add_argument("--force", action="store_true", help="replace existing files")
-
-
-def _command(
-    commands: argparse._SubParsersAction, name: str, purpose: str, example: str, handler: object
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=purpose,
-        description=purpose[0].upper() + purpose[1:] + ".",
-        epilog=f"example: {example}",
-        formatter_class=_HelpFormatter,
-    )
-    parser.set_defaults(handler=handler)
-    return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return number
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
-    return int(text)
-
-
 def _fit(options: argparse.Namespace) -> int:
     # torch and matplotlib take seconds to import, so that only a command that needs them pays.
     from spectraldyn.generator_results import fit_generator
-    from spectraldyn.report.write import check_folder, write_results
+    from spectraldyn.report.folders import check_folder
+    from spectraldyn.report.write import write_results
     from spectraldyn.results import fit_trajectories
     from spectraldyn.trajectories.store import cache_folder
 
     _check_operator(options)
-    out = check_folder(options.out or f"{_stem(options.files[0])}-results", options.force)
+    out = check_folder(options.out or f"{stem(options.files[0])}-results", options.force)
     common = {
         "top": options.top,
         "stride": options.stride,
@@ -298,7 +210,7 @@ def _check_operator(options: argparse.Namespace) -> None:
 def _transform(options: argparse.Namespace) -> int:
     from spectraldyn.report.project import project_files
 
-    out = options.out or f"{_stem(options.files[0])}-modes.npz"
+    out = options.out or f"{stem(options.files[0])}-modes.npz"
     features = project_files(options.run, options.files, out, options.force, progress=True)
     for warning in features.warnings:
         print(f"note: {warning}", file=sys.stderr)
@@ -331,65 +243,3 @@ def _features(options: argparse.Namespace) -> int:
         given = f"{n_columns:>6} columns" if n_columns else f"     none: {reason}"
         print(f"{name:20} {description}\n{'':20} {given}")
     return 0
-
-
-def _systems(options: argparse.Namespace) -> int:
-    from spectraldyn.systems import DISCRETE, RUNS, SCHROEDINGER, SYSTEMS
-
-    for name, system in {**SYSTEMS, **SCHROEDINGER, **DISCRETE}.items():
-        print(f"{name:32} {'simulate' if name in RUNS else '':10} {system.description}")
-    print(
-        "Those marked can be written as trajectories by `spectraldyn simulate NAME --out FILE`, and be the --potential "
-        "of `spectraldyn fit --operator generator`.",
-        file=sys.stderr,
-    )
-    return 0
-
-
-def _simulate(options: argparse.Namespace) -> int:
-    from spectraldyn.systems import DISCRETE, RUNS, SCHROEDINGER, SYSTEMS
-    from spectraldyn.trajectories.write import WITH_TIMES, check_output, write_particles
-
-    name = options.system
-    if name not in RUNS:
-        known = name in {**SYSTEMS, **SCHROEDINGER, **DISCRETE}
-        reason = "is not a system of particles in space" if known else "is not a system"
-        raise InputError(f"{name} {reason}: those that can be simulated are " + ", ".join(RUNS))
-    run, system = RUNS[name], SYSTEMS[name]
-    spacing = _picoseconds(options.spacing, "--spacing", run.spacing)
-    timestep = _picoseconds(options.timestep, "--timestep", run.timestep)
-    n_frames = options.frames or run.n_frames
-    path, topology = check_output(options.out, options.force)
-    states = system.simulate(n_frames, spacing, seed=options.seed, timestep=timestep, progress=True)[0]
-    write_particles(path, topology, states, spacing)
-    timed = path.suffix[1:] in WITH_TIMES
-    lag = max(1, round(run.lag / spacing)) * spacing
-    print(f"{name}: {system.description}")
-    print(f"{n_frames} frames {spacing:g} ps apart: {path}" + (f" ({topology} beside it)" if topology != path else ""))
-    print("exact timescales: " + ", ".join(f"{1 / rate:.4g} ps" for rate in system.rates(3)))
-    print(
-        f"try: spectraldyn fit {path} --top {topology} --features positions --lag {lag:.10g}ps"
-        + ("" if timed else f" --timestep {spacing:.10g}ps")
-    )
-    print(f"or:  spectraldyn fit {path} --top {topology} --operator generator --potential {name}")
-    return 0
-
-
-def _picoseconds(text: str | None, option: str, default: float) -> float:
-    """A positive time given with its unit."""
-    from spectraldyn.units import parse_duration
-
-    if text is None:
-        return default
-    duration = parse_duration(text, option)
-    if duration.in_frames or not duration.value > 0:
-        raise InputError(f"{option} is {text!r}: give a time above 0 with its unit, such as {default:g}ps")
-    return duration.value
-
-
-def _stem(file: str) -> str:
-    """File name without its endings, for the names of outputs in the current folder."""
-    name = Path(file).name
-    with contextlib.suppress(ValueError):
-        return name[: name.index(".", 1)]
-    return name

@@ -1,7 +1,6 @@
 """Timescales at every lag time of a plot: from the moments of one fit and, to check them, from a new fit at each."""
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -67,16 +66,10 @@ def timescales_by_lag(
     result: ByLag = {}
     for lag in stored if lagtimes is None else lagtimes:
         index, at_lag = stored.index(lag), model.at_lagtime(lag)
-        blocks, weights = its.block_bootstrap(model.moments, index, slowest, model.config["seed"])
-        eigenvalues = its.autocorrelations(blocks, index, at_lag.decomposition, model.reversible, weights)
-        scales = its.timescale_intervals(
-            at_lag.timescales(), its.timescales_from_eigenvalues(eigenvalues, lag), blocks, lag
+        scales = its.timescales_at_lag(
+            model.moments, index, at_lag.decomposition, model.reversible, transitions, slowest, model.config["seed"]
         )
-        independent = its.independent_blocks(blocks, index, at_lag.decomposition)
-        result[lag] = []
-        for scale, count, n_blocks in zip(scales, transitions, independent, strict=False):
-            counted = dataclasses.replace(scale, n_transitions=count)
-            result[lag].append(_in_time(its.with_rare_events(counted, n_blocks, len(functions)), step_time))
+        result[lag] = [its.in_time(scale, step_time) for scale in scales]
     return result
 
 
@@ -229,8 +222,3 @@ def disagreement_remarks(agreement_by_lag: dict[int, list[bool | None]], frame_t
         "one fit"
         for process, lags in sorted(off.items())
     ]
-
-
-def _in_time(scale: Timescale, step_time: float) -> Timescale:
-    value, low, high = (None if t is None else t * step_time for t in (scale.value, scale.low, scale.high))
-    return dataclasses.replace(scale, value=value, low=low, high=high)

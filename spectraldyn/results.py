@@ -27,6 +27,7 @@ from spectraldyn.spectra.kinetics import mean_first_passage_times
 from spectraldyn.spectra.states import MetastableSets, cluster_modes, metastable_sets, representative_frames
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.trajectories.load import Features, load_features
+from spectraldyn.trajectories.pairs import lag_in_rows
 from spectraldyn.units import parse_duration
 
 REPRESENTATIVES = 5
@@ -137,7 +138,7 @@ class Results:
             numbers = (format_number(x, "–") for x in (rate.value, exact, timescale))
             value, known, time = numbers
             rows.append((str(i), value, interval, known, time, note))
-        return ["Relaxation rates of the generator" + f" in {self.potential}" * bool(self.potential), *_aligned(rows)]
+        return ["Relaxation rates of the generator" + f" in {self.potential}" * bool(self.potential), *aligned(rows)]
 
     def _timescale_lines(self) -> list[str]:
         rows = [("process", f"timescale ({self.unit})", "95 % interval", "transitions", "")]
@@ -146,10 +147,10 @@ class Results:
             transitions = "–" if t.n_transitions is None else str(t.n_transitions)
             note = "" if t.unresolved is None else f"unresolved: {t.unresolved}"
             rows.append((str(i), format_number(t.value, "–"), interval, transitions, note))
-        return [f"Implied timescales at lag {self.lag_time:g} {self.unit}", *_aligned(rows)]
+        return [f"Implied timescales at lag {self.lag_time:g} {self.unit}", *aligned(rows)]
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns aligned to the right, and the last one as it is."""
     last = len(rows[0]) - 1
     widths = [max(len(row[c]) for row in rows) for c in range(last)]
@@ -260,19 +261,8 @@ def fit_trajectories(
     loaded = load_features(
         files, top=top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
     )
-    lag_frames = wanted.to_frames(loaded.timestep_ps, "--lag")
-    if lag_frames < 1 or lag_frames % stride:
-        raise InputError(
-            f"--lag is {lag_frames} stored frames: it must be a positive multiple of --stride ({stride}), since "
-            "the lag counts frames before striding"
-        )
-    longest = max(len(part) for part in loaded)
-    if lag_frames // stride >= longest:
-        raise InputError(
-            f"--lag is {lag_frames} stored frames, but the longest uninterrupted stretch has {longest * stride}: "
-            "there is no pair at this lag"
-        )
-    learner.set_params(lagtime=lag_frames // stride)
+    lagtime = lag_in_rows(wanted, [len(part) for part in loaded], loaded.timestep_ps, stride)
+    learner.set_params(lagtime=lagtime)
     # What an interruption between two refits must not cost includes the fit that came before them.
     model = fit_or_take_up(learner, loaded, kept_fits_folder(learner, loaded) if refit_lags else None)
     results = analyze(model, loaded, n_states)

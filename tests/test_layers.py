@@ -13,16 +13,18 @@ LAYERS = [
     {"training"},
     {"model", "solver"},
     {"estimators"},
+    {"peers"},
     {"lag_times"},
     {"results"},
-    {"generator_results"},
+    {"generator_results", "compare"},
     {"plots"},
     {"report"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
-HOMES = {"mdtraj": {"trajectories"}, "matplotlib": {"plots"}, "deeptime": {"spectra"}}
+HOMES = {"mdtraj": {"trajectories"}, "matplotlib": {"plots"}, "deeptime": {"spectra", "peers"}}
 
 
 def imported(path: Path) -> set[str]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from spectraldyn.errors import InputError
 from spectraldyn.model import load_model
-from spectraldyn.report.write import draft_folder, is_results_folder, save_modes
+from spectraldyn.report.folders import draft_folder, holds_results
+from spectraldyn.report.write import save_modes
 from spectraldyn.spectra.states import memberships_of
 from spectraldyn.trajectories.files import load_topology
 from spectraldyn.trajectories.load import Features, load_features
@@ -44,7 +45,7 @@ def project_files(
         If the folder holds no results, the files do not suit them, or `out` cannot be written.
     """
     folder, out = Path(folder), Path(out)
-    if not is_results_folder(folder):
+    if not holds_results(folder):
         raise InputError(f"{folder} is not a folder of results: give one that `spectraldyn fit` has written")
     if out.is_dir() or not out.absolute().parent.is_dir():
         raise InputError(f"{out} cannot be written: give the name of a file in an existing folder")

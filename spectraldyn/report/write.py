@@ -5,15 +5,13 @@ import dataclasses
 import json
 import math
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spectraldyn import plots
-from spectraldyn.errors import InputError
+from spectraldyn.report.folders import check_folder, complete_folder
 from spectraldyn.report.page import render
 from spectraldyn.results import Results
 from spectraldyn.spectra.generator import Rate
@@ -21,46 +19,6 @@ from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.trajectories.load import Features
 from spectraldyn.trajectories.structures import write_structures
 from spectraldyn.version import __version__
-
-
-def check_folder(out: str | Path, force: bool) -> Path:
-    """The folder to write, if it may be written.
-
-    Raises
-    ------
-    InputError
-        If it exists and `force` is not given, or it holds anything but earlier results of spectraldyn.
-    """
-    out = Path(out)
-    if out.exists():
-        if not force:
-            raise InputError(f"{out} exists: give another --out, or --force to replace earlier results")
-        if not is_results_folder(out):
-            raise InputError(
-                f"{out} exists and holds no results.json of spectraldyn: it is not replaced, give another --out"
-            )
-    elif not out.absolute().parent.is_dir():
-        raise InputError(f"{out} cannot be written: {out.absolute().parent} does not exist or is no folder")
-    # Tried now, not after the training.
-    draft_folder(out).rmdir()
-    return out
-
-
-def draft_folder(out: Path) -> Path:
-    """A new folder beside `out`, or an InputError where none can be made."""
-    try:
-        return Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror}): give --out in a folder of yours") from error
-
-
-def is_results_folder(folder: Path) -> bool:
-    """Whether a folder holds a results.json that spectraldyn wrote."""
-    try:
-        stored = json.loads((folder / "results.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(stored, dict) and {"version", "timescales", "eigenvalues"} <= stored.keys()
 
 
 def write_results(results: Results, out: str | Path, force: bool = False) -> Path:
@@ -81,22 +39,8 @@ def write_results(results: Results, out: str | Path, force: bool = False) -> Pat
         where the input was trajectories, states/*.pdb and topology.h5.
     """
     out = check_folder(out, force)
-    draft = draft_folder(out)
-    try:
+    with complete_folder(out) as draft:
         _fill(results, draft, out)
-        # mkdtemp makes private folders; the results are as readable as any other new folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(0o777 & ~umask)
-        if out.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.absolute().parent))
-            out.rename(old / "results")
-            draft.rename(out)
-            shutil.rmtree(old)
-        else:
-            draft.rename(out)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return out
 
 

@@ -6,7 +6,7 @@ Noé, Nüske, "A variational approach to modeling slow processes in stochastic d
 Simul. 11 (2013) 635, for the reversible case; Wu, Noé, J. Nonlinear Sci. 30 (2020) 23, eqs. 30-34 for the general one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -86,6 +86,19 @@ def decompose(c00: np.ndarray, c01: np.ndarray, c11: np.ndarray, reversible: boo
         left=left_basis @ u[:, :k],
         right=right_basis @ vt.T[:, :k],
         norms=np.sqrt(np.diag(c00)[f] * np.diag(c11)[g]),
+    )
+
+
+def truncated(spectrum: Decomposition, n_modes: int) -> Decomposition:
+    """The leading modes of a spectrum."""
+    return replace(
+        spectrum,
+        eigenvalues=spectrum.eigenvalues[:n_modes],
+        eigenfunctions=spectrum.eigenfunctions[:, :n_modes],
+        dual=spectrum.dual[:, :n_modes],
+        singular_values=spectrum.singular_values[:n_modes],
+        left=spectrum.left[:, :n_modes],
+        right=spectrum.right[:, :n_modes],
     )
 
 

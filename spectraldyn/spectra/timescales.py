@@ -1,5 +1,6 @@
 """Implied timescales with error bars from block moments, at every lag time, and whether the data determine them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +56,56 @@ def timescales_from_eigenvalues(eigenvalues: np.ndarray, lagtime: float) -> np.n
     magnitude = np.where(magnitude > 1 - 1e-12, 1.0, magnitude)
     with np.errstate(divide="ignore"):
         return lagtime / np.abs(np.log(magnitude))
+
+
+def timescales_at_lag(
+    moments: Moments,
+    lag_index: int,
+    spectrum: Decomposition,
+    reversible: bool,
+    transitions: Sequence[int],
+    slowest: float,
+    random_state: int,
+) -> list[Timescale]:
+    """Timescales in frames with 95 % intervals at one lag time, processes seen too rarely marked.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of the functions that span the spectrum, by block.
+    lag_index : int
+        Index into `moments.lagtimes`.
+    spectrum : Decomposition
+        From the means of these moments at this lag time; k modes.
+    reversible : bool
+    transitions : sequence of int
+        How often each process was seen to happen.
+    slowest : float
+        Slowest timescale in frames, which sets the length of a bootstrap block.
+    random_state : int
+
+    Returns
+    -------
+    list of Timescale
+        Slowest first, min(k, len(transitions)) of them.
+    """
+    lag = int(moments.lagtimes[lag_index])
+    blocks, weights = block_bootstrap(moments, lag_index, slowest, random_state)
+    replicates = autocorrelations(blocks, lag_index, spectrum, reversible, weights)
+    values = timescales_from_eigenvalues(spectrum.eigenvalues, lag)
+    scales = timescale_intervals(values, timescales_from_eigenvalues(replicates, lag), blocks, lag)
+    independent = independent_blocks(blocks, lag_index, spectrum)
+    total = float(moments.block_frames.sum())
+    return [
+        with_rare_events(replace(scale, n_transitions=count), float(n_blocks), total)
+        for scale, count, n_blocks in zip(scales, transitions, independent, strict=False)
+    ]
+
+
+def in_time(scale: Timescale, step_time: float) -> Timescale:
+    """A timescale in frames as one in the unit of `step_time`, the time between frames."""
+    value, low, high = (None if t is None else t * step_time for t in (scale.value, scale.low, scale.high))
+    return replace(scale, value=value, low=low, high=high)
 
 
 def block_bootstrap(moments: Moments, lag_index: int, slowest: float, random_state: int) -> tuple[Moments, np.ndarray]:
@@ -162,15 +213,26 @@ def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Mome
             lower, upper = percentile_interval(replicates[:, k], len(blocks.stretch))
             low = float(lower) if lower > 0 else None
             high = float(upper) if 0 < upper < total else None
-        reason = None
-        if not value > 0:
-            reason = "faster than the lag time can tell"
-        elif value < lagtime:
-            reason = "shorter than the lag time"
-        elif value > total:
-            reason = TOO_LONG
+        reason = unresolved_reason(value, lagtime, total)
         result.append(Timescale(float(value) if 0 < value <= total else None, low, high, None, reason))
     return result
+
+
+def unresolved_reason(value: float, lagtime: int, total: float) -> str | None:
+    """Why a timescale in frames must not be trusted, from its value alone; None where it may be.
+
+    Parameters
+    ----------
+    value : float
+    lagtime : int
+    total : float
+        Length of all data in frames.
+    """
+    if not value > 0:
+        return "faster than the lag time can tell"
+    if value < lagtime:
+        return "shorter than the lag time"
+    return TOO_LONG if value > total else None
 
 
 def independent_blocks(blocks: Moments, lag_index: int, spectrum: Decomposition) -> np.ndarray:

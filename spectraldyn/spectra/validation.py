@@ -7,7 +7,7 @@ Wu, Noé, J. Nonlinear Sci. 30 (2020) 23: VAMP-2 (eq. 33) and VAMP-E (eq. 39, he
 
 import numpy as np
 
-from spectraldyn.spectra.decomposition import Decomposition, decompose, symmetrised
+from spectraldyn.spectra.decomposition import Decomposition, decompose, symmetrised, truncated
 from spectraldyn.spectra.moments import Averages
 
 
@@ -40,7 +40,12 @@ def vamp_scores(train: Decomposition, test: Averages, reversible: bool) -> dict[
 
 
 def split_scores(
-    functions: np.ndarray, distance: int, train: np.ndarray, test: np.ndarray, reversible: bool
+    functions: np.ndarray,
+    distance: int,
+    train: np.ndarray,
+    test: np.ndarray,
+    reversible: bool,
+    n_modes: int | None = None,
 ) -> dict[str, float]:
     """Scores of the spectrum found on training pairs, on these and on held-out pairs.
 
@@ -53,23 +58,29 @@ def split_scores(
     train, test : ndarray of int
         Rows of the left ends.
     reversible : bool
+    n_modes : int, optional
+        Only the leading modes count, so that methods with more functions than others gain nothing by that.
 
     Returns
     -------
     dict
         "vamp2_train", "vamp2_test", "vampe_test"; the last two NaN without held-out pairs.
     """
-
-    def averages(starts: np.ndarray) -> Averages:
-        x, y = functions[starts], functions[starts + distance]
-        return x.T @ x / len(starts), x.T @ y / len(starts), y.T @ y / len(starts)
-
-    spectrum = decompose(*averages(train), reversible=reversible)
-    on_train = vamp_scores(spectrum, averages(train), reversible)
+    trained = averages(functions, distance, train)
+    spectrum = decompose(*trained, reversible=reversible)
+    if n_modes is not None:
+        spectrum = truncated(spectrum, n_modes)
+    on_train = vamp_scores(spectrum, trained, reversible)
     on_test = {"vamp2": float("nan"), "vampe": float("nan")}
     if len(test) >= 2:
-        on_test = vamp_scores(spectrum, averages(test), reversible)
+        on_test = vamp_scores(spectrum, averages(functions, distance, test), reversible)
     return {"vamp2_train": on_train["vamp2"], "vamp2_test": on_test["vamp2"], "vampe_test": on_test["vampe"]}
+
+
+def averages(functions: np.ndarray, distance: int, starts: np.ndarray) -> Averages:
+    """C₀₀, C₀₁ and C₁₁ of functions (n_frames, M) over the pairs with these left ends."""
+    x, y = functions[starts], functions[starts + distance]
+    return x.T @ x / len(starts), x.T @ y / len(starts), y.T @ y / len(starts)
 
 
 def _inverse_root(matrix: np.ndarray) -> np.ndarray:
