@@ -325,16 +325,14 @@ def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[
             if scale.value is None:
                 continue
             low = scale.value if scale.low is None else min(scale.low, scale.value)
-            # Without an upper bound the bar ends in an arrow.
-            high = 1.5 * scale.value if scale.high is None else max(scale.high, scale.value)
-            open_ended = scale.high is None and scale.low is not None
-            if scale.high is None and scale.low is None:
-                high = scale.value
+            high = scale.value if scale.high is None else max(scale.high, scale.value)
             ax.errorbar(
-                process + offset, scale.value, [[scale.value - low], [high - scale.value]], lolims=open_ended,
-                color=colour, marker=marker, markersize=6, capsize=0 if open_ended else 3, linewidth=1.2,
-                markerfacecolor=colour if scale.unresolved is None else "white",
+                process + offset, scale.value, [[scale.value - low], [high - scale.value]], color=colour, marker=marker,
+                markersize=6, capsize=3, linewidth=1.2, markerfacecolor="white" if scale.unresolved else colour,
             )  # fmt: skip
+            if scale.high is None and scale.low is not None:  # no upper bound
+                ax.errorbar(process + offset, scale.value, 0.6 * scale.value, lolims=True, color=colour, linewidth=1.2,
+                            zorder=0)  # fmt: skip
     if any(scale.unresolved for result in results for scale in result.timescales):
         ax.plot([], [], linestyle="none", marker="o", markersize=6, color="0.35", markerfacecolor="white",
                 label="unresolved")  # fmt: skip

@@ -88,7 +88,8 @@ class MethodResult:
     tuning_seconds : float or None
         Wall time of the whole search; None where there was none.
     peak_mb : float or None
-        Main memory in use at most during fit and projection, in 10⁶ bytes, less what was in use before.
+        Main memory in use at most during fit and projection, in 10⁶ bytes, less what was in use before; the same fit
+        may take half as much again in the next run, as the allocator sees fit.
     settings : dict
         What the method chose or was given.
     warnings : list of str
