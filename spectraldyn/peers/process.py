@@ -1,5 +1,8 @@
 """Every method in a process of its own, so that time and memory are its own; run as `python -m` with a folder."""
 
+import contextlib
+import ctypes
+import gc
 import json
 import os
 import subprocess
@@ -194,6 +197,10 @@ def _load_what_is_loaded_late() -> None:
 
 def _start_of_peak() -> float | None:
     """Memory in use, in bytes, from which a peak is to be measured; the largest so far where Linux is not at hand."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        # What was freed but is still held would be used again and not be seen as growth (glibc).
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew at what is in use now
         return _status("VmRSS")
