@@ -1,5 +1,6 @@
 """Inner products of learned functions over a batch: the one place where L x L Gram matrices are formed."""
 
+import torch
 from torch import Tensor, einsum
 
 
@@ -15,7 +16,9 @@ def inner(f: Tensor, g: Tensor) -> Tensor:
 
 def _sum_over_rows(f: Tensor, g: Tensor) -> Tensor:
     """Σ_b Σ_k f_bik g_bjk as one matrix product."""
-    return f.transpose(0, 1).flatten(1) @ g.transpose(0, 1).flatten(1).T
+    left = f.permute(1, 2, 0).flatten(1)
+    right = left if g is f else g.permute(1, 2, 0).flatten(1)
+    return left @ right.T
 
 
 def gram_product(f: Tensor, f_other: Tensor, g: Tensor, g_other: Tensor) -> Tensor:
@@ -38,11 +41,46 @@ def gram_product(f: Tensor, f_other: Tensor, g: Tensor, g_other: Tensor) -> Tens
     via nested low-rank approximation", ICML 2024, for the product that is estimated.
     """
     rows, modes, components = f.shape
+    first = gram(f, f_other)
+    product = first * (first if g is f and g_other is f_other else gram(g, g_other))
     if components <= modes:
         # Σ_b (Σ_k f_ik f'_jk)(Σ_l g_il g'_jl) as a Gram matrix of the products f_ik g_il: no (B, L, L) tensor.
-        products = (f[..., :, None] * g[..., None, :]).flatten(2)
-        other_products = (f_other[..., :, None] * g_other[..., None, :]).flatten(2)
-        same_row = _sum_over_rows(products, other_products)
+        products = _products(f, g)
+        other_products = products if f_other is f and g_other is g else _products(f_other, g_other)
+        same_row = products @ other_products.T
     else:
         same_row = (einsum("bik,bjk->bij", f, f_other) * einsum("bik,bjk->bij", g, g_other)).sum(dim=0)
-    return (rows * gram(f, f_other) * gram(g, g_other) - same_row / rows) / (rows - 1)
+    return (rows * product - same_row / rows) / (rows - 1)
+
+
+def _products(f: Tensor, g: Tensor) -> Tensor:
+    """f_ik g_il of every row, (L, K K B)."""
+    f, g = _rows_last(f), _rows_last(g)
+    return (f[:, :, None] * g[:, None, :]).flatten(1)
+
+
+def _rows_last(f: Tensor) -> Tensor:
+    """(B, L, K) → (L, K, B): long contiguous rows of numbers, and one matrix product for all of them."""
+    return f.permute(1, 2, 0).contiguous()
+
+
+def gram_product_gradient(weights: Tensor, f: Tensor, g: Tensor) -> Tensor:
+    """Σ_j weights_ij f_j ⟨g_j, g_i⟩ for every row, divided by their number B: (B, L, K).
+
+    Half the gradient with respect to f of Σ_ij weights_ij times the estimate of ⟨f_i, f_j⟩⟨g_i, g_j⟩ by `gram_product`,
+    if the weights (L, L) are symmetric.
+    """
+    rows, modes, components = f.shape
+    both = weights * gram(g, g) * (rows / (rows - 1))
+    if components > modes:
+        same_row = (weights * einsum("bil,bjl->bij", g, g)) @ f
+        return (both @ f - same_row / (rows - 1)) / rows
+    tied = f is g
+    f = _rows_last(f)
+    g = f if tied else _rows_last(g)
+    result = (both @ f.flatten(1)).view_as(f)
+    for component in range(components):
+        other = g[:, component, None]
+        same_row = (weights @ (f * other).flatten(1)).view_as(f)
+        result = torch.addcmul(result, same_row, other, value=-1 / (rows - 1))
+    return result.permute(2, 0, 1) / rows

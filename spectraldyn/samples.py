@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spectraldyn.records import Batch
 
-MAX_SCORED_PAIRS = 50_000
+MAX_SCORED_PAIRS = 20_000
 MAX_SCORED_STATES = 10_000
 """Fewer, since the operators that act at single states evaluate derivatives as well."""
 
@@ -52,7 +52,8 @@ class PairData:
         return self.frames.device
 
     def batch(self, starts: Tensor) -> Batch:
-        return Batch(self.frames[starts], self.frames[starts + self.distance])
+        ends = self.frames.index_select(0, torch.cat((starts, starts + self.distance)))
+        return Batch(*ends.tensor_split(2))
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         return self.batch(_draw(self.train, n, generator))

@@ -1,6 +1,7 @@
 """The one training loop: batches → operator → objective → optimiser, with held-out stopping."""
 
 import contextlib
+import copy
 import math
 import os
 import warnings
@@ -8,11 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from spectraldyn.errors import InputError, InputWarning
@@ -28,12 +28,14 @@ PATIENCE = 8
 TOLERANCE = 0.003
 """Share of the score by which a later evaluation may fall short of the best one and still be kept. The learning rate
 falls all the while, so of two equal scores the later one has the better converged norms."""
+RISE = 50
+"""Steps over which the learning rate rises."""
 SHRINKAGE = 0.2
 """Weight of the training Gram matrices in the normalisation of the held-out score: a held-out part that never
 visits a rare state would otherwise compare the noise of functions that do not vary there."""
 
 
-OPTIMISERS: dict[str, Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]] = {
+OPTIMISERS: dict[str, Callable[[Iterable[Tensor], float], torch.optim.Optimizer]] = {
     "adam": lambda parameters, rate: torch.optim.Adam(parameters, rate, fused=True),
     "adamw": lambda parameters, rate: torch.optim.AdamW(parameters, rate, fused=True),
     "rmsprop": lambda parameters, rate: torch.optim.RMSprop(parameters, rate),
@@ -105,10 +107,11 @@ def train(
     device = data.device
     generator = torch.Generator(device=device).manual_seed(seed)
     decay = 1 - 1 / max(10, average_share * n_steps)
-    averaged = AveragedModel(sides, multi_avg_fn=get_ema_multi_avg_fn(decay))
-    descent = OPTIMISERS[optimiser](sides.parameters(), learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(descent, n_steps)
-    parts = {"sides": sides, "averaged": averaged, "optimiser": descent, "schedule": schedule}
+    averaged = copy.deepcopy(sides).requires_grad_(False)
+    weights: list[Tensor] = list(sides.parameters())
+    averages: list[Tensor] = list(averaged.parameters())
+    descent = OPTIMISERS[optimiser](weights, learning_rate)
+    parts = {"sides": sides, "averaged": averaged, "optimiser": descent}
     if hasattr(objective, "state_dict"):  # SpIN and the augmented Lagrangian keep averages and multipliers
         parts["objective"] = objective
     run = _Run(parts, generator)
@@ -116,30 +119,41 @@ def train(
         run.load(checkpoint)
     every = max(1, n_steps // EVALUATIONS)
     with (
-        _settings_for_small_networks(device),
+        settings_for_small_networks(device),
         tqdm(total=n_steps, initial=run.step, desc="training", unit="step", disable=not progress) as bar,
     ):
         while run.step < n_steps:
+            for group in descent.param_groups:
+                group["lr"] = learning_rate * _share(run.step, n_steps)
             loss = objective(operator(sides.left, sides.right, data.draw(batch_size, generator)))
             descent.zero_grad()
             loss.backward()
             descent.step()
-            schedule.step()
-            averaged.update_parameters(sides)
             run.step += 1
+            with torch.no_grad():
+                torch._foreach_lerp_(averages, weights, 1 - decay if run.step > 1 else 1.0)
             bar.update()
             if run.step % every == 0 or run.step == n_steps:
                 if not loss.isfinite():
                     raise InputError(f"training diverged at learning_rate {learning_rate:g}: choose a smaller one")
-                score, test_loss = _judge(cast(Sides, averaged.module), operator, data)
+                score, test_loss = _judge(averaged, operator, data)
                 bar.set_postfix_str("" if math.isnan(score) else f"held-out score {score:.4f}")
-                run.judge(score, test_loss, averaged.module)
+                run.judge(score, test_loss, averaged)
                 if run.step - run.kept_step >= PATIENCE * every:
                     run.step = n_steps
                 if checkpoint is not None:
                     run.save(checkpoint)
     sides.load_state_dict(run.kept)
     return History(run.steps, run.scores, run.losses, run.kept_step)
+
+
+def _share(step: int, n_steps: int) -> float:
+    """Of the learning rate: a short rise, then a cosine to 0.
+
+    Adam's first steps have the same size for every weight, however well it stands already: at full rate they undo a
+    good beginning.
+    """
+    return min(1.0, (step + 1) / RISE) * (1 + math.cos(math.pi * step / n_steps)) / 2
 
 
 class _Run:
@@ -228,7 +242,7 @@ def _whitener(matrix: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _settings_for_small_networks(device: torch.device) -> Iterator[None]:
+def settings_for_small_networks(device: torch.device) -> Iterator[None]:
     """One thread and no denormal numbers while training on the CPU.
 
     Networks of this size lose more to handing work between threads than they gain (measured 2.8 times slower with

@@ -12,6 +12,7 @@ LAYERS = [
     {"systems", "trajectories", "operators", "objectives", "networks", "spectra"},
     {"training"},
     {"model", "solver"},
+    {"warm_start"},
     {"estimators"},
     {"peers"},
     {"lag_times"},

@@ -30,6 +30,12 @@ class Whitening(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("matrix", directions[:, kept] / variances[kept].sqrt() / scale[:, None])
 
+    def turned(self, rotation: Tensor) -> "Whitening":
+        """The same with its outputs rotated by an orthogonal matrix (k, k); they stay uncorrelated."""
+        whitening = Whitening.empty(*self.matrix.shape).to(self.matrix)
+        whitening.mean, whitening.matrix = self.mean, self.matrix @ rotation.to(self.matrix)
+        return whitening
+
     @classmethod
     def empty(cls, n_inputs: int, n_kept: int) -> "Whitening":
         """Placeholder of the right shape, to be filled by `load_state_dict`."""
@@ -76,6 +82,12 @@ class CommonTrunk(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
 
+    def take_over(self, source: "CommonTrunk", weight: Tensor, bias: Tensor) -> None:
+        """Hidden layers of another network, and a last layer of weights (width, L) and offsets (L,)."""
+        self.trunk.load_state_dict(source.trunk.state_dict())
+        self.head.weight.copy_(weight.T)
+        self.head.bias.copy_(bias)
+
     def propagate(self, jet: Jet) -> Jet:
         return propagate(self.head, propagate(self.trunk, jet))
 
@@ -117,6 +129,16 @@ class SeparateNetworks(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x.expand(self.n_modes, -1, -1)).squeeze(2).T
+
+    def take_over(self, source: CommonTrunk, weight: Tensor, bias: Tensor) -> None:
+        """As `CommonTrunk.take_over`: every mode gets its own copy of the hidden layers."""
+        *hidden, last = (layer for layer in self.layers if isinstance(layer, BatchedLinear))
+        linear = (layer for layer in source.trunk if isinstance(layer, nn.Linear))
+        for own, theirs in zip(hidden, linear, strict=True):
+            own.weight.copy_(theirs.weight.T)
+            own.bias.copy_(theirs.bias)
+        last.weight.copy_(weight.T[:, :, None])
+        last.bias.copy_(bias[:, None, None])
 
     def propagate(self, jet: Jet) -> Jet:
         result = propagate(self.layers, Jet(jet.streams.expand(self.n_modes, -1, -1, -1), jet.second_order))

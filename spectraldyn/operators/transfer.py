@@ -21,7 +21,7 @@ def root_weight(batch: Batch) -> Tensor | float:
 
 def with_constant(functions: Tensor) -> Tensor:
     """Put the constant function 1 in front: (B, L) → (B, 1 + L)."""
-    return torch.cat((functions.new_ones(functions.shape[0], 1), functions), dim=1)
+    return torch.nn.functional.pad(functions, (1, 0), value=1.0)
 
 
 def transfer(left: Network, right: Network, batch: Batch) -> Action:
@@ -40,8 +40,8 @@ def reversible_transfer(left: Network, right: Network, batch: Batch) -> Action:
     not two rows, since they are not independent samples.
     """
     ends = with_constant(left(torch.cat(batch.pair))) / 2**0.5
-    at_x, at_y = ends.chunk(2)
-    root = root_weight(batch)
-    f = root * torch.stack((at_x, at_y), dim=2)
-    Tf = root * torch.stack((at_y, at_x), dim=2)
+    f = ends.unflatten(0, (2, -1)).permute(1, 2, 0)
+    if batch.weight is not None:
+        f = root_weight(batch) * f
+    Tf = f.flip(2)
     return Action(f=f, Tg=Tf, g=f, Tf=Tf, known=(1.0,))

@@ -1,0 +1,157 @@
+"""The beginning of the training: linear coordinates, the objective with the last layer solved for, and the fold."""
+
+import numpy as np
+import pytest
+import torch
+
+from spectraldyn import NeuralSVD
+from spectraldyn.estimators.neural_svd import slow_coordinates
+from spectraldyn.linalg import gram
+from spectraldyn.model import build_sides
+from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, Whitening
+from spectraldyn.objectives.nested import low_rank_loss
+from spectraldyn.objectives.projected import projected_low_rank_loss
+from spectraldyn.objectives.vamp import vamp2_loss
+from spectraldyn.operators.transfer import reversible_transfer, transfer
+from spectraldyn.records import Action
+from spectraldyn.samples import PairData
+from spectraldyn.systems import SYSTEMS, oracle_timescales
+from spectraldyn.warm_start import slowness, warm_start
+
+LAG = 2
+
+
+@pytest.fixture(scope="module")
+def springs():
+    """Two springs, of timescales 1 and 1/4, mixed; frames 0.1 apart."""
+    random = np.random.default_rng(0)
+    decay = np.exp(-0.1 * np.array([1.0, 4.0]))
+    noise = random.standard_normal((20_000, 2)) * np.sqrt(1 - decay**2)
+    states = np.empty_like(noise)
+    states[0] = random.standard_normal(2)
+    for t in range(1, len(noise)):
+        states[t] = decay * states[t - 1] + noise[t]
+    return states @ np.array([[1.0, 0.4], [0.5, 2.0]])
+
+
+@pytest.fixture(scope="module")
+def data(springs):
+    """The springs as a network sees them: pairs of slow coordinates, and their autocorrelations."""
+    whitening = Whitening(torch.from_numpy(springs.mean(axis=0)), torch.from_numpy(np.cov(springs.T)))
+    inputs = whitening(torch.from_numpy(springs)).float()
+    starts = np.arange(len(springs) - LAG)
+    rotation, autocorrelations = slow_coordinates(inputs, starts, LAG)
+    none = torch.empty(0, dtype=torch.long)
+    return PairData(inputs @ rotation, LAG, torch.from_numpy(starts), none), autocorrelations
+
+
+def functions(n_rows=200, n_functions=6, components=2, tied=True, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    f, Tf, g, Tg = torch.randn(4, n_rows, n_functions, components, generator=generator, dtype=torch.float64)
+    return Action(f=f, Tg=Tf, g=f, Tf=Tf) if tied else Action(f=f, Tg=Tg, g=g, Tf=Tf)
+
+
+def test_slow_coordinates_are_those_of_the_springs(data):
+    pairs, autocorrelations = data
+    assert autocorrelations.tolist() == pytest.approx(np.exp(-0.1 * LAG * np.array([1.0, 4.0])), abs=0.03)
+    lagged = pairs.frames[pairs.train].T @ pairs.frames[pairs.train + LAG] / len(pairs.train)
+    assert abs(float(lagged[0, 1] + lagged[1, 0])) < 1e-3
+    assert slowness(autocorrelations).tolist() == pytest.approx([1, 0.25], abs=0.03)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_projected_loss_is_the_least_low_rank_loss_over_last_layers(tied):
+    """Eckart–Young: no combination of the functions does better, and gradient descent on them comes there."""
+    generator = torch.Generator().manual_seed(1)
+    f = torch.randn(2000, 5, 2, generator=generator, dtype=torch.float64)
+    mixing = torch.diag(torch.tensor([0.9, 0.8, 0.6, 0.4, 0.2], dtype=torch.float64))
+    Tf = torch.einsum("bik,ij->bjk", f, mixing)
+    action = Action(f=f, Tg=Tf, g=f, Tf=Tf) if tied else Action(f=f, Tg=Tf, g=f.clone(), Tf=Tf.clone())
+    # low_rank_loss estimates a product of expectations from pairs of rows; the projection is exact on the sample.
+    least = float(projected_low_rank_loss(action, 2, ridge=0.0))
+    weights = [torch.randn(5, 2, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2 - tied)]
+    A, B, C = gram(f, f), (gram(f, Tf) + gram(Tf, f)) / 2, gram(f, f)
+
+    def loss():
+        P, Q = weights[0], weights[-1]
+        return -2 * torch.trace(P.T @ B @ Q) + ((P.T @ A @ P) * (Q.T @ C @ Q)).sum()
+
+    descent = torch.optim.LBFGS(weights, max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-10)
+
+    def closure():
+        descent.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    for _ in range(3):
+        descent.step(closure)
+    assert float(loss().detach()) == pytest.approx(least, abs=1e-6)
+    values = torch.linalg.eigvals(torch.linalg.solve(A, B)).real.sort(descending=True).values
+    assert least == pytest.approx(-float(values[:2].square().sum()), rel=1e-9)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_projected_loss_of_full_rank_is_vamp2(tied):
+    action = functions(tied=tied)
+    positive = Action(f=action.f, Tg=action.f, g=action.f, Tf=action.f) if tied else action
+    assert float(projected_low_rank_loss(positive, 6)) == pytest.approx(float(vamp2_loss(positive)), rel=1e-9)
+
+
+def test_tied_sides_leave_out_negative_eigenvalues():
+    f = torch.randn(100, 3, 1, dtype=torch.float64)
+    action = Action(f=f, Tg=-f, g=f, Tf=-f)
+    assert float(projected_low_rank_loss(action, 3)) == 0
+
+
+@pytest.mark.parametrize("reversible", [True, False])
+@pytest.mark.parametrize("network", ["common-trunk", "separate"])
+def test_warm_start_ends_close_to_the_nested_optimum(data, network, reversible):
+    """Norms are the singular values, the modes are orthogonal, and the loss is almost −Σ σ²: 1 + e^−0.4 + e^−0.8."""
+    pairs, autocorrelations = data
+    config = {
+        "network": network, "n_modes": 2, "hidden": [16, 16], "activation": "gelu", "tied": reversible, "seed": 0
+    }  # fmt: skip
+    operator = reversible_transfer if reversible else transfer
+    sides = warm_start(operator, pairs, autocorrelations, config, seed=0)
+    assert isinstance(sides.left, SeparateNetworks if network == "separate" else CommonTrunk)
+    assert (sides.left is sides.right) == reversible
+    with torch.no_grad():
+        action = operator(sides.left, sides.right, pairs.batch(pairs.train))
+    exact = np.exp(-0.1 * LAG * np.array([0, 1, 2]))
+    assert float(low_rank_loss(action)) == pytest.approx(-np.sum(exact**2), abs=0.05)
+    for side in (action.f, action.g):
+        assert gram(side, side).numpy() == pytest.approx(np.diag(exact), abs=0.05)
+    cold = build_sides(2, config)
+    with torch.no_grad():
+        begun = operator(cold.left, cold.right, pairs.batch(pairs.train))
+    assert float(low_rank_loss(begun)) > -1.2
+
+
+def test_separate_networks_begin_as_the_common_one(data):
+    pairs, autocorrelations = data
+    config = {"n_modes": 2, "hidden": [8], "activation": "tanh", "tied": True}
+    common, separate = (
+        warm_start(reversible_transfer, pairs, autocorrelations, {**config, "network": network}, seed=3).left
+        for network in ("common-trunk", "separate")
+    )
+    x = torch.randn(50, 2)
+    with torch.no_grad():
+        assert separate(x).numpy() == pytest.approx(common(x).numpy(), abs=1e-5)
+
+
+def test_few_steps_suffice_after_a_warm_start():
+    """A double well and a spring, 100 steps: within 2 % of the oracle, where a cold start is far off."""
+    system = SYSTEMS["double-well-2d"]
+    frames = list(system.simulate(4000, 0.2, seed=1, n_walkers=5))
+    oracle = oracle_timescales(system, frames, 5, 2)
+    errors = {}
+    for warm in (True, False):
+        model = NeuralSVD(2, 5, max_steps=100, warm_start=warm, random_state=0).fit_fetch(frames)
+        errors[warm] = abs(model.timescales() / oracle - 1).max()
+    assert errors[True] < 0.02 < 0.05 < errors[False]
+
+
+def test_fits_are_the_same_from_the_same_seed(springs):
+    models = [NeuralSVD(2, LAG, max_steps=20, reversible=False, random_state=7).fit_fetch(springs) for _ in range(2)]
+    assert (models[0].timescales() == models[1].timescales()).all()
