@@ -28,8 +28,6 @@ PATIENCE = 8
 TOLERANCE = 0.003
 """Share of the score by which a later evaluation may fall short of the best one and still be kept. The learning rate
 falls all the while, so of two equal scores the later one has the better converged norms."""
-RISE = 50
-"""Steps over which the learning rate rises."""
 SHRINKAGE = 0.2
 """Weight of the training Gram matrices in the normalisation of the held-out score: a held-out part that never
 visits a rare state would otherwise compare the noise of functions that do not vary there."""
@@ -73,6 +71,7 @@ def train(
     average_share: float,
     seed: int,
     optimiser: str = "adam",
+    rise: int = 0,
     checkpoint: Path | None = None,
     progress: bool = False,
 ) -> History:
@@ -98,6 +97,9 @@ def train(
         Of the batches.
     optimiser : str
         Name in `OPTIMISERS`.
+    rise : int
+        Steps over which the learning rate rises. Adam's first steps have the same size for every weight, however well
+        it stands already: at full rate they would undo a warm start.
     checkpoint : Path, optional
         File that holds the state of training at every evaluation. Where it exists, training goes on from there and
         ends with the same parameters as if it had not been interrupted.
@@ -124,7 +126,7 @@ def train(
     ):
         while run.step < n_steps:
             for group in descent.param_groups:
-                group["lr"] = learning_rate * _share(run.step, n_steps)
+                group["lr"] = learning_rate * _share(run.step, n_steps, rise)
             loss = objective(operator(sides.left, sides.right, data.draw(batch_size, generator)))
             descent.zero_grad()
             loss.backward()
@@ -147,13 +149,9 @@ def train(
     return History(run.steps, run.scores, run.losses, run.kept_step)
 
 
-def _share(step: int, n_steps: int) -> float:
-    """Of the learning rate: a short rise, then a cosine to 0.
-
-    Adam's first steps have the same size for every weight, however well it stands already: at full rate they undo a
-    good beginning.
-    """
-    return min(1.0, (step + 1) / RISE) * (1 + math.cos(math.pi * step / n_steps)) / 2
+def _share(step: int, n_steps: int, rise: int) -> float:
+    """Of the learning rate: a rise over the first steps, and a cosine to 0."""
+    return min(1.0, (step + 1) / (rise + 1)) * (1 + math.cos(math.pi * step / n_steps)) / 2
 
 
 class _Run:

@@ -30,6 +30,8 @@ EXTRA_FUNCTIONS = 15
 batch must be large enough to solve for these."""
 MIN_BATCH = 512
 PAIRS_PER_FUNCTION = 32
+RISE = 50
+"""Steps of the training that follows over which its learning rate rises."""
 RIDGE = 0.03
 """Share of every function's variance that is added to it. Wide layers on few coordinates are almost linearly dependent;
 combinations that magnify what is left of them would overfit the batch and make weights too large to train."""

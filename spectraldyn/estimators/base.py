@@ -114,6 +114,7 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         checkpoint: Path | None,
         *,
         last: bool,
+        rise: int = 0,
     ) -> History:
         """Train in place with this estimator's options; gently in the last part."""
         return train(
@@ -126,6 +127,7 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             learning_rate=self.learning_rate * (LAST_RATE if last else 1),
             average_share=LAST_AVERAGE if last else FIRST_AVERAGE,
             seed=seed,
+            rise=rise,
             checkpoint=None if checkpoint is None else checkpoint / ("last.pt" if last else "first.pt"),
             progress=self.progress,
         )

@@ -23,7 +23,7 @@ from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.validation import split_scores
 from spectraldyn.training import Sides
 from spectraldyn.trajectories.pairs import cut_blocks, held_out_frames, pair_starts
-from spectraldyn.warm_start import warm_start
+from spectraldyn.warm_start import RISE, warm_start
 
 N_LAGS = 12
 """Lag times for which moments are kept, besides that of the fit."""
@@ -188,7 +188,8 @@ class NeuralSVD(base.NeuralEstimator):
                 sides = build_sides(frames.shape[1], config).to(device)
         n_steps = self.max_steps or base.default_steps(self.batch_size)
         checkpoint = self._checkpoint([config, data.lengths, data.distance], [frames.cpu().numpy()])
-        self.history_ = self._train(sides, operator, split, n_steps, seed, checkpoint, last=False)
+        rise = RISE if self.warm_start else 0
+        self.history_ = self._train(sides, operator, split, n_steps, seed, checkpoint, last=False, rise=rise)
         functions = evaluate(whitening, sides, data.frames)
         scores = split_scores(functions, data.distance, pairs.train, pairs.test, self.reversible)
         # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.
