@@ -1,0 +1,179 @@
+"""The studies of methods side by side: what they share, and each once at its smallest."""
+
+import json
+import sys
+
+import mdtraj
+import numpy as np
+import pytest
+from problems import REPOSITORY_DATA
+
+from analysis.benchmarks import accuracy, data_size, dimension, modes, molecules, nonreversible, study
+from analysis.benchmarks.oracle import oracle, pieces
+from analysis.benchmarks.processes import forked
+from analysis.benchmarks.samples import langevin, many_modes, mixed, n_resolved
+from spectraldyn import compare_methods
+from spectraldyn.systems import SYSTEMS, mixed_double_wells, oracle_timescales
+
+SMALL = {"neural-svd": {"max_steps": 10}, "tica": {}}
+
+
+def smallest(sample, seed, options=None, **further):
+    """`study.compared` with two quick methods."""
+    return study.compared(sample, seed, SMALL, **further)
+
+
+def run(module, monkeypatch, folder, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["study", "--seeds", "1", "--folder", str(folder), *arguments])
+    module.main()
+
+
+def written(folder, name: str) -> tuple[list[dict], str]:
+    """Rows and text of a finished study, which leaves nothing else behind."""
+    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.json", f"{name}.md"]
+    return json.loads((folder / f"{name}.json").read_text())["rows"], (folder / f"{name}.md").read_text()
+
+
+def test_the_oracle_is_rayleigh_ritz_on_the_split_of_a_comparison():
+    """On a spring TICA has the exact eigenfunction, so that all its numbers are those of the oracle."""
+    sample = langevin("ornstein-uhlenbeck", 4000, 1)
+    best = oracle(sample.eigenfunctions, sample.lagtime, 3, seed=5)
+    expected = oracle_timescales(SYSTEMS["ornstein-uhlenbeck"], sample.trajectories, sample.lagtime, 3)
+    assert [scale.value for scale in best.timescales] == pytest.approx(expected)
+    one = oracle(sample.eigenfunctions, sample.lagtime, 1, seed=5)
+    with forked():
+        comparison = compare_methods(sample.trajectories, sample.lagtime, 1, ["tica"], random_state=5)
+    (tica,) = comparison.results
+    assert tica.failed is None
+    assert (tica.vamp2_test, tica.vampe_test) == pytest.approx((one.vamp2_test, one.vampe_test))
+    assert tica.timescales[0].value == pytest.approx(one.timescales[0].value)
+    train, test = pieces([len(walk) for walk in sample.trajectories], sample.lagtime, 5)
+    assert sum(len(piece) - sample.lagtime for piece in train) == comparison.n_train_pairs
+    assert sum(len(piece) - sample.lagtime for piece in test) == comparison.n_test_pairs
+
+
+def test_samples_carry_the_eigenfunctions_of_their_system():
+    sample = mixed(5, 1200, seed=3)
+    assert [len(walk) for walk in sample.trajectories] == [len(part) for part in sample.eigenfunctions] == [1000, 200]
+    system = mixed_double_wells(5)
+    for walk, known in zip(sample.trajectories, sample.eigenfunctions, strict=True):
+        np.testing.assert_allclose(system.eigenfunctions(walk[:50], 3), known[:50], atol=1e-9)
+    np.testing.assert_allclose(sample.exact, 1 / system.rates(3))
+    again = mixed(5, 1200, seed=3)
+    assert all(np.array_equal(a, b) for a, b in zip(sample.trajectories, again.trajectories, strict=True))
+    assert many_modes(300, 0, 16).eigenfunctions[0].shape == (300, 16)
+
+
+def test_springs_follow_their_exact_law():
+    """The soft spring of double-well-2d: variance 2, timescale 2 ps."""
+    sample = langevin("double-well-2d", 10_000, 2)
+    walks = np.array(sample.trajectories)[:, :, 1]
+    assert walks.var() == pytest.approx(2.0, rel=0.1)
+    lag = sample.lagtime
+    correlation = (walks[:, lag:] * walks[:, :-lag]).mean() / walks.var()
+    assert correlation == pytest.approx(np.exp(-lag * sample.spacing / 2.0), abs=0.03)
+    assert n_resolved(np.array([18.0, 0.9, 0.1]), 1.0) == 1
+    assert n_resolved(np.array([18.0, 9.0, 8.0, 7.0]), 1.0) == 3
+
+
+def test_errors_count_what_is_missing_and_tables_what_has_failed():
+    assert study.errors([11.0, None], [10.0, 2.0, 1.0]) == pytest.approx([10.0, 100.0, 100.0])
+    rows = [
+        {"system": "a", "method": "tica", "failed": None, "off": 1.0},
+        {"system": "a", "method": "tica", "failed": "no", "off": None},
+        {"system": "a", "method": "msm", "failed": "no", "off": None},
+    ]
+    (line,) = study.side_by_side(rows, "system", "off")
+    assert line == {"system": "a", "tica": "1 (1 of 2 failed)", "msm": "failed"}
+    assert study.best_peer(rows, "off", system="a") == (1.0, "tica")
+
+
+def test_an_interrupted_study_goes_on(tmp_path):
+    cases = [{"seed": seed} for seed in range(3)]
+    done = []
+
+    def measure(case):
+        if case["seed"] == 2 and 2 not in done:
+            done.append(2)
+            raise KeyboardInterrupt
+        done.append(case["seed"])
+        return [{"method": "none", "failed": None, "value": case["seed"]}]
+
+    with pytest.raises(KeyboardInterrupt):
+        study.collect("some", tmp_path, cases, measure)
+    with (tmp_path / "some.jsonl").open("a") as lines:
+        lines.write('{"case": {"seed": 2}, "ro')  # ended while it wrote
+    rows = study.collect("some", tmp_path, cases, measure)
+    assert done == [0, 1, 2, 2]
+    assert [row["value"] for row in rows] == [0, 1, 2]
+    assert study.collect("some", tmp_path, cases, measure) == rows
+    study.collect("some", tmp_path, cases, measure, options={"tica": {}})
+    assert done == [0, 1, 2, 2, 0, 1, 2]
+
+
+def test_accuracy(monkeypatch, tmp_path):
+    monkeypatch.setattr(accuracy, "N_FRAMES", 1000)
+    monkeypatch.setattr(accuracy, "compared", smallest)
+    run(accuracy, monkeypatch, tmp_path, "--systems", "prinz", accuracy.HUNDRED, "--jobs", "2")
+    rows, text = written(tmp_path, "accuracy")
+    assert [row["method"] for row in rows] == ["oracle", *SMALL] * 2
+    assert all(row["failed"] is None and row["frames"] == 1000 for row in rows)
+    assert rows[0][study.FROM_ORACLE] == 0
+    assert "of 1 systems of one or two dimensions" in text
+    assert "In 100 dimensions NeuralSVD is" in text
+
+
+def test_dimension_and_modes(monkeypatch, tmp_path):
+    monkeypatch.setattr(dimension, "N_FRAMES", 1000)
+    monkeypatch.setattr(dimension, "compared", smallest)
+    run(dimension, monkeypatch, tmp_path / "dimension", "--systems", "2")
+    rows, text = written(tmp_path / "dimension", "dimension")
+    assert rows[0]["exact (ps)"] == pytest.approx([8.395, 4.135, 2.770], abs=1e-3)
+    assert "2 dimensions" in text
+    monkeypatch.setattr(modes, "N_FRAMES", 1000)
+    monkeypatch.setattr(modes, "CHOSEN", SMALL)
+    run(modes, monkeypatch, tmp_path / "modes", "--systems", "4")
+    rows, text = written(tmp_path / "modes", "modes")
+    assert len(rows[0]["oracle (ps)"]) == 4
+    assert "4 modes" in text
+
+
+def test_data_size(monkeypatch, tmp_path):
+    monkeypatch.setattr(data_size, "compared", smallest)
+    run(data_size, monkeypatch, tmp_path, "--frames", "500", "1500", "--systems", "mixed-double-wells")
+    rows, text = written(tmp_path, "data_size")
+    assert [row["frames"] for row in rows] == [500] * 3 + [1500] * 3
+    assert "mixed-double-wells: seconds, with tuning" in text
+
+
+def test_nonreversible(monkeypatch, tmp_path):
+    known = nonreversible.exact_values("noisy-logistic-map")
+    assert known["singular"] == pytest.approx([0.9232, 0.8923, 0.6964, 0.6573, 0.4256, 0.4037], abs=1e-4)
+    assert known["moduli"][0] == pytest.approx(abs(-0.193 + 0.191j), abs=1e-3)
+    monkeypatch.setattr(nonreversible, "N_STEPS", 2000)
+    edmd = nonreversible.FEW_STATES["edmd"]
+    monkeypatch.setattr(nonreversible, "FEW_STATES", {"neural-svd": {"max_steps": 10}, "vamp": {}, "edmd": edmd})
+    run(nonreversible, monkeypatch, tmp_path, "--systems", "three-state-chain")
+    rows, text = written(tmp_path, "nonreversible")
+    assert [row["method"] for row in rows] == ["oracle", "neural-svd", "vamp", "edmd", nonreversible.AS_REVERSIBLE]
+    by_method = {row["method"]: row for row in rows}
+    # All functions of three states are linear ones of their indicators.
+    for method in ("vamp", "edmd"):
+        assert by_method[method]["singular values"] == pytest.approx(by_method["oracle"]["singular values"], rel=1e-6)
+    assert by_method["oracle"][nonreversible.OFF] < 0.05
+    assert "exact: eigenvalues of (T + T*)/2" in text
+
+
+def test_molecules(monkeypatch, tmp_path):
+    data = REPOSITORY_DATA / "alanine_dipeptide"
+    frames = mdtraj.load(data / "a2.xtc", top=data / "top.pdb")[:1500]
+    (tmp_path / "data").mkdir()
+    frames.save(tmp_path / "data" / "a.xtc")
+    frames[0].save(tmp_path / "data" / "top.pdb")
+    original = molecules.compared
+    monkeypatch.setattr(molecules, "compared", lambda features, seed: original(features, seed, SMALL))
+    run(molecules, monkeypatch, tmp_path / "out", "--data", str(tmp_path / "data"))
+    rows, text = written(tmp_path / "out", molecules.NAME)
+    assert [row["method"] for row in rows] == list(SMALL)
+    assert rows[1]["timescale 2 (ps)"] > 1
+    assert "interval holds 307 ps" in text
