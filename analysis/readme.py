@@ -1,6 +1,7 @@
-"""What README.md shows of results: its picture, the output of the demonstration, the tables of timescales and rates.
+"""What the docs show of results: README.md's picture, output and tables, and all of docs/benchmarks.md.
 
-    python -m analysis.readme
+    python -m analysis.readme               # everything
+    python -m analysis.readme benchmarks    # docs/benchmarks.md alone
 
 The picture and the output come from the shipped alanine dipeptide data, the tables from analysis/results.
 """
@@ -8,6 +9,7 @@ The picture and the output come from the shipped alanine dipeptide data, the tab
 import json
 import re
 import statistics
+import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -65,7 +67,40 @@ def rates() -> str:
     return "\n".join(lines)
 
 
+STUDIES = {
+    "accuracy": "Accuracy, against the truth and against the oracle",
+    "time_to_accuracy": "Time to an accuracy, failures, and the best score, in 30 dimensions",
+    "batch_size": "Small and large batches at equal samples seen",
+    "dimension": "From 2 to 100 dimensions",
+    "modes": "From 2 to 64 modes",
+    "data_size": "Amount of data",
+    "nonreversible": "Dynamics that are not reversible",
+    "lag_scan": "A plot over many lag times from one fit",
+    "throughput": "Throughput of the training loop",
+    "molecules_compared": "Alanine dipeptide",
+}
+
+
+def benchmarks() -> str:
+    """docs/benchmarks.md: the tables of `analysis.benchmarks`, those that have been measured."""
+    parts = [
+        "# Benchmarks",
+        "NeuralSVD beside deeptime's estimators. Every table is written by the command below it, with every single "
+        "measurement in the JSON file of the same name in `analysis/results/`, and this page by "
+        "`python -m analysis.readme benchmarks`. The *oracle* is Rayleigh–Ritz with the true eigenfunctions on the "
+        "same data, the best that a method can do there; scores are held out.",
+    ]
+    for name, heading in STUDIES.items():
+        path = ROOT / "analysis" / "results" / f"{name}.md"
+        if path.exists():
+            parts += [f"## {heading}", re.sub(r"^#", "##", path.read_text().strip(), flags=re.MULTILINE)]
+    return "\n\n".join(parts) + "\n"
+
+
 def main() -> None:
+    (ROOT / "docs" / "benchmarks.md").write_text(benchmarks())
+    if sys.argv[1:] == ["benchmarks"]:
+        return
     readme = ROOT / "README.md"
     text = readme.read_text()
     contents = {"demonstration": demonstration(), "exact timescales": exact_timescales(), "rates": rates()}

@@ -72,6 +72,7 @@ def train(
     seed: int,
     optimiser: str = "adam",
     rise: int = 0,
+    tolerance: float = TOLERANCE,
     checkpoint: Path | None = None,
     progress: bool = False,
 ) -> History:
@@ -100,6 +101,8 @@ def train(
     rise : int
         Steps over which the learning rate rises. Adam's first steps have the same size for every weight, however well
         it stands already: at full rate they would undo a warm start.
+    tolerance : float
+        See `TOLERANCE`.
     checkpoint : Path, optional
         File that holds the state of training at every evaluation. Where it exists, training goes on from there and
         ends with the same parameters as if it had not been interrupted.
@@ -140,7 +143,7 @@ def train(
                     raise InputError(f"training diverged at learning_rate {learning_rate:g}: choose a smaller one")
                 score, test_loss = _judge(averaged, operator, data)
                 bar.set_postfix_str("" if math.isnan(score) else f"held-out score {score:.4f}")
-                run.judge(score, test_loss, averaged)
+                run.judge(score, test_loss, averaged, tolerance)
                 if run.step - run.kept_step >= PATIENCE * every:
                     run.step = n_steps
                 if checkpoint is not None:
@@ -167,12 +170,12 @@ class _Run:
         self.kept_step = 0
         self.kept: dict[str, Tensor] = {}
 
-    def judge(self, score: float, loss: float, averaged: nn.Module) -> None:
+    def judge(self, score: float, loss: float, averaged: nn.Module, tolerance: float) -> None:
         """Note score and loss; keep the parameters unless an earlier score was better by more than the tolerance."""
         self.steps.append(self.step)
         self.scores.append(score)
         self.losses.append(loss)
-        if not score < (1 - TOLERANCE) * max(self.scores):
+        if not score < (1 - tolerance) * max(self.scores):
             self.kept_step = self.step
             self.kept = {name: value.clone() for name, value in averaged.state_dict().items()}
 

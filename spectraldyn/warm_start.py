@@ -8,6 +8,7 @@ combinations, with the norms that belong to them, then become the last layer tha
 on from.
 """
 
+import copy
 from typing import Any, cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from spectraldyn.objectives.projected import projected_low_rank_loss
 from spectraldyn.records import Action, Operator
 from spectraldyn.samples import PairData
 from spectraldyn.spectra.decomposition import Projection, decompose_projection
-from spectraldyn.training import Sides, settings_for_small_networks
+from spectraldyn.training import Sides, held_out_score, settings_for_small_networks
 
 STEPS = 25
 LEARNING_RATE = 0.01
@@ -32,6 +33,9 @@ MIN_BATCH = 512
 PAIRS_PER_FUNCTION = 32
 RISE = 50
 """Steps of the training that follows over which its learning rate rises."""
+TOLERANCE = 0.0005
+"""Share of the best held-out score by which a later evaluation of that training may fall short and still be kept: what
+follows a good beginning is soon more of an adaptation to the sample than of an improvement."""
 RIDGE = 0.03
 """Share of every function's variance that is added to it. Wide layers on few coordinates are almost linearly dependent;
 combinations that magnify what is left of them would overfit the batch and make weights too large to train."""
@@ -39,6 +43,8 @@ FOLDED_PAIRS = 8192
 """From which the combinations are solved for in the end."""
 SPREAD = 2.3
 """Standard deviation of what enters the activations of the first layer: enough for them to bend between two states."""
+SOLVED_PAIRS = 50_000
+RIDGES = (1e-2, 1e-3)
 LEAST_NORM = 0.2
 """Squared norm with which a mode goes on at least: one that begins near zero would hardly grow."""
 
@@ -104,31 +110,55 @@ def _look_along(network: CommonTrunk, slow: Tensor) -> None:
 @torch.no_grad()
 def _fold(wide: Sides, sides: Sides, action: Action, n_modes: int) -> None:
     """Make the best combinations of the wide networks' functions the last layer of `sides`."""
+    combinations = best_combinations(action, n_modes, RIDGE)
+    for network, source, folded in zip((sides.left, sides.right), (wide.left, wide.right), combinations, strict=False):
+        source = cast(CommonTrunk, source)
+        weight, bias = source.head.weight.T @ folded[1:], source.head.bias @ folded[1:] + folded[0]
+        cast(CommonTrunk | SeparateNetworks, network).take_over(source, weight, bias)
+
+
+def best_combinations(action: Action, n_modes: int, ridge: float) -> list[Tensor]:
+    """Combinations (1 + m, L) of the constant and the functions on either side, one side alone where they are tied.
+
+    Leading singular functions of the operator projected on the functions, with the norms of nested low-rank
+    approximation. The ridge is a share of every function's variance that is added to it.
+    """
     tied = action.f is action.g
     A, B, C = (
-        (part.double().cpu().numpy())
+        part.double().cpu().numpy()
         for part in (gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g))
     )
-    A, C = (_regularised(part, len(action.known)) for part in (A, C))
+    for matrix in (A, C):
+        variances = np.diag(matrix) - matrix[0] ** 2
+        matrix += np.diag(np.where(np.arange(len(matrix)) < len(action.known), 0, ridge * variances))
     values, *combinations = decompose_projection(Projection(A, B, C, action.known), tied)
     norms = np.sqrt(np.clip(values[:n_modes], LEAST_NORM, None))
-    for network, source, functions in zip(
-        (sides.left, sides.right), (wide.left, wide.right), combinations, strict=True
-    ):
-        folded = torch.from_numpy(functions[:, :n_modes] * norms)
-        _load(cast(CommonTrunk | SeparateNetworks, network), cast(CommonTrunk, source), folded)
-        if tied:
-            break
+    return [torch.from_numpy(functions[:, :n_modes] * norms).to(action.f) for functions in combinations[: 2 - tied]]
 
 
-def _regularised(gram: np.ndarray, n_known: int) -> np.ndarray:
-    """The Gram matrix with the variance of every function that is not known raised by the ridge."""
-    variances = np.diag(gram) - gram[0] ** 2
-    return gram + np.diag(np.where(np.arange(len(gram)) < n_known, 0, RIDGE * variances))
+@torch.no_grad()
+def solve_last_layer(sides: Sides, operator: Operator, data: PairData, n_modes: int) -> None:
+    """Replace the last layer of a common trunk by the best one on the training pairs, where held-out pairs agree.
 
-
-def _load(network: CommonTrunk | SeparateNetworks, source: CommonTrunk, folded: Tensor) -> None:
-    """Hidden layers of `source`, and combinations (1 + m, L) of the constant and its functions as outputs."""
-    head = source.head
-    folded = folded.to(head.weight)
-    network.take_over(source, head.weight.T @ folded[1:], head.bias @ folded[1:] + folded[0])
+    Descent is slow along combinations of hidden units that hardly vary; a linear problem has no such trouble. Of the
+    ridges the one with the best held-out score is taken, and the layer is left as it is where none does better.
+    """
+    networks = [cast(CommonTrunk, network) for network in dict.fromkeys((sides.left, sides.right))]
+    rows = data.train[:: -(-len(data.train) // SOLVED_PAIRS)]
+    action = operator(networks[0].trunk, networks[-1].trunk, data.batch(rows))
+    scored = data.scored()
+    best_score, best = -np.inf, copy.deepcopy(sides.state_dict())
+    if scored is not None:
+        best_score = held_out_score(sides, operator, *scored)[0]
+    for ridge in RIDGES:
+        for network, folded in zip(networks, best_combinations(action, n_modes, ridge), strict=True):
+            if folded.shape[1] < n_modes:
+                continue
+            network.head.weight.copy_(folded[1:].T)
+            network.head.bias.copy_(folded[0])
+        if scored is None:
+            return
+        score = held_out_score(sides, operator, *scored)[0]
+        if score > best_score:
+            best_score, best = score, copy.deepcopy(sides.state_dict())
+    sides.load_state_dict(best)

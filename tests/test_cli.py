@@ -19,7 +19,7 @@ N_FRAMES = 3000
 @pytest.fixture(autouse=True)
 def quick_training(monkeypatch):
     """A tenth of the usual training: these tests are not about numbers."""
-    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda batch_size: 300)
+    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 300)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def results(folder: str) -> dict:
 
 
 def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda batch_size: 1500)
+    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 1500)
     assert fit(*files, "--lag", "10ps", "--timestep", "2ps", "--states", "2", "--seed", "3") == 0
     printed = capfd.readouterr()
     assert re.search(r"1 +\d+(\.\d+)? +[\d.]+ – [\d.]+ +\d+", printed.out)
@@ -342,7 +342,7 @@ def test_as_a_process(files):
 def test_info_and_fit_do_with_damaged_files_what_the_manifest_says(tmp_path, monkeypatch, capfd):
     corpus = SHARED / "damaged"
     manifest = json.loads((corpus / "manifest.json").read_text())["files"]
-    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda batch_size: 5)
+    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 5)
     monkeypatch.chdir(tmp_path)
     for name, entry in manifest.items():
         path = str(corpus / name)

@@ -241,7 +241,7 @@ def run(*arguments):
 
 @pytest.fixture
 def quick_training(monkeypatch):
-    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda batch_size: 1000)
+    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 1000)
 
 
 def test_from_simulate_to_rates_on_the_command_line(tmp_path, monkeypatch, capfd, quick_training):

@@ -189,7 +189,7 @@ def test_refits_are_drawn_over_the_lines(refitted, tmp_path):
 
 
 def test_command_line_writes_refits_and_says_whether_they_agree(file, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda batch_size: 30)
+    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
     command = ["fit", file, "--lag", "5", "--modes", "2", "--refit-lags"]
     assert main(command) == 0
     printed = capfd.readouterr()

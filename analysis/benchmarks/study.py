@@ -23,7 +23,7 @@ Options = Mapping[str, Mapping[str, Any]]
 
 MATRIX_METHODS = ("tica", "vamp", "edmd", "kernel-edmd", "msm")
 OPTIONS: Options = {
-    "neural-svd": {"max_steps": 1000},
+    "neural-svd": {},
     "tica": {},
     "vamp": {},
     "edmd": {"widths": [2.0, 4.0, 8.0]},

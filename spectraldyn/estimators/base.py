@@ -114,9 +114,9 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         checkpoint: Path | None,
         *,
         last: bool,
-        rise: int = 0,
+        **options: Any,
     ) -> History:
-        """Train in place with this estimator's options; gently in the last part."""
+        """Train in place with this estimator's options and some of `train`; gently in the last part."""
         return train(
             sides,
             operator,
@@ -127,9 +127,9 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             learning_rate=self.learning_rate * (LAST_RATE if last else 1),
             average_share=LAST_AVERAGE if last else FIRST_AVERAGE,
             seed=seed,
-            rise=rise,
             checkpoint=None if checkpoint is None else checkpoint / ("last.pt" if last else "first.pt"),
             progress=self.progress,
+            **options,
         )
 
     def _checkpoint(self, settings: list[Any], arrays: list[np.ndarray]) -> Path | None:
@@ -159,9 +159,9 @@ def float64_chunks(frames: np.ndarray) -> Iterator[torch.Tensor]:
         yield torch.tensor(frames[start : start + CHUNK], dtype=torch.float64)
 
 
-def default_steps(batch_size: int) -> int:
-    """Training steps: 3000 from batch size 512 on, more for smaller batches, whose gradients are noisier."""
-    return round(3000 * max(1.0, (512 / batch_size) ** 0.5))
+def default_steps(batch_size: int, warm: bool = False) -> int:
+    """Training steps: 3000 from batch size 512 on, a third after a warm start, more for noisier, smaller batches."""
+    return round((1000 if warm else 3000) * max(1.0, (512 / batch_size) ** 0.5))
 
 
 def pick_device(name: str) -> torch.device:

@@ -23,7 +23,7 @@ from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.validation import split_scores
 from spectraldyn.training import Sides
 from spectraldyn.trajectories.pairs import cut_blocks, held_out_frames, pair_starts
-from spectraldyn.warm_start import RISE, warm_start
+from spectraldyn.warm_start import RISE, TOLERANCE, solve_last_layer, warm_start
 
 N_LAGS = 12
 """Lag times for which moments are kept, besides that of the fit."""
@@ -73,8 +73,8 @@ class NeuralSVD(base.NeuralEstimator):
     batch_size : int, default=512
         Lagged pairs per step. The metric term is estimated without bias at any size.
     max_steps : int, optional
-        Upper limit on training steps; early stopping may end before. By default 3000 at batch sizes from 512,
-        more for smaller ones.
+        Upper limit on training steps; early stopping may end before. By default 1000 at batch sizes from 512 (3000
+        without the warm start), more for smaller ones.
     learning_rate : float, default=5e-3
         Of Adam at the start; it falls to 0 by a cosine.
     warm_start : bool, default=True
@@ -186,10 +186,12 @@ class NeuralSVD(base.NeuralEstimator):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 sides = build_sides(frames.shape[1], config).to(device)
-        n_steps = self.max_steps or base.default_steps(self.batch_size)
+        n_steps = self.max_steps or base.default_steps(self.batch_size, self.warm_start)
         checkpoint = self._checkpoint([config, data.lengths, data.distance], [frames.cpu().numpy()])
-        rise = RISE if self.warm_start else 0
-        self.history_ = self._train(sides, operator, split, n_steps, seed, checkpoint, last=False, rise=rise)
+        after = {"rise": RISE, "tolerance": TOLERANCE} if self.warm_start else {}
+        self.history_ = self._train(sides, operator, split, n_steps, seed, checkpoint, last=False, **after)
+        if self.warm_start and config["network"] == "common-trunk":
+            solve_last_layer(sides, operator, split, config["n_modes"])
         functions = evaluate(whitening, sides, data.frames)
         scores = split_scores(functions, data.distance, pairs.train, pairs.test, self.reversible)
         # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.

@@ -1,0 +1,128 @@
+"""Batches from 8 to 4,096 pairs at equal samples seen, in 30 dimensions: scores, and norms against singular values.
+
+    python -m analysis.benchmarks.batch_size    # about 20 minutes on one core
+
+No warm start, since its batches would be larger than the ones studied. All in our loop but VAMPNet, whose batches are
+handed to deeptime's `partial_fit` as tensors. Learning rate 5e-3 (B/512)^½, between 5e-4 and 5e-3, in our loop; VAMPNet
+with 5e-4, its default, and with 5e-3 at every batch size, of which the better one counts.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from deeptime.decomposition.deep import VAMPNet
+
+from analysis.benchmarks import race
+from analysis.benchmarks.record import write
+from analysis.small_batches import naive_joint
+from analysis.validation import RESULTS
+from spectraldyn.networks.mlp import CommonTrunk
+from spectraldyn.objectives import build_objective
+from spectraldyn.objectives.nested import joint_nesting
+from spectraldyn.records import Objective
+
+SAMPLES = 160_000
+LAST_SHARE, LAST_RATE = 0.2, 0.03
+"""Of the steps, a last part at a small learning rate and with a long average, as NeuralSVD has one."""
+BATCHES = (8, 16, 64, 256, 1024, 4096)
+OBJECTIVES: dict[str, Objective] = {
+    "NeuralSVD": joint_nesting,
+    "naive product": naive_joint,
+    "DPNet-relaxed": build_objective("dpnet-relaxed", []),
+}
+VAMPNET = "VAMPNet of deeptime"
+
+
+def learned(data: race.Data, objective: Objective, batch_size: int, seed: int) -> dict[str, Any]:
+    """Held-out score and singular values of one training in our loop."""
+    rate = min(5e-3, max(5e-4, 5e-3 * (batch_size / 512) ** 0.5))
+    clock = race.Clock(data, every=10**9, limit=np.inf)
+    sides = race.ours(
+        clock, objective, seed=seed, warm=False, learning_rate=rate, batch_size=batch_size,
+        n_steps=round((1 - LAST_SHARE) * SAMPLES / batch_size), then=rate * LAST_RATE,
+        then_steps=round(LAST_SHARE * SAMPLES / batch_size),
+    )  # fmt: skip
+    score, spectrum = data.score(sides.left)
+    values = spectrum.singular_values
+    return {
+        "VAMP-E": score,
+        "share of the oracle": score / data.oracle,
+        "norms from Ritz values (%)": float(100 * np.abs(np.sort(spectrum.norms)[::-1] / values - 1).max()),
+        "norms from the oracle's values (%)": float(
+            100 * np.abs(np.sort(spectrum.norms)[::-1] / data.eigenvalues - 1).max()
+        ),
+    }
+
+
+def vampnet(data: race.Data, learning_rate: float, batch_size: int, seed: int) -> dict[str, Any]:
+    """Held-out score of deeptime's VAMPNet after as many pairs; NaN where it stopped with an error."""
+    pairs, whitening = race.pairs_of(data)
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    lobe = CommonTrunk(pairs.frames.shape[1], race.N_MODES, race.HIDDEN, race.ACTIVATION)
+    estimator = VAMPNet(lobe, learning_rate=learning_rate)
+    try:
+        for _ in range(SAMPLES // batch_size):
+            estimator.partial_fit(pairs.draw(batch_size, generator).pair)
+        score, _ = data.score(lambda x: lobe(whitening(x)))
+    except (ArithmeticError, RuntimeError, ValueError) as error:
+        return {"VAMP-E": float("nan"), "share of the oracle": float("nan"), "failed": str(error).splitlines()[0]}
+    return {"VAMP-E": score, "share of the oracle": score / data.oracle}
+
+
+def measure(data: race.Data, batch_size: int, seed: int) -> list[dict[str, Any]]:
+    """Every method at one batch size."""
+    runs: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+        (name, partial(learned, data, objective, batch_size, seed)) for name, objective in OBJECTIVES.items()
+    ]
+    runs += [(VAMPNET, partial(vampnet, data, rate, batch_size, seed)) for rate in (5e-4, 5e-3)]
+    rows = []
+    for name, work in runs:
+        rows.append({"method": name, "batch": batch_size, "seed": seed, **work()})
+        print(rows[-1], flush=True)
+    return rows
+
+
+def table(rows: list[dict[str, Any]], column: str) -> list[dict[str, Any]]:
+    """Medians over the seeds; of the two learning rates of VAMPNet the better."""
+    result = []
+    for name in (*OBJECTIVES, VAMPNET):
+        line: dict[str, Any] = {"method": name}
+        for batch_size in BATCHES:
+            best: dict[int, float] = {}
+            for row in rows:
+                value = row.get(column, float("nan"))
+                if row["method"] == name and row["batch"] == batch_size and np.isfinite(value):
+                    best[row["seed"]] = max(value, best.get(row["seed"], -np.inf))
+            line[f"batch {batch_size}"] = f"{statistics.median(best.values()):.3f}" if best else "–"
+        result.append(line)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="a new seed is a new simulation")
+    parser.add_argument("--folder", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for seed in range(options.seeds):
+        data = race.simulated(100 + seed)
+        for batch_size in BATCHES:
+            rows += measure(data, batch_size, seed)
+    columns = ("share of the oracle", "norms from Ritz values (%)", "norms from the oracle's values (%)")
+    text = (
+        f"30-dimensional mixed double wells, {SAMPLES} pairs seen at every batch size, medians of {options.seeds} "
+        "simulations. Share of the oracle: held-out VAMP-E over that of the true eigenfunctions on the same data."
+    )
+    write("batch_size", rows, {column: table(rows, column) for column in columns}, text, options.folder)
+
+
+if __name__ == "__main__":
+    main()
