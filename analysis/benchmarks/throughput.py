@@ -30,7 +30,7 @@ from spectraldyn.training import Sides, train
 N_FRAMES, N_INPUTS, N_MODES, LAG = 100_000, 30, 5, 5
 NETWORKS = {"64-64 GELU (default)": ((64, 64), "gelu"), "128-128-128 SiLU": ((128, 128, 128), "silu")}
 BATCHES = (128, 512)
-STEPS, ROUNDS = 190, 7
+STEPS, ROUNDS = 190, 5
 
 
 def bare(network: CommonTrunk, frames: Tensor, starts: Tensor, batch_size: int) -> None:
