@@ -16,7 +16,7 @@ from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.records import Action
 from spectraldyn.samples import PairData
 from spectraldyn.systems import SYSTEMS, oracle_timescales
-from spectraldyn.warm_start import slowness, warm_start
+from spectraldyn.warm_start import slowness, solve_last_layer, warm_start
 
 LAG = 2
 
@@ -155,3 +155,36 @@ def test_few_steps_suffice_after_a_warm_start():
 def test_fits_are_the_same_from_the_same_seed(springs):
     models = [NeuralSVD(2, LAG, max_steps=20, reversible=False, random_state=7).fit_fetch(springs) for _ in range(2)]
     assert (models[0].timescales() == models[1].timescales()).all()
+
+
+@pytest.mark.parametrize("reversible", [True, False])
+def test_solved_last_layer_is_the_best_of_the_hidden_units(data, reversible):
+    """Untrained hidden layers hold the two springs: norms and singular values come out of the linear problem."""
+    pairs = PairData(data[0].frames, LAG, data[0].train[::2], data[0].train[1::2])
+    config = {"network": "common-trunk", "n_modes": 2, "hidden": [32], "activation": "tanh", "tied": reversible}
+    operator = reversible_transfer if reversible else transfer
+    torch.manual_seed(0)
+    sides = build_sides(2, config)
+    solve_last_layer(sides, operator, pairs, 2)
+    with torch.no_grad():
+        action = operator(sides.left, sides.right, pairs.batch(pairs.train))
+    exact = np.exp(-0.1 * LAG * np.array([0, 1, 2]))
+    assert float(low_rank_loss(action)) == pytest.approx(-np.sum(exact**2), abs=0.05)
+    for side in (action.f, action.g):
+        assert gram(side, side).numpy() == pytest.approx(np.diag(exact), abs=0.05)
+
+
+def test_last_layer_stays_where_held_out_pairs_disagree(data):
+    """Held-out pairs that the present layer describes perfectly leave nothing to gain."""
+    pairs, _ = data
+    config = {"network": "common-trunk", "n_modes": 1, "hidden": [8], "activation": "tanh", "tied": True}
+    torch.manual_seed(1)
+    sides = build_sides(2, config)
+    before = {name: value.clone() for name, value in sides.state_dict().items()}
+    with torch.no_grad():
+        order = sides.left(pairs.frames)[:, 0].argsort()
+    # Neighbours in the present function, whatever the other coordinates do, as pairs: its autocorrelation is 1.
+    held_out = len(pairs.frames) + torch.arange(len(order) - LAG)
+    mixed = PairData(torch.cat((pairs.frames, pairs.frames[order])), LAG, pairs.train, held_out)
+    solve_last_layer(sides, reversible_transfer, mixed, 1)
+    assert all(torch.equal(value, before[name]) for name, value in sides.state_dict().items())
