@@ -2,10 +2,14 @@
 
 Nested low-rank approximation pins the norm of every mode to its singular value, which keeps it unbiased in small
 batches, but a mode whose norm begins near zero grows slowly. So training begins with a few steps in which nothing is
-pinned. The hidden layers look along the slow linear coordinates first; more functions than modes are put on top of
-them, and the steps descend on the low-rank error that remains once their best combinations have been solved for. These
-combinations, with the norms that belong to them, then become the last layer that nested low-rank approximation goes
-on from.
+pinned: more functions than modes are put on top of the hidden layers, and the steps descend on the low-rank error that
+remains once their best combinations have been solved for. These combinations, with the norms that belong to them, then
+become the last layer that nested low-rank approximation goes on from.
+
+What the networks see is scaled by how slow it is, coordinate by coordinate. Where many coordinates are fast, networks
+that look at all of them alike learn the noise of the sample; but a slow process may lie in coordinates whose
+autocorrelation tells nothing of it (a radius, of which these are the two Cartesian components). So `NeuralSVD` trains
+from both, and held-out pairs decide.
 """
 
 import copy
@@ -43,21 +47,43 @@ FOLDED_PAIRS = 8192
 """From which the combinations are solved for in the end."""
 SPREAD = 2.3
 """Standard deviation of what enters the activations of the first layer: enough for them to bend between two states."""
+MAX_LINEAR_PAIRS = 50_000
+"""Enough for the slow linear coordinates."""
+POWER = 4
+"""Of the autocorrelations by which coordinates are scaled. With 1 or 2 fast coordinates are still overfitted, and what
+is slower than the others is looked at too little (measured in 30 and 100 dimensions)."""
+LEAST_SCALE = 1e-3
+"""Of a coordinate, as a share of that of the slowest: small enough to be frozen, but no division by zero."""
 SOLVED_PAIRS = 50_000
-RIDGES = (1e-2, 1e-3)
+RIDGES = (1e-2, 1e-3, 1e-4)
 LEAST_NORM = 0.2
-"""Squared norm with which a mode goes on at least: one that begins near zero would hardly grow."""
+"""Squared norm with which a mode begins at least: one that begins near zero would hardly grow."""
 
 
-def slowness(autocorrelations: Tensor) -> Tensor:
-    """Timescales of linear coordinates from their autocorrelations (d,), in units of the slowest."""
-    timescales = -1 / autocorrelations.clamp(1e-3, 1 - 1e-4).log()
-    return timescales / timescales.max()
+def slow_coordinates(inputs: Tensor, starts: np.ndarray, distance: int) -> tuple[Tensor, Tensor]:
+    """Time-lagged independent components of whitened inputs, slowest first.
+
+    Returns
+    -------
+    rotation : Tensor (k, k)
+        Of the inputs into the components. Along these axes Adam, which treats every weight by itself, gets on better.
+    scales : Tensor (k,)
+        Fourth powers of their autocorrelations, divided by the largest: what would be left of each after four lag times
+        if it decayed exponentially.
+
+    References
+    ----------
+    Molgedey, Schuster, Phys. Rev. Lett. 72 (1994) 3634; Pérez-Hernández et al., J. Chem. Phys. 139 (2013) 015102;
+    Noé, Clementi, J. Chem. Theory Comput. 11 (2015) 5002 for coordinates scaled by their eigenvalues.
+    """
+    rows = torch.from_numpy(starts[:: -(-len(starts) // MAX_LINEAR_PAIRS)]).to(inputs.device)
+    lagged = (inputs[rows].T @ inputs[rows + distance]).double() / len(rows)
+    autocorrelations, rotation = torch.linalg.eigh((lagged + lagged.T) / 2)
+    slow = autocorrelations.flip(0).clamp_min(1e-9)
+    return rotation.flip(1).to(inputs), (slow / slow[0]).pow(POWER).clamp_min(LEAST_SCALE).to(inputs)
 
 
-def warm_start(
-    operator: Operator, data: PairData, autocorrelations: Tensor, config: dict[str, Any], seed: int
-) -> Sides:
+def warm_start(operator: Operator, data: PairData, config: dict[str, Any], seed: int) -> Sides:
     """Networks as `config` describes them, some steps into the training.
 
     Parameters
@@ -65,9 +91,7 @@ def warm_start(
     operator : Operator
         Transfer operator, whose first function is the constant.
     data : PairData
-        Linear coordinates of unit variance, uncorrelated both at once and after the lag time.
-    autocorrelations : Tensor (d,)
-        Of these coordinates, at the lag time.
+        Uncorrelated coordinates; the larger the variance of one, the more is looked along it.
     config : dict
         See `spectraldyn.model.build_sides`.
     seed : int
@@ -80,9 +104,9 @@ def warm_start(
     layout = {**config, "network": "common-trunk", "n_modes": n_functions}
     with torch.random.fork_rng(devices=[]), settings_for_small_networks(device):
         torch.manual_seed(seed)
-        wide = build_sides(len(autocorrelations), layout)
+        wide = build_sides(data.frames.shape[1], layout)
         for network in dict.fromkeys((wide.left, wide.right)):
-            _look_along(cast(CommonTrunk, network), slowness(autocorrelations.cpu()))
+            _spread(cast(CommonTrunk, network), data.frames)
         wide = wide.to(device)
         descent = torch.optim.Adam(wide.parameters(), LEARNING_RATE, fused=True)
         for step in range(STEPS):
@@ -95,33 +119,33 @@ def warm_start(
             descent.step()
         with torch.no_grad():
             action = operator(wide.left, wide.right, data.draw(FOLDED_PAIRS, generator))
-        sides = build_sides(len(autocorrelations), config).to(device)
+        sides = build_sides(data.frames.shape[1], config).to(device)
         _fold(wide, sides, action, n_modes)
     return sides
 
 
-def _look_along(network: CommonTrunk, slow: Tensor) -> None:
-    """Scale the weights of the first layer by the slowness of their inputs."""
+def _spread(network: CommonTrunk, inputs: Tensor) -> None:
+    """Weights of the first layer that point everywhere, of a size that suits the inputs."""
     with torch.no_grad():
-        weight = cast(nn.Linear, network.trunk[0]).weight
-        weight.normal_().mul_(SPREAD * slow / slow.norm())
+        cast(nn.Linear, network.trunk[0]).weight.normal_().mul_(SPREAD / float(inputs.var(dim=0).sum().sqrt()))
 
 
 @torch.no_grad()
 def _fold(wide: Sides, sides: Sides, action: Action, n_modes: int) -> None:
     """Make the best combinations of the wide networks' functions the last layer of `sides`."""
-    combinations = best_combinations(action, n_modes, RIDGE)
+    combinations = best_combinations(action, n_modes, RIDGE, LEAST_NORM)
     for network, source, folded in zip((sides.left, sides.right), (wide.left, wide.right), combinations, strict=False):
         source = cast(CommonTrunk, source)
         weight, bias = source.head.weight.T @ folded[1:], source.head.bias @ folded[1:] + folded[0]
         cast(CommonTrunk | SeparateNetworks, network).take_over(source, weight, bias)
 
 
-def best_combinations(action: Action, n_modes: int, ridge: float) -> list[Tensor]:
+def best_combinations(action: Action, n_modes: int, ridge: float, least_norm: float = 1e-6) -> list[Tensor]:
     """Combinations (1 + m, L) of the constant and the functions on either side, one side alone where they are tied.
 
     Leading singular functions of the operator projected on the functions, with the norms of nested low-rank
-    approximation. The ridge is a share of every function's variance that is added to it.
+    approximation, squared at least `least_norm`. Added to every variance is the ridge times the larger of itself and
+    their mean.
     """
     tied = action.f is action.g
     A, B, C = (
@@ -130,9 +154,11 @@ def best_combinations(action: Action, n_modes: int, ridge: float) -> list[Tensor
     )
     for matrix in (A, C):
         variances = np.diag(matrix) - matrix[0] ** 2
-        matrix += np.diag(np.where(np.arange(len(matrix)) < len(action.known), 0, ridge * variances))
+        # A function that hardly varies would otherwise get a weight so large that no later step could correct it.
+        added = ridge * np.maximum(variances, variances.mean())
+        matrix += np.diag(np.where(np.arange(len(matrix)) < len(action.known), 0, added))
     values, *combinations = decompose_projection(Projection(A, B, C, action.known), tied)
-    norms = np.sqrt(np.clip(values[:n_modes], LEAST_NORM, None))
+    norms = np.sqrt(np.clip(values[:n_modes], least_norm, None))
     return [torch.from_numpy(functions[:, :n_modes] * norms).to(action.f) for functions in combinations[: 2 - tied]]
 
 
@@ -151,9 +177,10 @@ def solve_last_layer(sides: Sides, operator: Operator, data: PairData, n_modes: 
     if scored is not None:
         best_score = held_out_score(sides, operator, *scored)[0]
     for ridge in RIDGES:
-        for network, folded in zip(networks, best_combinations(action, n_modes, ridge), strict=True):
-            if folded.shape[1] < n_modes:
-                continue
+        combinations = best_combinations(action, n_modes, ridge)
+        if combinations[0].shape[1] < n_modes:
+            continue
+        for network, folded in zip(networks, combinations, strict=True):
             network.head.weight.copy_(folded[1:].T)
             network.head.bias.copy_(folded[0])
         if scored is None:

@@ -1,11 +1,13 @@
 """The beginning of the training: linear coordinates, the objective with the last layer solved for, and the fold."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
+from scipy.signal import lfilter
 
 from spectraldyn import NeuralSVD
-from spectraldyn.estimators.neural_svd import slow_coordinates
 from spectraldyn.linalg import gram
 from spectraldyn.model import build_sides
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, Whitening
@@ -16,7 +18,7 @@ from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.records import Action
 from spectraldyn.samples import PairData
 from spectraldyn.systems import SYSTEMS, oracle_timescales
-from spectraldyn.warm_start import slowness, solve_last_layer, warm_start
+from spectraldyn.warm_start import POWER, slow_coordinates, solve_last_layer, warm_start
 
 LAG = 2
 
@@ -36,13 +38,13 @@ def springs():
 
 @pytest.fixture(scope="module")
 def data(springs):
-    """The springs as a network sees them: pairs of slow coordinates, and their autocorrelations."""
+    """The springs as a network sees them: pairs of slow coordinates; and the scales of these."""
     whitening = Whitening(torch.from_numpy(springs.mean(axis=0)), torch.from_numpy(np.cov(springs.T)))
     inputs = whitening(torch.from_numpy(springs)).float()
     starts = np.arange(len(springs) - LAG)
-    rotation, autocorrelations = slow_coordinates(inputs, starts, LAG)
+    rotation, scales = slow_coordinates(inputs, starts, LAG)
     none = torch.empty(0, dtype=torch.long)
-    return PairData(inputs @ rotation, LAG, torch.from_numpy(starts), none), autocorrelations
+    return PairData(inputs @ rotation, LAG, torch.from_numpy(starts), none), scales
 
 
 def functions(n_rows=200, n_functions=6, components=2, tied=True, seed=0):
@@ -52,11 +54,11 @@ def functions(n_rows=200, n_functions=6, components=2, tied=True, seed=0):
 
 
 def test_slow_coordinates_are_those_of_the_springs(data):
-    pairs, autocorrelations = data
-    assert autocorrelations.tolist() == pytest.approx(np.exp(-0.1 * LAG * np.array([1.0, 4.0])), abs=0.03)
+    pairs, scales = data
     lagged = pairs.frames[pairs.train].T @ pairs.frames[pairs.train + LAG] / len(pairs.train)
+    assert lagged.diagonal().tolist() == pytest.approx(np.exp(-0.1 * LAG * np.array([1.0, 4.0])), abs=0.03)
     assert abs(float(lagged[0, 1] + lagged[1, 0])) < 1e-3
-    assert slowness(autocorrelations).tolist() == pytest.approx([1, 0.25], abs=0.03)
+    assert scales.tolist() == pytest.approx([1, np.exp(-0.1 * LAG * POWER * 3.0)], abs=0.02)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -108,12 +110,12 @@ def test_tied_sides_leave_out_negative_eigenvalues():
 @pytest.mark.parametrize("network", ["common-trunk", "separate"])
 def test_warm_start_ends_close_to_the_nested_optimum(data, network, reversible):
     """Norms are the singular values, the modes are orthogonal, and the loss is almost −Σ σ²: 1 + e^−0.4 + e^−0.8."""
-    pairs, autocorrelations = data
+    pairs, _ = data
     config = {
         "network": network, "n_modes": 2, "hidden": [16, 16], "activation": "gelu", "tied": reversible, "seed": 0
     }  # fmt: skip
     operator = reversible_transfer if reversible else transfer
-    sides = warm_start(operator, pairs, autocorrelations, config, seed=0)
+    sides = warm_start(operator, pairs, config, seed=0)
     assert isinstance(sides.left, SeparateNetworks if network == "separate" else CommonTrunk)
     assert (sides.left is sides.right) == reversible
     with torch.no_grad():
@@ -129,10 +131,10 @@ def test_warm_start_ends_close_to_the_nested_optimum(data, network, reversible):
 
 
 def test_separate_networks_begin_as_the_common_one(data):
-    pairs, autocorrelations = data
+    pairs, _ = data
     config = {"n_modes": 2, "hidden": [8], "activation": "tanh", "tied": True}
     common, separate = (
-        warm_start(reversible_transfer, pairs, autocorrelations, {**config, "network": network}, seed=3).left
+        warm_start(reversible_transfer, pairs, {**config, "network": network}, seed=3).left
         for network in ("common-trunk", "separate")
     )
     x = torch.randn(50, 2)
@@ -150,6 +152,22 @@ def test_few_steps_suffice_after_a_warm_start():
         model = NeuralSVD(2, 5, max_steps=100, warm_start=warm, random_state=0).fit_fetch(frames)
         errors[warm] = abs(model.timescales() / oracle - 1).max()
     assert errors[True] < 0.02 < 0.05 < errors[False]
+
+
+def test_slow_process_that_linear_coordinates_do_not_show():
+    """A double well in the radius, the angle fast: no component of the position is autocorrelated, and all of the slow
+    process is found from the beginning that looks at all coordinates alike."""
+    system = SYSTEMS["double-well"]
+    walks = np.concatenate([*system.simulate(1000, 0.2, seed=0, n_walkers=20)])[:, 0]
+    random = np.random.default_rng(1)
+    radius, angle = 2 + 0.7 * walks, random.uniform(0, 2 * np.pi, len(walks))
+    spring = lfilter([1.0], [1.0, -0.9], random.standard_normal(len(walks)))  # slow at first sight
+    frames = np.column_stack((radius * np.cos(angle), radius * np.sin(angle), spring))
+    truth = oracle_timescales(system, [walks[:, None]], 5, 1)
+    estimator = NeuralSVD(1, 5, random_state=0)
+    assert estimator.fit(frames).model_.timescales()[0] == pytest.approx(truth[0], rel=0.25)
+    with mock.patch.object(NeuralSVD, "_coordinates", return_value=[torch.diag(torch.tensor([1e-3, 1e-3, 1.0]))]):
+        assert estimator.fit(frames).model_.timescales()[0] < truth[0] / 2
 
 
 def test_fits_are_the_same_from_the_same_seed(springs):

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from spectraldyn.estimators.base import FIRST_AVERAGE, LAST_AVERAGE, float64_chunks, whitening_of
-from spectraldyn.estimators.neural_svd import slow_coordinates
 from spectraldyn.model import build_sides
 from spectraldyn.networks.mlp import CommonTrunk, Whitening
 from spectraldyn.operators.transfer import reversible_transfer
@@ -29,7 +28,7 @@ from spectraldyn.spectra.moments import Averages
 from spectraldyn.spectra.validation import vamp_scores
 from spectraldyn.systems import mixed_double_wells
 from spectraldyn.training import Sides, train
-from spectraldyn.warm_start import RISE, warm_start
+from spectraldyn.warm_start import RISE, slow_coordinates, warm_start
 
 N_MODES, LAG, SPACING = 5, 5, 0.02
 WALKERS, FRAMES = 20, 5000
@@ -184,20 +183,23 @@ def ours(
 ) -> Sides:
     """Train as NeuralSVD does, with any objective; ended by the clock or after `n_steps`.
 
+    Warm, it is the first of NeuralSVD's two trainings, the one in slow linear coordinates.
+
     `then` is the learning rate of a last part, of `then_steps`, with a long average of the parameters, as NeuralSVD has
     one. The networks that are returned take the frames as they come.
     """
     pairs, whitening = pairs_of(clock.data)
-    rotation, autocorrelations = slow_coordinates(pairs.frames, pairs.train.numpy(), LAG)
-    pairs, whitening = replace(pairs, frames=pairs.frames @ rotation), whitening.turned(rotation)
+    rotation, scales = slow_coordinates(pairs.frames, pairs.train.numpy(), LAG)
+    coordinates = rotation * scales if warm else rotation
+    pairs, whitening = replace(pairs, frames=pairs.frames @ coordinates), whitening.followed_by(coordinates)
     config = {
         "network": "common-trunk", "n_modes": N_MODES, "hidden": HIDDEN, "activation": ACTIVATION, "tied": True
     }  # fmt: skip
     if warm:
-        sides = warm_start(reversible_transfer, pairs, autocorrelations, config, seed)
+        sides = warm_start(reversible_transfer, pairs, config, seed)
     else:
         torch.manual_seed(seed)
-        sides = build_sides(len(autocorrelations), config)
+        sides = build_sides(len(scales), config)
     samples = Clocked(pairs, lambda: clock.step(lambda x: sides.left(whitening(x))))
     with suppress(Finished):
         for rate, steps, share in ((learning_rate, n_steps, FIRST_AVERAGE), (then, then_steps, LAST_AVERAGE)):

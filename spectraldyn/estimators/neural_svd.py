@@ -17,18 +17,17 @@ from spectraldyn.estimators import base
 from spectraldyn.model import NeuralSVDModel, build_sides, evaluate, is_trajectory_list
 from spectraldyn.networks.mlp import Whitening
 from spectraldyn.operators.transfer import reversible_transfer, transfer
+from spectraldyn.records import Operator
 from spectraldyn.samples import PairData
 from spectraldyn.spectra.decomposition import decompose
 from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.validation import split_scores
-from spectraldyn.training import Sides
+from spectraldyn.training import History, Sides, held_out_score
 from spectraldyn.trajectories.pairs import cut_blocks, held_out_frames, pair_starts
-from spectraldyn.warm_start import RISE, TOLERANCE, solve_last_layer, warm_start
+from spectraldyn.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
 
 N_LAGS = 12
 """Lag times for which moments are kept, besides that of the fit."""
-MAX_LINEAR_PAIRS = 50_000
-"""Enough for the linear coordinates that the networks begin from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +47,16 @@ class _Pairs:
     all: np.ndarray
     train: np.ndarray
     test: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trained:
+    """Networks on linear coordinates of the whitened inputs, how their training went, and their held-out score."""
+
+    coordinates: torch.Tensor
+    sides: Sides
+    history: History
+    score: float
 
 
 class NeuralSVD(base.NeuralEstimator):
@@ -78,10 +87,12 @@ class NeuralSVD(base.NeuralEstimator):
     learning_rate : float, default=5e-3
         Of Adam at the start; it falls to 0 by a cosine.
     warm_start : bool, default=True
-        Begin with some steps of at least 512 pairs along the slow linear coordinates, in which the last layer is solved
-        for (`spectraldyn.warm_start`).
+        Begin with some steps of at least 512 pairs in which the last layer is solved for (`spectraldyn.warm_start`), and
+        train twice: with all inputs scaled by how slow they are, and with all alike. Kept is what does better on the
+        held-out pairs.
     test_fraction : float, default=0.2
-        Share of the data, in contiguous blocks, that is held out for early stopping and scores.
+        Share of the data, in contiguous blocks, that is held out for early stopping and scores. With 0 there is but one
+        training, after a warm start that with scaled inputs.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to train; "auto" takes a GPU if there is one.
     random_state : int, RandomState or None, default=None
@@ -97,7 +108,7 @@ class NeuralSVD(base.NeuralEstimator):
     model_ : NeuralSVDModel
         The fitted model; also from `fetch_model()`.
     history_ : spectraldyn.training.History
-        Held-out VAMP-2 and loss during training.
+        Held-out VAMP-2 and loss during the training that was kept.
     n_features_in_ : int
 
     Examples
@@ -177,21 +188,15 @@ class NeuralSVD(base.NeuralEstimator):
         whitening = base.whitening_of(data.frames)
         frames = torch.cat([whitening(part).float() for part in base.float64_chunks(data.frames)]).to(device)
         pairs = self._split(data, np.random.default_rng(seed))
-        rotation, autocorrelations = slow_coordinates(frames, pairs.train, data.distance)
-        whitening, frames = whitening.turned(rotation), frames @ rotation
-        split = _pair_data(frames, data.distance, pairs.train, pairs.test)
-        if self.warm_start:
-            sides = warm_start(operator, split, autocorrelations, config, seed)
-        else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                sides = build_sides(frames.shape[1], config).to(device)
-        n_steps = self.max_steps or base.default_steps(self.batch_size, self.warm_start)
         checkpoint = self._checkpoint([config, data.lengths, data.distance], [frames.cpu().numpy()])
-        after = {"rise": RISE, "tolerance": TOLERANCE} if self.warm_start else {}
-        self.history_ = self._train(sides, operator, split, n_steps, seed, checkpoint, last=False, **after)
-        if self.warm_start and config["network"] == "common-trunk":
-            solve_last_layer(sides, operator, split, config["n_modes"])
+        whitened = _pair_data(frames, data.distance, pairs.train, pairs.test)
+        trained = [
+            self._begin(coordinates, operator, whitened, config, checkpoint and checkpoint / f"{number}")
+            for number, coordinates in enumerate(self._coordinates(whitened))
+        ]
+        best = max(trained, key=lambda result: result.score)
+        sides, self.history_ = best.sides, best.history
+        whitening, frames = whitening.followed_by(best.coordinates), frames @ best.coordinates
         functions = evaluate(whitening, sides, data.frames)
         scores = split_scores(functions, data.distance, pairs.train, pairs.test, self.reversible)
         # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.
@@ -202,6 +207,41 @@ class NeuralSVD(base.NeuralEstimator):
         if checkpoint is not None:
             shutil.rmtree(checkpoint, ignore_errors=True)
         return self
+
+    def _coordinates(self, data: PairData) -> list[torch.Tensor]:
+        """Matrices (k, k) that whitened inputs are multiplied by, one for each beginning."""
+        rotation, scales = slow_coordinates(data.frames, data.train.cpu().numpy(), data.distance)
+        if not self.warm_start:
+            return [rotation]
+        if len(scales) == 1 or not len(data.test):
+            return [rotation * scales]
+        return [rotation * scales, torch.eye(len(scales)).to(rotation)]
+
+    def _begin(
+        self,
+        coordinates: torch.Tensor,
+        operator: Operator,
+        data: PairData,
+        config: dict[str, Any],
+        checkpoint: Path | None,
+    ) -> _Trained:
+        """Train with held-out pairs in these coordinates."""
+        data = dataclasses.replace(data, frames=data.frames @ coordinates)
+        seed = config["seed"]
+        if self.warm_start:
+            sides = warm_start(operator, data, config, seed)
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                sides = build_sides(len(coordinates), config).to(data.device)
+        n_steps = self.max_steps or base.default_steps(self.batch_size, self.warm_start)
+        after = {"rise": RISE, "tolerance": TOLERANCE} if self.warm_start else {}
+        history = self._train(sides, operator, data, n_steps, seed, checkpoint, last=False, **after)
+        if self.warm_start and config["network"] == "common-trunk":
+            solve_last_layer(sides, operator, data, config["n_modes"])
+        scored = data.scored()
+        score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
+        return _Trained(coordinates, sides, history, score)
 
     def fit_fetch(self, X: ArrayLike | list | tuple) -> NeuralSVDModel:
         """Fit, and return the fitted model."""
@@ -284,22 +324,6 @@ class NeuralSVD(base.NeuralEstimator):
 
 def _pair_data(frames: torch.Tensor, distance: int, train_on: np.ndarray, test_on: np.ndarray) -> PairData:
     return PairData(frames, distance, *(torch.tensor(part, device=frames.device) for part in (train_on, test_on)))
-
-
-def slow_coordinates(inputs: torch.Tensor, starts: np.ndarray, distance: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotation (k, k) of whitened inputs into time-lagged independent components, slowest first, and their
-    autocorrelations (k,).
-
-    Along these axes the networks begin, and Adam, which treats every weight by itself, gets on better.
-
-    References
-    ----------
-    Molgedey, Schuster, Phys. Rev. Lett. 72 (1994) 3634; Pérez-Hernández et al., J. Chem. Phys. 139 (2013) 015102.
-    """
-    rows = torch.from_numpy(starts[:: -(-len(starts) // MAX_LINEAR_PAIRS)]).to(inputs.device)
-    lagged = (inputs[rows].T @ inputs[rows + distance]).double() / len(rows)
-    autocorrelations, rotation = torch.linalg.eigh((lagged + lagged.T) / 2)
-    return rotation.flip(1).to(inputs), autocorrelations.flip(0)
 
 
 def lag_scan(lagtime: int, longest: int) -> list[int]:

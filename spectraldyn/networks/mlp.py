@@ -30,10 +30,10 @@ class Whitening(nn.Module):
         self.register_buffer("mean", mean)
         self.register_buffer("matrix", directions[:, kept] / variances[kept].sqrt() / scale[:, None])
 
-    def turned(self, rotation: Tensor) -> "Whitening":
-        """The same with its outputs rotated by an orthogonal matrix (k, k); they stay uncorrelated."""
+    def followed_by(self, coordinates: Tensor) -> "Whitening":
+        """The same with its outputs multiplied by a matrix (k, k)."""
         whitening = Whitening.empty(*self.matrix.shape).to(self.matrix)
-        whitening.mean, whitening.matrix = self.mean, self.matrix @ rotation.to(self.matrix)
+        whitening.mean, whitening.matrix = self.mean, self.matrix @ coordinates.to(self.matrix)
         return whitening
 
     @classmethod
