@@ -76,6 +76,7 @@ STUDIES = {
     "data_size": "Amount of data",
     "nonreversible": "Dynamics that are not reversible",
     "lag_scan": "A plot over many lag times from one fit",
+    "learning_rate": "Learning rate",
     "throughput": "Throughput of the training loop",
     "molecules_compared": "Alanine dipeptide",
 }

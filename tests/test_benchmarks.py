@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from problems import REPOSITORY_DATA
 
-from analysis.benchmarks import accuracy, data_size, dimension, modes, molecules, nonreversible, study
+from analysis.benchmarks import accuracy, data_size, dimension, learning_rate, modes, molecules, nonreversible, study
 from analysis.benchmarks.oracle import oracle, pieces
 from analysis.benchmarks.processes import forked
 from analysis.benchmarks.samples import langevin, many_modes, mixed, n_resolved
@@ -136,6 +136,26 @@ def test_dimension_and_modes(monkeypatch, tmp_path):
     rows, text = written(tmp_path / "modes", "modes")
     assert len(rows[0]["oracle (ps)"]) == 4
     assert "4 modes" in text
+
+
+def test_learning_rate(monkeypatch, tmp_path):
+    monkeypatch.setattr(learning_rate, "N_FRAMES", 1000)
+    monkeypatch.setattr(learning_rate, "RATES", (0.005, 0.01))
+    run(learning_rate, monkeypatch, tmp_path, "--systems", "prinz")
+    rows, text = written(tmp_path, "learning_rate")
+    assert [row["settings"]["learning_rate"] for row in rows] == [0.005, 0.01]
+    assert "the default is 0.005" in text
+    assert "| system | 0.005 | 0.01 |" in text
+
+
+def test_learning_rates_are_compared_by_their_worst_system():
+    rows = [
+        {"method": "", "failed": None, "system": system, "rate": rate, study.FROM_ORACLE: distance}
+        for system, distances in (("a", (1.0, 2.0)), ("b", (3.0, 1.0)))
+        for rate, distance in zip(learning_rate.RATES[:2], distances, strict=True)
+    ]
+    worst = learning_rate.worst_ratios(rows)
+    assert [worst[rate] for rate in learning_rate.RATES[:2]] == [3.0, 2.0]
 
 
 def test_data_size(monkeypatch, tmp_path):

@@ -147,11 +147,13 @@ def test_no_piece_crosses_a_cut():
 
 
 def test_a_method_that_fails_is_a_row_that_says_so(tmp_path):
-    """All frames at two points: the nearest of a hundred centres is at no distance, and Gaussians have no width."""
+    """All frames at two points, which leave two centres; and Gaussians of no width."""
     random = np.random.default_rng(0)
     hops = [(np.cumsum(random.random(2000) < 0.05) % 2 * 2.0 - 1)[:, None] for _ in range(2)]
-    comparison = compare_methods(hops, LAG, 1, {"tica": {}, "edmd": {"widths": [1.0]}})
+    works = compare_methods(hops, LAG, 1, {"edmd": {"widths": [1.0]}})
+    comparison = compare_methods(hops, LAG, 1, {"tica": {}, "edmd": {"widths": [0.0]}})
     tica, edmd = comparison.rows()
+    assert works.rows()[0]["timescales"] == pytest.approx(tica["timescales"], rel=1e-6)
     assert tica["failed"] is None
     assert tica["timescales"][0] == pytest.approx(-1 / np.log(1 - 2 * 0.05), rel=0.2)
     assert tica["peak_mb"] >= 0

@@ -43,7 +43,9 @@ def _edmd(problem: Problem, n_centres: int, width: float) -> Learned:
     x, y = (transform(ends) for ends in problem.pairs())
     random = np.random.default_rng(problem.seed)
     sample = x[random.choice(len(x), min(len(x), CENTRES_FROM), replace=False)]
-    centres = KMeans(min(n_centres, len(sample)), fixed_seed=problem.seed, n_jobs=1).fit_fetch(sample).cluster_centers
+    clusters = KMeans(min(n_centres, len(sample)), fixed_seed=problem.seed, n_jobs=1).fit_fetch(sample)
+    # Data of few distinct points leave clusters in one place: no distance between them, no width of a Gaussian.
+    centres = np.unique(clusters.cluster_centers, axis=0)
     between = cdist(centres, centres)
     np.fill_diagonal(between, np.inf)
     bandwidth = width * float(np.median(between.min(axis=1)))

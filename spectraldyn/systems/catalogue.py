@@ -86,7 +86,7 @@ def mixed_double_wells(n_dimensions: int = 30, seed: int = 0) -> Mapped:
     Parameters
     ----------
     n_dimensions : int
-        At least 3.
+        At least 2.
     seed : int
         Of Q.
     """
@@ -153,7 +153,7 @@ def muller_brown(temperature: float = 20.0) -> Overdamped:
     """Three wells on a bent path; energies in units of the temperature, which leaves 5 kT from the deepest to the top.
 
     Reflecting walls belong to the system: beyond them, towards the upper left, the surface flattens 10 kT above the
-    wells, which adds a slow process (rate 2.4 at kT = 20) that has next to no weight.
+    wells. A walker that could go there would add a slow process (rate 2.4 at kT = 20) that has next to no weight.
 
     References
     ----------
