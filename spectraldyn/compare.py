@@ -15,12 +15,10 @@ from spectraldyn.peers.judge import judge
 from spectraldyn.peers.methods import METHODS
 from spectraldyn.peers.process import THREADS, Job, run_in_process, store_frames
 from spectraldyn.peers.records import MethodResult
-from spectraldyn.results import aligned, format_number
+from spectraldyn.results import aligned, format_number, load_for_lag
 from spectraldyn.spectra import timescales as its
 from spectraldyn.spectra.timescales import Timescale
-from spectraldyn.trajectories.load import load_features
-from spectraldyn.trajectories.pairs import lag_in_rows, split_stretches, starts_within
-from spectraldyn.units import parse_duration
+from spectraldyn.trajectories.pairs import split_stretches, starts_within
 from spectraldyn.version import __version__
 
 TEST_FRACTION = 0.3
@@ -252,12 +250,10 @@ def compare_trajectories(
     InputError
         One sentence on what in the input cannot be used.
     """
-    wanted = parse_duration(lag, "--lag")
     check_methods(options.get("methods"))
-    loaded = load_features(
-        files, top=top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
+    loaded, lagtime = load_for_lag(
+        lag, files, top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
     )
-    lagtime = lag_in_rows(wanted, [len(part) for part in loaded], loaded.timestep_ps, stride)
     comparison = compare_methods(loaded, lagtime, progress=progress, **options)
     unit, frame_time = ("frames", 1.0) if loaded.timestep_ps is None else ("ps", loaded.timestep_ps)
     step_time = stride * frame_time

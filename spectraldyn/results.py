@@ -255,13 +255,11 @@ def fit_trajectories(
         One sentence on what in the input cannot be used.
     """
     started = time.perf_counter()
-    wanted = parse_duration(lag, "--lag")
     learner = NeuralSVD(progress=progress, **estimator)
     check_states(n_states, learner.n_modes)
-    loaded = load_features(
-        files, top=top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
+    loaded, lagtime = load_for_lag(
+        lag, files, top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
     )
-    lagtime = lag_in_rows(wanted, [len(part) for part in loaded], loaded.timestep_ps, stride)
     learner.set_params(lagtime=lagtime)
     # What an interruption between two refits must not cost includes the fit that came before them.
     model = fit_or_take_up(learner, loaded, kept_fits_folder(learner, loaded) if refit_lags else None)
@@ -269,6 +267,15 @@ def fit_trajectories(
     if refit_lags:
         results = refit_at_lags(results, learner)
     return dataclasses.replace(results, seconds=time.perf_counter() - started)
+
+
+def load_for_lag(
+    lag: str | float, files: str | Path | Sequence[str | Path], top: str | Path | None, **reading: Any
+) -> tuple[Features, int]:
+    """Features as `load_features` gives them, and the lag time in their rows; it is checked before a file is read."""
+    wanted = parse_duration(lag, "--lag")
+    loaded = load_features(files, top, **reading)
+    return loaded, lag_in_rows(wanted, [len(part) for part in loaded], loaded.timestep_ps, loaded.stride)
 
 
 def refit_at_lags(results: Results, estimator: NeuralSVD) -> Results:

@@ -152,8 +152,8 @@ def project(operator: Operator, sides: Sides, batches: Iterable[Batch]) -> Proje
     rows = 0
     known: tuple[float, ...] = ()
     for batch in batches:
-        states = (None if part is None else part.double() for part in (batch.x, batch.y, batch.weight))
-        action = operator(sides.left, sides.right, Batch(*states))  # type: ignore[arg-type]
+        others = (None if part is None else part.double() for part in (batch.y, batch.weight))
+        action = operator(sides.left, sides.right, Batch(batch.x.double(), *others))
         n = len(batch.x)
         parts = [n * gram(*pair) for pair in ((action.f, action.f), (action.f, action.Tg), (action.g, action.g))]
         sums = parts if not sums else [a + b for a, b in zip(sums, parts, strict=True)]

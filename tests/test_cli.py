@@ -136,9 +136,19 @@ def test_one_file_or_its_pieces(files):
     assert fit("run0.dcd", "--lag", "5", "--out", "whole") == 0
     assert fit("a.dcd", "b.dcd", "--lag", "5", "--out", "pieces") == 0
     one, two = (results(name)["timescales"][0]["value"] for name in ("whole", "pieces"))
-    # Five of 2,995 pairs are lost.
-    assert one != two
-    assert one == pytest.approx(two, rel=0.02)
+    in_well = np.sign(whole.xyz[:, 0, 0])
+    # Five of 2,995 pairs are lost, which lengthens even the timescale of the true eigenfunction by 1.5 %.
+    assert one == pytest.approx(timescale_of([in_well]), rel=0.01)
+    assert two == pytest.approx(timescale_of([in_well[:1000], in_well[1000:]]), rel=0.01)
+    assert timescale_of([in_well[:1000], in_well[1000:]]) > 1.014 * timescale_of([in_well])
+
+
+def timescale_of(pieces: list[np.ndarray], lag: int = 5) -> float:
+    """From the autocorrelation of one function over all pairs, both ends centred by the mean of both."""
+    x, y = (np.concatenate([part[ends] for part in pieces]) for ends in (slice(None, -lag), slice(lag, None)))
+    mean = (x.mean() + y.mean()) / 2
+    x, y = x - mean, y - mean
+    return -lag / np.log(2 * (x * y).mean() / (x**2 + y**2).mean())
 
 
 def test_arrays_in_place_of_trajectories(files):

@@ -1,8 +1,12 @@
-"""What the commands share: their frame, and the options for reading trajectories."""
+"""What the commands share: their frame, and options for reading and learning from trajectories."""
 
 import argparse
 import contextlib
+import sys
 from pathlib import Path
+from typing import Any
+
+from spectraldyn.errors import InputError
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -77,9 +81,43 @@ def add_learning_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace earlier results in DIR")
 
 
-def stem(file: str) -> str:
-    """File name without its endings, for the names of outputs in the current folder."""
-    name = Path(file).name
+def common_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """What every kind of fit takes of the options above."""
+    return {
+        "top": options.top,
+        "stride": options.stride,
+        "skip": options.skip,
+        "timestep": options.timestep,
+        "n_modes": options.modes,
+        "random_state": options.seed,
+        "device": options.device,
+        "progress": True,
+    }
+
+
+def lagged_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """The same for what is learned from pairs of frames one lag time apart."""
+    if options.lag is None:
+        raise InputError("--lag is missing: give the lag time in stored frames (50) or as a time (50ps)")
+    return {
+        **common_arguments(options),
+        "lag": options.lag,
+        "features": ",".join(options.features) if options.features else None,
+        "atoms": options.atoms,
+        "reversible": not options.nonreversible,
+    }
+
+
+def output_name(options: argparse.Namespace, ending: str) -> str:
+    """What --out says; without it, in the current folder, the first file's name with this in place of its endings."""
+    if options.out:
+        return options.out
+    name = Path(options.files[0]).name
     with contextlib.suppress(ValueError):
-        return name[: name.index(".", 1)]
-    return name
+        name = name[: name.index(".", 1)]
+    return name + ending
+
+
+def print_notes(warnings: list[str]) -> None:
+    for warning in warnings:
+        print(f"note: {warning}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Regular grids of cells in one and two dimensions: function values on them, and interpolation between them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ Function = Callable[[Tensor], Tensor]
 """Maps states (..., d) to one number each (...)."""
 
 
-def checked_domain(domain: object, name: str = "domain") -> Domain:
+def checked_domain(domain: Iterable[Iterable[float]]) -> Domain:
     """One (low, high) pair per axis, as a tuple of pairs of floats.
 
     Raises
@@ -24,14 +24,14 @@ def checked_domain(domain: object, name: str = "domain") -> Domain:
         If it is not that, or an interval is empty or infinite.
     """
     try:
-        pairs = tuple((float(low), float(high)) for low, high in domain)  # type: ignore[attr-defined]
+        pairs = tuple((float(low), float(high)) for low, high in domain)
     except (TypeError, ValueError):
-        raise InputError(f"{name} is {domain!r}: give one (low, high) pair per axis") from None
+        raise InputError(f"domain is {domain!r}: give one (low, high) pair per axis") from None
     for low, high in pairs:
         if not (np.isfinite([low, high]).all() and low < high):
-            raise InputError(f"{name} has the interval ({low:g}, {high:g}): both ends must be finite and low < high")
+            raise InputError(f"domain has the interval ({low:g}, {high:g}): both ends must be finite and low < high")
     if not pairs:
-        raise InputError(f"{name} is empty: give one (low, high) pair per axis")
+        raise InputError("domain is empty: give one (low, high) pair per axis")
     return pairs
 
 

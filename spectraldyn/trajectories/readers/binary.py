@@ -257,70 +257,75 @@ def _stamps(time: np.ndarray) -> np.ndarray:
 def _netcdf_records(path: Path) -> int | None:
     """Records for which a classic NetCDF file has room, None where it has no records.
 
-    The NetCDF library reads zeros past the end of a truncated file. Layout: the NetCDF classic format
-    specification of Unidata, versions 1, 2 and 5. Files based on HDF5 know their own size.
+    The NetCDF library reads zeros past the end of a truncated file. Files based on HDF5 know their own size.
     """
     with path.open("rb") as file:
         magic = file.read(4)
         if magic[:3] != b"CDF":
             check_hdf5(path)
             return None
-        wide = "q" if magic[3] == 5 else "i"
-        offset = "i" if magic[3] == 1 else "q"
-
-        def number(layout: str = wide) -> int:
-            return int(_unpack(file, f">{layout}")[0])
-
-        def skip(size: int) -> None:
-            _unpack(file, f">{(size + 3) // 4 * 4}s")
-
-        def entries() -> range:
-            number("i")  # the tag says which list follows; an absent list has no entries
-            count = number()
-            if not 0 <= count < 10_000:
-                raise Damaged("the NetCDF header is corrupt")
-            return range(count)
-
-        width = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
-
-        def attributes() -> None:
-            for _ in entries():
-                skip(number())
-                kind = number("i")
-                skip(number() * width.get(kind, 1))
-
         try:
-            number()  # records promised
-            dimensions = []
-            for _ in entries():
-                skip(number())
-                dimensions.append(number())
-            attributes()
-            records, begins, record_ends, ends = [], [], [], [0]
-            for _ in entries():
-                skip(number())
-                shape = [dimensions[number()] for _ in range(number())]
-                attributes()
-                kind = number("i")
-                number()  # the stored size overflows for large variables
-                begin = number(offset)
-                size = (prod(shape[1:] if shape[:1] == [0] else shape)) * width[kind]
-                if shape[:1] == [0]:
-                    begins.append(begin)
-                    record_ends.append(begin + size)
-                    records.append(size)
-                else:
-                    ends.append(begin + size)
+            variables = list(_netcdf_variables(file, magic[3]))
         except (EOFError, KeyError, IndexError, OverflowError, struct.error, MemoryError) as error:
             raise Damaged("the NetCDF header is cut short or corrupt, so the file holds no frames") from error
     size = path.stat().st_size
-    if max(ends) > size:
+    if any(begin + length > size for begin, length, repeated in variables if not repeated):
         raise Damaged("the file ends before its first frame: it is truncated")
+    records = [(begin, length) for begin, length, repeated in variables if repeated]
     if not records:
         return None
-    record = records[0] if len(records) == 1 else sum((size + 3) // 4 * 4 for size in records)
+    lengths = [length for _, length in records]
+    record = lengths[0] if len(lengths) == 1 else sum(_padded(length) for length in lengths)
     # The last record may lack the padding that parts it from the next.
-    return max(0, (size - max(record_ends)) // max(record, 1) + 1)
+    return max(0, (size - max(begin + length for begin, length in records)) // max(record, 1) + 1)
+
+
+def _netcdf_variables(file: BinaryIO, version: int) -> Iterator[tuple[int, int, bool]]:
+    """Where each variable begins, its length in bytes, and whether that is its length in one of many records.
+
+    Layout: the NetCDF classic format specification of Unidata, versions 1, 2 and 5.
+    """
+    width = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
+
+    def number(layout: str = "q" if version == 5 else "i") -> int:
+        return int(_unpack(file, f">{layout}")[0])
+
+    def skip(size: int) -> None:
+        _unpack(file, f">{_padded(size)}s")
+
+    def entries() -> range:
+        number("i")  # the tag says which list follows; an absent list has no entries
+        count = number()
+        if not 0 <= count < 10_000:
+            raise Damaged("the NetCDF header is corrupt")
+        return range(count)
+
+    def attributes() -> None:
+        for _ in entries():
+            skip(number())
+            kind = number("i")
+            skip(number() * width.get(kind, 1))
+
+    number()  # records promised
+    dimensions = []
+    for _ in entries():
+        skip(number())
+        dimensions.append(number())
+    attributes()
+    for _ in entries():
+        skip(number())
+        shape = [dimensions[number()] for _ in range(number())]
+        attributes()
+        kind = number("i")
+        number()  # the stored size overflows for large variables
+        begin = number("i" if version == 1 else "q")
+        repeated = shape[:1] == [0]
+        yield begin, prod(shape[1:] if repeated else shape) * width[kind], repeated
+
+
+def _padded(size: int) -> int:
+    """Bytes that so many take in a NetCDF file."""
+    return (size + 3) // 4 * 4
 
 
 _PROBE = """

@@ -1,0 +1,58 @@
+"""`spectraldyn info` and `spectraldyn features`: what files hold, and what can be computed from them."""
+
+import argparse
+import sys
+
+from spectraldyn.commands.options import command
+from spectraldyn.errors import InputError
+
+
+def add_info(commands: argparse._SubParsersAction) -> None:
+    parser = command(
+        commands,
+        "info",
+        "read every frame once and say what is in the files",
+        "spectraldyn info run1.xtc run2.xtc --top protein.pdb",
+        _info,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="trajectories, or .npy/.npz arrays")
+    parser.add_argument("--top", metavar="FILE", help="topology where the trajectories carry none")
+
+
+def add_features(commands: argparse._SubParsersAction) -> None:
+    parser = command(
+        commands,
+        "features",
+        "list the features, with what each would give for a molecule",
+        "spectraldyn features --top protein.pdb",
+        _features,
+    )
+    parser.add_argument("--top", metavar="FILE", help="topology to count the columns for")
+    parser.add_argument("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
+
+
+def _info(options: argparse.Namespace) -> int:
+    from spectraldyn.trajectories.info import describe_files
+
+    failed = False
+    for line, error in describe_files(options.files, options.top):
+        failed = failed or error
+        print(f"spectraldyn: error: {line}" if error else line, file=sys.stderr if error else sys.stdout, flush=True)
+    return 2 if failed else 0
+
+
+def _features(options: argparse.Namespace) -> int:
+    from spectraldyn.trajectories.features import FEATURES, available_features
+    from spectraldyn.trajectories.files import load_topology
+
+    if options.top is None:
+        if options.atoms is not None:
+            raise InputError("--atoms needs --top: without a topology there are no atoms to select")
+        for name, feature in FEATURES.items():
+            print(f"{name:20} {feature.description}")
+        print("Give --top to see what each would give for a molecule.", file=sys.stderr)
+        return 0
+    for name, description, n_columns, reason in available_features(load_topology(options.top, []), options.atoms):
+        given = f"{n_columns:>6} columns" if n_columns else f"     none: {reason}"
+        print(f"{name:20} {description}\n{'':20} {given}")
+    return 0

@@ -1,0 +1,28 @@
+"""Figures of a slow spectrum. Every function takes results and an optional matplotlib axes, and returns the axes."""
+
+from spectraldyn.plots.comparison import plot_comparison
+from spectraldyn.plots.figures import COLOURS, MARKERS, figure_axes, save_figure
+from spectraldyn.plots.spectrum import (
+    coordinates,
+    plot_free_energy,
+    plot_modes,
+    plot_rates,
+    plot_singular_values,
+    plot_states,
+    plot_timescales,
+)
+
+__all__ = [
+    "COLOURS",
+    "MARKERS",
+    "coordinates",
+    "figure_axes",
+    "plot_comparison",
+    "plot_free_energy",
+    "plot_modes",
+    "plot_rates",
+    "plot_singular_values",
+    "plot_states",
+    "plot_timescales",
+    "save_figure",
+]

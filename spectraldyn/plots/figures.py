@@ -1,0 +1,34 @@
+"""What the figures share: colours and markers, new axes, files."""
+
+import io
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8B6914", "#222222")
+"""Okabe and Ito's palette: distinct in the common forms of colour blindness; markers tell them apart in grey."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def figure_axes(width: float = 5.2, height: float = 3.9) -> Axes:
+    """Axes of a new figure that belongs to no window system."""
+    return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def save_figure(ax: Axes, path: Path, dpi: int = 160) -> bytes:
+    """Write the figure of some axes as PNG; return the same picture, smaller, for embedding in a page."""
+    # Axes of fixed aspect get their final size while drawing, and only the next layout makes room for their labels.
+    figure_of(ax).draw_without_rendering()
+    figure_of(ax).savefig(path, dpi=dpi)
+    small = io.BytesIO()
+    figure_of(ax).savefig(small, dpi=0.7 * dpi, format="png")
+    return small.getvalue()
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The figure that axes belong to, also where they lie in a part of it."""
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("the axes belong to no figure")
+    return figure
