@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from scipy.signal import lfilter
 
 from spectraldyn import compare_methods, load_features, plots
 from spectraldyn.cli import main
-from spectraldyn.compare import TEST_FRACTION
+from spectraldyn.compare import TEST_FRACTION, Comparison
 from spectraldyn.peers import process
 from spectraldyn.peers.judge import judge
 from spectraldyn.peers.methods import METHODS
 from spectraldyn.peers.process import Job, Outcome
 from spectraldyn.peers.records import MethodResult, Problem
 from spectraldyn.peers.tuning import with_constant
+from spectraldyn.spectra import timescales as its
+from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.spectra.validation import split_scores
 from spectraldyn.systems import SYSTEMS, oracle_timescales
 from spectraldyn.trajectories.pairs import cross_validation_folds, split_stretches, starts_within
@@ -127,6 +130,56 @@ def test_only_the_leading_modes_count():
     one = split_scores(functions, LAG, starts, starts, True, 1)
     assert one["vamp2_test"] < split_scores(functions, LAG, starts, starts, True)["vamp2_test"]
     assert one["vamp2_train"] == pytest.approx(one["vampe_test"])
+
+
+def test_no_method_sees_what_it_is_judged_on():
+    trajectories = spring(2000)
+    outcome = Outcome(left=np.concatenate(trajectories))
+    with mock.patch("spectraldyn.compare.run_in_process", return_value=outcome) as run:
+        comparison = compare_methods(trajectories, LAG, 1, ["tica"])
+    job = run.call_args.args[1]
+    train, train_rows, test_rows = rows_of(trajectories)
+    assert job.train == [(piece.start, piece.stop) for piece in train]
+    assert comparison.results == [judge(job, outcome, train_rows, test_rows)]
+    assert (comparison.n_train_pairs, comparison.n_test_pairs) == (len(train_rows), len(test_rows))
+
+
+def test_plain_values_of_a_row():
+    result = MethodResult("tica", timescales=[Timescale(3.0, 2.0, 5.0)])
+    (row,) = Comparison([result], 2, LAG, "frames", 1.0, True, 0, 10, 5).rows()
+    assert (row["timescales"], row["low"], row["high"]) == ([3.0, None], [2.0, None], [5.0, None])
+
+
+def test_timescales_are_those_of_the_leading_modes_and_blocks_as_long_as_the_slowest_asks_for():
+    """Three functions of a spring and one mode: the best in their span, judged by its own timescale."""
+    trajectories = spring(2000)
+    x = np.concatenate(trajectories)
+    job = Job("tica", {}, [2000] * 3, [], LAG, 1, 0, True, "cpu")
+    _, *rows = rows_of(trajectories)
+    with mock.patch.object(its, "timescales_at_lag", wraps=its.timescales_at_lag) as wrapped:
+        result = judge(job, Outcome(left=np.hstack((x, x**2, x**3))), *rows)
+    assert [scale.value for scale in result.timescales] == [wrapped.call_args.args[5]]
+
+
+def test_intervals_of_a_damped_rotation():
+    """Eigenvalues e^{(−1/τ ± iω) lag}: moments averaged over both directions of time leave e^{−lag/τ} cos(ω lag)."""
+    random = np.random.default_rng(6)
+    step = np.exp(-1 / TAU + 0.25j)
+    noise = random.normal(size=(2, 20_000)) * np.sqrt((1 - abs(step) ** 2) / 2)
+    z = lfilter([1], [1, -step], noise[0] + 1j * noise[1])
+    job = Job("vamp", {}, [len(z)], [], LAG, 2, 0, False, "cpu")
+    result = judge(job, Outcome(left=np.column_stack((z.real, z.imag))), *np.split(np.arange(len(z) - LAG), [14_000]))
+    for scale in result.timescales:
+        assert scale.low < TAU < scale.high
+        assert scale.low < scale.value < scale.high
+
+
+def test_own_timescales_of_a_process_seen_once_are_unresolved():
+    own = Timescale(50.0, 40.0, 60.0)
+    step = np.repeat([0.0, 1.0], 50) + np.tile([0.1, -0.1], 50)
+    job = Job("msm", {}, [100], [], LAG, 1, 0, True, "cpu")
+    result = judge(job, Outcome(left=step[:, None], own_timescales=[own]), np.arange(95), np.arange(95))
+    assert result.timescales == [replace(own, n_transitions=1, unresolved="only 1 transition seen")]
 
 
 def test_no_piece_crosses_a_cut():

@@ -22,7 +22,8 @@ def random_action(components: int, tied: bool, seed: int = 0) -> tuple[Action, l
     )
     mixing = torch.randn(components, components, generator=generator, dtype=torch.float64)
     mixing = mixing + mixing.T if tied else mixing
-    return Action(f=f, Tg=g @ mixing.T, g=g, Tf=f @ mixing), [f] if tied else [f, g]
+    Tg = g @ mixing.T
+    return Action(f=f, Tg=Tg, g=g, Tf=Tg if tied else f @ mixing), [f] if tied else [f, g]
 
 
 def explicit_level_loss(action: Action, level: int) -> torch.Tensor:

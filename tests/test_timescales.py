@@ -160,3 +160,11 @@ def test_autocorrelations_remove_the_mean_of_every_replicate():
     (alone,) = its.autocorrelations(moments, 0, spectrum, True, np.array([[1.0, 0.0]]))
     ends = np.concatenate((mode[:499], mode[1:500])) - np.concatenate((mode[:499], mode[1:500])).mean()
     assert alone[0] == pytest.approx(ends[:499] @ ends[499:] / (ends @ ends / 2), abs=1e-10)
+
+
+def test_infinite_replicates_make_no_remark():
+    """Resampled blocks in which a process is never seen leave it without an upper bound, and numpy nothing to say."""
+    replicates = np.concatenate((np.linspace(10, 20, 150), np.full(50, np.inf)))[:, None]
+    low, high = its.percentile_interval(replicates, 100)
+    assert 10 < low[0] < 11
+    assert not np.isfinite(high[0])

@@ -162,7 +162,8 @@ def percentile_interval(replicates: np.ndarray, n_blocks: int) -> tuple[np.ndarr
     tail = stats.norm.cdf(
         np.sqrt(n_blocks / max(n_blocks - 1, 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, max(n_blocks - 1, 1))
     )
-    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
+    with np.errstate(invalid="ignore"):  # between two infinite timescales there is nothing to interpolate
+        low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
     return low, high
 
 
