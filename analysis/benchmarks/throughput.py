@@ -1,6 +1,6 @@
 """Pairs a second of our training loop, of a bare tensor loop with the same network and loss, and of deeptime's VAMPNet.
 
-    python -m analysis.benchmarks.throughput    # about 3 minutes on one core
+    python -m analysis.benchmarks.throughput    # about 3 minutes on one core, quiet
 
 The loops take turns, round by round. The bare loop is what one would write by hand: two gathers, one forward pass, the
 joint low-rank loss with its U-statistic on (B, L) tensors, fused Adam; no averages, no schedule, no held-out scores.
@@ -30,7 +30,7 @@ from spectraldyn.training import Sides, train
 N_FRAMES, N_INPUTS, N_MODES, LAG = 100_000, 30, 5, 5
 NETWORKS = {"64-64 GELU (default)": ((64, 64), "gelu"), "128-128-128 SiLU": ((128, 128, 128), "silu")}
 BATCHES = (128, 512)
-STEPS, ROUNDS = 190, 5
+STEPS, ROUNDS = 190, 15
 
 
 def bare(network: CommonTrunk, frames: Tensor, starts: Tensor, batch_size: int) -> None:
