@@ -22,17 +22,17 @@ from scipy.special import ndtri
 from torch import Tensor, nn
 
 from analysis.validation import RESULTS, markdown
+from spectraldyn.data.samples import FreshSamples, PairData, Samples, WeightedSamples
 from spectraldyn.derivatives import affine
+from spectraldyn.learning.spectrum import learn_spectrum
 from spectraldyn.networks.factors import BoxBoundary, Factor, FourierFeatures, GaussianEnvelope
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks
 from spectraldyn.objectives import OBJECTIVES
-from spectraldyn.operators.generator import energy_space_resolvent, shifted_generator, square_root
 from spectraldyn.operators.kernel import canonical_dependence, integral_kernel
+from spectraldyn.operators.overdamped import energy_space_resolvent, shifted_generator, square_root
 from spectraldyn.operators.schroedinger import schroedinger
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.records import Batch, Operator
-from spectraldyn.samples import FreshSamples, PairData, Samples, WeightedSamples
-from spectraldyn.solver import learn_spectrum
 from spectraldyn.spectra.comparison import subspace_distance
 from spectraldyn.systems import (
     DISCRETE,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.validation import RESULTS, markdown
+from spectraldyn.data.samples import FreshSamples
 from spectraldyn.derivatives import (
     Jet,
     affine,
@@ -27,12 +28,11 @@ from spectraldyn.derivatives import (
     square_root,
     value_gradient_and_second,
 )
+from spectraldyn.learning.spectrum import LearnedSpectrum, learn_spectrum
 from spectraldyn.networks.factors import Factor, GaussianEnvelope, squared_radius
 from spectraldyn.networks.mlp import SeparateNetworks
 from spectraldyn.operators.schroedinger import schroedinger
 from spectraldyn.records import Batch
-from spectraldyn.samples import FreshSamples
-from spectraldyn.solver import LearnedSpectrum, learn_spectrum
 from spectraldyn.spectra.comparison import angle_distance, level_distance, orthogonality, subspace_distance
 from spectraldyn.systems import hydrogen
 

@@ -7,17 +7,17 @@ from spectraldyn.version import __version__
 
 if TYPE_CHECKING:
     from spectraldyn import plots, systems
-    from spectraldyn.compare import Comparison, compare_methods, compare_trajectories
+    from spectraldyn.baselines.compare import Comparison, compare_methods, compare_trajectories
     from spectraldyn.errors import InputError, InputWarning
     from spectraldyn.estimators.generator_svd import GeneratorSVD
+    from spectraldyn.estimators.model import GeneratorModel, NeuralSVDModel
     from spectraldyn.estimators.neural_svd import NeuralSVD
-    from spectraldyn.generator_results import analyze_generator, fit_generator
-    from spectraldyn.model import GeneratorModel, NeuralSVDModel
+    from spectraldyn.features.load import Features, load_features
+    from spectraldyn.learning.spectrum import learn_spectrum
+    from spectraldyn.pipeline.generator import analyze_generator, fit_generator
+    from spectraldyn.pipeline.transfer import Results, analyze, fit_trajectories, refit_at_lags
     from spectraldyn.report.comparison import write_comparison
     from spectraldyn.report.write import write_results
-    from spectraldyn.results import Results, analyze, fit_trajectories, refit_at_lags
-    from spectraldyn.solver import learn_spectrum
-    from spectraldyn.trajectories.load import Features, load_features
 
 __all__ = [
     "Comparison",
@@ -46,24 +46,24 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Comparison": "compare",
-    "Features": "trajectories.load",
-    "GeneratorModel": "model",
+    "Comparison": "baselines.compare",
+    "Features": "features.load",
+    "GeneratorModel": "estimators.model",
     "GeneratorSVD": "estimators.generator_svd",
     "InputError": "errors",
     "InputWarning": "errors",
     "NeuralSVD": "estimators.neural_svd",
-    "NeuralSVDModel": "model",
-    "Results": "results",
-    "analyze": "results",
-    "analyze_generator": "generator_results",
-    "compare_methods": "compare",
-    "compare_trajectories": "compare",
-    "fit_generator": "generator_results",
-    "fit_trajectories": "results",
-    "learn_spectrum": "solver",
-    "load_features": "trajectories.load",
-    "refit_at_lags": "results",
+    "NeuralSVDModel": "estimators.model",
+    "Results": "pipeline.transfer",
+    "analyze": "pipeline.transfer",
+    "analyze_generator": "pipeline.generator",
+    "compare_methods": "baselines.compare",
+    "compare_trajectories": "baselines.compare",
+    "fit_generator": "pipeline.generator",
+    "fit_trajectories": "pipeline.transfer",
+    "learn_spectrum": "learning.spectrum",
+    "load_features": "features.load",
+    "refit_at_lags": "pipeline.transfer",
     "write_comparison": "report.comparison",
     "write_results": "report.write",
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spectraldyn.errors import InputError
-from spectraldyn.trajectories.load import load_features
+from spectraldyn.features.load import load_features
 
 
 def test_arrays_one_trajectory_each(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from problems import SHARED, needs_shared
 
 from spectraldyn.cli import main
-from spectraldyn.trajectories.features import FEATURES
+from spectraldyn.features.definitions import FEATURES
 
 N_FRAMES = 3000
 
@@ -245,7 +245,7 @@ def test_unwritable_places_are_named_before_any_work(files, monkeypatch, capfd):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("tempfile.mkdtemp", refuse)
-    monkeypatch.setattr("spectraldyn.trajectories.load.load_features", None)  # not reached
+    monkeypatch.setattr("spectraldyn.features.load.load_features", None)  # not reached
     for arguments in (
         ["fit", *files, "--top", "top.pdb", "--lag", "5", "--out", "new"],
         ["transform", "mine", "run1.dcd", "--out", "new.npz"],

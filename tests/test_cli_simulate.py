@@ -72,7 +72,7 @@ def test_the_command_it_proposes_is_complete(capfd, monkeypatch):
         seen.update(options, files=files)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spectraldyn.results.fit_trajectories", fit_trajectories)
+    monkeypatch.setattr("spectraldyn.pipeline.transfer.fit_trajectories", fit_trajectories)
     assert run(*shlex.split(proposal)) == 130
     assert seen["files"] == ["well.xtc"]
     assert (seen["top"], seen["features"], seen["lag"], seen["timestep"]) == ("well.pdb", "positions", "0.8ps", None)

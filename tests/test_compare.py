@@ -12,19 +12,19 @@ from scipy.linalg import eigh
 from scipy.signal import lfilter
 
 from spectraldyn import compare_methods, load_features, plots
+from spectraldyn.baselines import process
+from spectraldyn.baselines.compare import TEST_FRACTION, Comparison
+from spectraldyn.baselines.judge import judge
+from spectraldyn.baselines.methods import METHODS
+from spectraldyn.baselines.process import Job, Outcome
+from spectraldyn.baselines.records import MethodResult, Problem
+from spectraldyn.baselines.tuning import with_constant
 from spectraldyn.cli import main
-from spectraldyn.compare import TEST_FRACTION, Comparison
-from spectraldyn.peers import process
-from spectraldyn.peers.judge import judge
-from spectraldyn.peers.methods import METHODS
-from spectraldyn.peers.process import Job, Outcome
-from spectraldyn.peers.records import MethodResult, Problem
-from spectraldyn.peers.tuning import with_constant
+from spectraldyn.data.stretches import cross_validation_folds, split_stretches, starts_within
 from spectraldyn.spectra import timescales as its
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.spectra.validation import split_scores
 from spectraldyn.systems import SYSTEMS, oracle_timescales
-from spectraldyn.trajectories.pairs import cross_validation_folds, split_stretches, starts_within
 
 TAU, LAG = 30.0, 5
 QUICK = {
@@ -135,7 +135,7 @@ def test_only_the_leading_modes_count():
 def test_no_method_sees_what_it_is_judged_on():
     trajectories = spring(2000)
     outcome = Outcome(left=np.concatenate(trajectories))
-    with mock.patch("spectraldyn.compare.run_in_process", return_value=outcome) as run:
+    with mock.patch("spectraldyn.baselines.compare.run_in_process", return_value=outcome) as run:
         comparison = compare_methods(trajectories, LAG, 1, ["tica"])
     job = run.call_args.args[1]
     train, train_rows, test_rows = rows_of(trajectories)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from spectraldyn.errors import InputError
-from spectraldyn.trajectories import features as features_module
-from spectraldyn.trajectories.features import FEATURES, available_features, define_features
+from spectraldyn.features import definitions as features_module
+from spectraldyn.features.definitions import FEATURES, available_features, define_features
 
 
 def build(residues, xyz=None, bonds=(), box=None, chains=None):
@@ -116,7 +116,7 @@ def test_contacts_in_blocks_of_frames_are_the_same(monkeypatch):
     residues = [("ALA", ["CA", "CB"])] * 5
     trajectory = build(residues, np.random.default_rng(1).normal(size=(7, 10, 3)))
     whole = compute(trajectory, "contacts")
-    monkeypatch.setattr("spectraldyn.trajectories.feature_blocks._BLOCK_VALUES", 25)
+    monkeypatch.setattr("spectraldyn.features.blocks._BLOCK_VALUES", 25)
     for column, values in compute(trajectory, "contacts").items():
         np.testing.assert_array_equal(values, whole[column])
 

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 from spectraldyn.errors import InputError
-from spectraldyn.trajectories.files import (
+from spectraldyn.io import checks, frames
+from spectraldyn.io.binary import quiet
+from spectraldyn.io.checks import read_times
+from spectraldyn.io.files import (
     FORMATS,
     FileSummary,
     common_timestep,
@@ -21,9 +24,6 @@ from spectraldyn.trajectories.files import (
     load_topology,
     scan,
 )
-from spectraldyn.trajectories.readers import checks, frames
-from spectraldyn.trajectories.readers.binary import quiet
-from spectraldyn.trajectories.readers.checks import read_times
 
 N_FRAMES = 40
 EXTENSIONS = ["dcd", "xtc", "trr", "nc", "h5", "pdb", "pdb.gz", "gro", "xyz", "xyz.gz", "mdcrd", "lammpstrj"]
@@ -118,7 +118,7 @@ def test_reads_what_was_written(extension, box, tmp_path, monkeypatch):
         pytest.skip("mdcrd holds rectangular boxes only")
     monkeypatch.setattr(frames, "frames_per_chunk", lambda n_atoms: 7)
     for module in ("binary", "dcd"):
-        monkeypatch.setattr(f"spectraldyn.trajectories.readers.{module}.frames_per_chunk", lambda n_atoms: 7)
+        monkeypatch.setattr(f"spectraldyn.io.{module}.frames_per_chunk", lambda n_atoms: 7)
     path = save(trajectory, tmp_path / f"a.{extension}")
     summary, found = read(path, trajectory.topology)
     assert (summary.path, summary.format, summary.warnings) == (path, extension, ())
@@ -141,7 +141,7 @@ def test_reads_what_was_written(extension, box, tmp_path, monkeypatch):
 def test_chunks_stay_small(extension, trajectory, tmp_path, monkeypatch):
     sizes = []
     for module in ("frames", "binary", "dcd"):
-        monkeypatch.setattr(f"spectraldyn.trajectories.readers.{module}.frames_per_chunk", lambda n_atoms: 7)
+        monkeypatch.setattr(f"spectraldyn.io.{module}.frames_per_chunk", lambda n_atoms: 7)
     path = save(trajectory, tmp_path / f"a.{extension}")
     scan(path, trajectory.topology, lambda chunk, first: sizes.append(len(chunk)))
     assert sizes == [7, 7, 7, 7, 7, 5]
@@ -727,7 +727,7 @@ def test_message_names_the_file_as_given(trajectory, topology, tmp_path, monkeyp
 def test_positions_that_are_not_numbers(extension, value, tmp_path, monkeypatch):
     """All frames at fault are named, also those of a later chunk, and none of them is handed on."""
     for module in ("frames", "binary", "dcd"):
-        monkeypatch.setattr(f"spectraldyn.trajectories.readers.{module}.frames_per_chunk", lambda n_atoms: 7)
+        monkeypatch.setattr(f"spectraldyn.io.{module}.frames_per_chunk", lambda n_atoms: 7)
     trajectory = make_trajectory()
     trajectory.xyz[12:16, 3, 1] = value
     trajectory.xyz[30] = value
@@ -1009,7 +1009,7 @@ def test_topology_that_is_none(name, tmp_path):
 
 CHATTER = """
 import ctypes, os, sys
-from spectraldyn.trajectories.readers.binary import quiet
+from spectraldyn.io.binary import quiet
 libc = ctypes.CDLL(None)
 
 def chat():

@@ -12,8 +12,8 @@ from analysis.grid import oracle_rates
 from spectraldyn.cli import main
 from spectraldyn.errors import InputError
 from spectraldyn.estimators.generator_svd import GeneratorSVD
-from spectraldyn.generator_results import fit_generator
-from spectraldyn.model import GeneratorModel, NeuralSVDModel
+from spectraldyn.estimators.model import GeneratorModel, NeuralSVDModel
+from spectraldyn.pipeline.generator import fit_generator
 from spectraldyn.spectra.generator import (
     GeneratorMoments,
     correlation_frames,
@@ -93,7 +93,7 @@ def test_the_same_seed_and_an_interruption_change_nothing(spring, tmp_path, monk
     spring = spring[:3000]
     plain = quick().fit_fetch(spring)
     np.testing.assert_array_equal(quick().fit_fetch(spring).rates, plain.rates)
-    from spectraldyn import training
+    from spectraldyn.learning import loop as training
 
     original, calls = training._judge, []
 

@@ -8,16 +8,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "spectraldyn"
 LAYERS = [
     {"errors", "records", "version"},
-    {"units", "linalg", "samples", "derivatives"},
-    {"systems", "trajectories", "operators", "objectives", "networks", "spectra"},
-    {"training"},
-    {"model", "solver"},
-    {"warm_start"},
+    {"units", "linalg", "derivatives"},
+    {"data", "systems", "io", "operators", "objectives", "networks", "spectra"},
+    {"features"},
+    {"learning"},
     {"estimators"},
-    {"peers"},
-    {"lag_times"},
-    {"results"},
-    {"generator_results", "compare"},
+    {"pipeline"},
+    {"baselines"},
     {"plots"},
     {"report"},
     {"commands"},
@@ -25,7 +22,7 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
-HOMES = {"mdtraj": {"trajectories"}, "matplotlib": {"plots"}, "deeptime": {"spectra", "peers"}}
+HOMES = {"mdtraj": {"io", "features"}, "matplotlib": {"plots"}, "deeptime": {"spectra", "baselines"}}
 
 
 def imported(path: Path) -> set[str]:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from spectraldyn.errors import InputError
-from spectraldyn.trajectories import featurize, files, store
-from spectraldyn.trajectories.load import Features, Stretch, load_features
+from spectraldyn.features import featurize, store
+from spectraldyn.features.load import Features, Stretch, load_features
+from spectraldyn.io import files
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 damaged = pytest.mark.skipif(not (SHARED / "damaged").is_dir(), reason="the sample files are not beside the project")

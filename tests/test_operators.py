@@ -9,8 +9,8 @@ from numpy.polynomial import hermite_e, legendre
 
 from spectraldyn.linalg import gram
 from spectraldyn.objectives.nested import low_rank_loss
-from spectraldyn.operators.generator import energy_space_resolvent, shifted_generator
 from spectraldyn.operators.kernel import integral_kernel
+from spectraldyn.operators.overdamped import energy_space_resolvent, shifted_generator
 from spectraldyn.operators.schroedinger import schroedinger
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.records import Batch

@@ -6,8 +6,8 @@ import matplotlib.image
 import numpy as np
 
 from spectraldyn import plots
+from spectraldyn.features.load import Features
 from spectraldyn.spectra.states import MetastableSets
-from spectraldyn.trajectories.load import Features
 
 
 def test_saved_state_map_keeps_its_labels(tmp_path):

@@ -11,7 +11,7 @@ from problems import markov_chain
 import spectraldyn
 from spectraldyn import InputError, NeuralSVD, plots
 from spectraldyn.cli import main
-from spectraldyn.lag_times import agreement
+from spectraldyn.pipeline.refit import agreement
 from spectraldyn.spectra.timescales import TOO_LONG, Timescale
 
 CHAIN = np.array([[0.97, 0.02, 0.01], [0.02, 0.97, 0.01], [0.01, 0.01, 0.98]])
@@ -151,7 +151,7 @@ def test_remarks_name_process_and_lag_times(refitted, monkeypatch):
         lag: [dataclasses.replace(s, low=s.value * 1.1, high=s.value * 1.2) for s in scales]
         for lag, scales in refitted.timescales_by_lag.items()
     }
-    monkeypatch.setattr("spectraldyn.results.refitted_timescales", lambda *_: refitted.timescales_by_lag)
+    monkeypatch.setattr("spectraldyn.pipeline.transfer.refitted_timescales", lambda *_: refitted.timescales_by_lag)
     results = spectraldyn.refit_at_lags(
         dataclasses.replace(refitted, timescales_by_lag=narrow, warnings=["before"]), NeuralSVD(lagtime=LAG, **OPTIONS)
     )

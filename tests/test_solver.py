@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from spectraldyn.data.samples import FreshSamples, WeightedSamples
 from spectraldyn.errors import InputError
+from spectraldyn.learning.loop import OPTIMISERS
+from spectraldyn.learning.spectrum import learn_spectrum
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks
-from spectraldyn.operators.generator import energy_space_resolvent
 from spectraldyn.operators.kernel import integral_kernel
+from spectraldyn.operators.overdamped import energy_space_resolvent
 from spectraldyn.records import Batch
-from spectraldyn.samples import FreshSamples, WeightedSamples
-from spectraldyn.solver import learn_spectrum
-from spectraldyn.training import OPTIMISERS
 
 OPERATOR = energy_space_resolvent(1.0, 1.0)
 STATES = torch.randn(500, 1, generator=torch.Generator().manual_seed(0))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from spectraldyn.data.stretches import cut_blocks
 from spectraldyn.spectra import timescales as its
 from spectraldyn.spectra.decomposition import decompose
 from spectraldyn.spectra.moments import lagged_moments
-from spectraldyn.trajectories.pairs import cut_blocks
 
 TAU = 30.0
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from spectraldyn.training import _Run, _share
+from spectraldyn.learning.loop import _Run, _share
 
 
 def test_learning_rate_rises_evenly_and_falls_by_a_cosine():

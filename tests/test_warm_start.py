@@ -8,19 +8,19 @@ import torch
 from scipy.signal import lfilter
 
 from spectraldyn import NeuralSVD
+from spectraldyn.data.samples import PairData
+from spectraldyn.learning.warm_start import POWER, best_combinations, slow_coordinates, solve_last_layer, warm_start
 from spectraldyn.linalg import gram
-from spectraldyn.model import build_sides
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, Whitening
+from spectraldyn.networks.sides import build_sides
 from spectraldyn.objectives.nested import low_rank_loss
 from spectraldyn.objectives.projected import projected_low_rank_loss
 from spectraldyn.objectives.vamp import vamp2_loss
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.records import Action
-from spectraldyn.samples import PairData
 from spectraldyn.spectra.decomposition import decompose
 from spectraldyn.spectra.validation import averages
 from spectraldyn.systems import SYSTEMS, oracle_timescales
-from spectraldyn.warm_start import POWER, best_combinations, slow_coordinates, solve_last_layer, warm_start
 
 LAG = 2
 

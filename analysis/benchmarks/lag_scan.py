@@ -29,7 +29,7 @@ from sklearn.base import clone
 from analysis.benchmarks.record import write
 from analysis.validation import RESULTS
 from spectraldyn import Features, NeuralSVD, NeuralSVDModel, Results, analyze, plots, refit_at_lags
-from spectraldyn.lag_times import stretches_of, timescales_by_lag
+from spectraldyn.pipeline.refit import stretches_of, timescales_by_lag
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.systems import RUNS, SYSTEMS, oracle_timescales
 

@@ -30,8 +30,8 @@ from analysis.benchmarks.study import (
     finished,
     side_by_side,
 )
-from spectraldyn.peers.process import Job, Outcome, run_in_process, store_frames
-from spectraldyn.peers.tuning import with_constant
+from spectraldyn.baselines.process import Job, Outcome, run_in_process, store_frames
+from spectraldyn.baselines.tuning import with_constant
 from spectraldyn.spectra.decomposition import decompose
 from spectraldyn.spectra.validation import averages
 from spectraldyn.systems import DISCRETE, MarkovChain

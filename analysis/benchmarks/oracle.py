@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spectraldyn.compare import TEST_FRACTION
-from spectraldyn.peers.judge import judge
-from spectraldyn.peers.process import Job, Outcome
-from spectraldyn.peers.records import MethodResult
-from spectraldyn.trajectories.pairs import split_stretches, starts_within
+from spectraldyn.baselines.compare import TEST_FRACTION
+from spectraldyn.baselines.judge import judge
+from spectraldyn.baselines.process import Job, Outcome
+from spectraldyn.baselines.records import MethodResult
+from spectraldyn.data.stretches import split_stretches, starts_within
 
 
 def oracle(eigenfunctions: Sequence[np.ndarray], lagtime: int, n_modes: int, seed: int) -> MethodResult:

@@ -14,13 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from spectraldyn.peers import process
+from spectraldyn.baselines import process
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
 class _Forked:
-    """What `spectraldyn.peers.process.run_in_process` uses of `subprocess.Popen`."""
+    """What `spectraldyn.baselines.process.run_in_process` uses of `subprocess.Popen`."""
 
     def __init__(self, command: list[str], **_: Any) -> None:
         self._process = _CONTEXT.Process(target=process.main, args=(Path(command[-1]),))
@@ -42,6 +42,6 @@ def forked() -> Iterator[None]:
     # Numerical libraries read these when they are loaded, which is once, in the server.
     threads = dict.fromkeys(process._THREAD_VARIABLES, str(process.THREADS))
     stand_in = SimpleNamespace(Popen=_Forked, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired)
-    _CONTEXT.set_forkserver_preload(["spectraldyn.peers.process", "torch._dynamo"])
-    with mock.patch.dict(os.environ, threads), mock.patch("spectraldyn.peers.process.subprocess", stand_in):
+    _CONTEXT.set_forkserver_preload(["spectraldyn.baselines.process", "torch._dynamo"])
+    with mock.patch.dict(os.environ, threads), mock.patch("spectraldyn.baselines.process.subprocess", stand_in):
         yield

@@ -17,18 +17,18 @@ from deeptime.util.data import TrajectoriesDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from spectraldyn.data.samples import PairData
 from spectraldyn.estimators.base import FIRST_AVERAGE, LAST_AVERAGE, float64_chunks, whitening_of
-from spectraldyn.model import build_sides
+from spectraldyn.learning.loop import train
+from spectraldyn.learning.warm_start import RISE, slow_coordinates, warm_start
 from spectraldyn.networks.mlp import CommonTrunk, Whitening
+from spectraldyn.networks.sides import Sides, build_sides
 from spectraldyn.operators.transfer import reversible_transfer
 from spectraldyn.records import Batch, Objective
-from spectraldyn.samples import PairData
 from spectraldyn.spectra.decomposition import Decomposition, decompose, truncated
 from spectraldyn.spectra.moments import Averages
 from spectraldyn.spectra.validation import vamp_scores
 from spectraldyn.systems import mixed_double_wells
-from spectraldyn.training import Sides, train
-from spectraldyn.warm_start import RISE, slow_coordinates, warm_start
 
 N_MODES, LAG, SPACING = 5, 5, 0.02
 WALKERS, FRAMES = 20, 5000

@@ -16,7 +16,7 @@ from analysis.benchmarks.processes import forked
 from analysis.benchmarks.samples import Sample
 from analysis.validation import RESULTS
 from spectraldyn import compare_methods
-from spectraldyn.peers.records import MethodResult
+from spectraldyn.baselines.records import MethodResult
 
 Row = dict[str, Any]
 Options = Mapping[str, Mapping[str, Any]]

@@ -21,11 +21,12 @@ from torch.utils.data import DataLoader
 
 from analysis.benchmarks.record import write
 from analysis.validation import RESULTS
+from spectraldyn.data.samples import PairData
+from spectraldyn.learning.loop import train
 from spectraldyn.networks.mlp import CommonTrunk
+from spectraldyn.networks.sides import Sides
 from spectraldyn.objectives.nested import joint_nesting
 from spectraldyn.operators.transfer import reversible_transfer
-from spectraldyn.samples import PairData
-from spectraldyn.training import Sides, train
 
 N_FRAMES, N_INPUTS, N_MODES, LAG = 100_000, 30, 5, 5
 NETWORKS = {"64-64 GELU (default)": ((64, 64), "gelu"), "128-128-128 SiLU": ((128, 128, 128), "silu")}

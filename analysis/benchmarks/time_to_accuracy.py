@@ -21,10 +21,10 @@ import torch
 from analysis.benchmarks.race import LIMIT, N_MODES, Clock, Data, ours, simulated, vampnet
 from analysis.benchmarks.record import write
 from analysis.validation import RESULTS
+from spectraldyn.learning.warm_start import EXTRA_FUNCTIONS, FOLDED_PAIRS, MIN_BATCH, PAIRS_PER_FUNCTION, STEPS
 from spectraldyn.objectives import build_objective
 from spectraldyn.objectives.nested import joint_nesting
 from spectraldyn.objectives.vamp import vamp2_loss
-from spectraldyn.warm_start import EXTRA_FUNCTIONS, FOLDED_PAIRS, MIN_BATCH, PAIRS_PER_FUNCTION, STEPS
 
 Contestant = Callable[..., Any]
 DPNET = "DPNet-relaxed in our loop"

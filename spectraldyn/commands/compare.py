@@ -33,7 +33,7 @@ def add_compare(commands: argparse._SubParsersAction) -> None:
 def _compare(options: argparse.Namespace) -> int:
     arguments = lagged_arguments(options)
     # torch and matplotlib take seconds to import, so that only a command that needs them pays.
-    from spectraldyn.compare import compare_trajectories
+    from spectraldyn.baselines.compare import compare_trajectories
     from spectraldyn.report.comparison import MARK, write_comparison
     from spectraldyn.report.folders import check_folder
 

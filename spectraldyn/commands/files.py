@@ -32,7 +32,7 @@ def add_features(commands: argparse._SubParsersAction) -> None:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from spectraldyn.trajectories.info import describe_files
+    from spectraldyn.io.info import describe_files
 
     failed = False
     for line, error in describe_files(options.files, options.top):
@@ -42,8 +42,8 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _features(options: argparse.Namespace) -> int:
-    from spectraldyn.trajectories.features import FEATURES, available_features
-    from spectraldyn.trajectories.files import load_topology
+    from spectraldyn.features.definitions import FEATURES, available_features
+    from spectraldyn.io.files import load_topology
 
     if options.top is None:
         if options.atoms is not None:

@@ -76,11 +76,11 @@ def add_transform(commands: argparse._SubParsersAction) -> None:
 def fit(options: argparse.Namespace) -> int:
     arguments = _fit_arguments(options)
     # torch and matplotlib take seconds to import, so that only a command that needs them pays.
-    from spectraldyn.generator_results import fit_generator
+    from spectraldyn.features.store import cache_folder
+    from spectraldyn.pipeline.generator import fit_generator
+    from spectraldyn.pipeline.transfer import fit_trajectories
     from spectraldyn.report.folders import check_folder
     from spectraldyn.report.write import write_results
-    from spectraldyn.results import fit_trajectories
-    from spectraldyn.trajectories.store import cache_folder
 
     out = check_folder(output_name(options, "-results"), options.force)
     arguments |= {"n_states": options.states, "checkpoint_folder": cache_folder()}
@@ -118,7 +118,7 @@ def _fit_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _transform(options: argparse.Namespace) -> int:
-    from spectraldyn.report.project import project_files
+    from spectraldyn.pipeline.project import project_files
 
     out = output_name(options, "-modes.npz")
     features = project_files(options.run, options.files, out, options.force, progress=True)

@@ -56,8 +56,8 @@ def _systems(options: argparse.Namespace) -> int:
 
 
 def _simulate(options: argparse.Namespace) -> int:
+    from spectraldyn.io.particles import WITH_TIMES, check_output, write_particles
     from spectraldyn.systems import DISCRETE, RUNS, SCHROEDINGER, SYSTEMS
-    from spectraldyn.trajectories.write import WITH_TIMES, check_output, write_particles
 
     name = options.system
     if name not in RUNS:

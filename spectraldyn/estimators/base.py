@@ -14,13 +14,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from spectraldyn.data.samples import Samples
 from spectraldyn.errors import InputError
-from spectraldyn.model import CHUNK, is_trajectory_list
+from spectraldyn.estimators.model import CHUNK, is_trajectory_list
+from spectraldyn.learning.loop import History, train
 from spectraldyn.networks.mlp import NETWORKS, Whitening
+from spectraldyn.networks.sides import Sides
 from spectraldyn.objectives.nested import NESTINGS
 from spectraldyn.records import Operator
-from spectraldyn.samples import Samples
-from spectraldyn.training import History, Sides, train
 
 N_BLOCKS = 200
 """Finest division of the data for which moments are kept."""

@@ -13,20 +13,21 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import validate_data
 from torch import Tensor, nn
 
+from spectraldyn.data.samples import Samples, WeightedSamples
+from spectraldyn.data.stretches import cut_blocks, held_out_frames
 from spectraldyn.derivatives import value_and_gradient
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import base
+from spectraldyn.estimators.model import GeneratorModel, is_trajectory_list
+from spectraldyn.learning.loop import held_out_score
 from spectraldyn.linalg import gram
-from spectraldyn.model import GeneratorModel, build_sides, is_trajectory_list
 from spectraldyn.networks.factors import FourierFeatures
 from spectraldyn.networks.mlp import Whitening
-from spectraldyn.operators.generator import Diffusion, energy_space_resolvent, shifted_generator, square_root
+from spectraldyn.networks.sides import Sides, build_sides
+from spectraldyn.operators.overdamped import Diffusion, energy_space_resolvent, shifted_generator, square_root
 from spectraldyn.operators.transfer import with_constant
 from spectraldyn.records import Network, Operator
-from spectraldyn.samples import Samples, WeightedSamples
 from spectraldyn.spectra.generator import GeneratorMoments, decompose_generator
-from spectraldyn.training import Sides, held_out_score
-from spectraldyn.trajectories.pairs import cut_blocks, held_out_frames
 
 CHUNK = 4096
 """States evaluated at once, with all derivatives, in the float64 pass."""
@@ -67,7 +68,7 @@ class GeneratorSVD(base.NeuralEstimator):
     ----------
     model_ : GeneratorModel
         The fitted model; also from `fetch_model()`.
-    history_ : spectraldyn.training.History
+    history_ : spectraldyn.learning.loop.History
         Held-out score and loss during training.
     n_features_in_ : int
 
@@ -78,7 +79,7 @@ class GeneratorSVD(base.NeuralEstimator):
 
     References
     ----------
-    `spectraldyn.operators.generator` holds the formulas and their sources.
+    `spectraldyn.operators.overdamped` holds the formulas and their sources.
     """
 
     def __init__(

@@ -12,19 +12,20 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import validate_data
 
+from spectraldyn.data.samples import PairData
+from spectraldyn.data.stretches import cut_blocks, held_out_frames, pair_starts
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import base
-from spectraldyn.model import NeuralSVDModel, build_sides, evaluate, is_trajectory_list
+from spectraldyn.estimators.model import NeuralSVDModel, evaluate, is_trajectory_list
+from spectraldyn.learning.loop import History, held_out_score
+from spectraldyn.learning.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
 from spectraldyn.networks.mlp import Whitening
+from spectraldyn.networks.sides import Sides, build_sides
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.records import Operator
-from spectraldyn.samples import PairData
 from spectraldyn.spectra.decomposition import decompose
 from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.validation import split_scores
-from spectraldyn.training import History, Sides, held_out_score
-from spectraldyn.trajectories.pairs import cut_blocks, held_out_frames, pair_starts
-from spectraldyn.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
 
 N_LAGS = 12
 """Lag times for which moments are kept, besides that of the fit."""
@@ -87,8 +88,8 @@ class NeuralSVD(base.NeuralEstimator):
     learning_rate : float, default=5e-3
         Of Adam at the start; it falls to 0 by a cosine.
     warm_start : bool, default=True
-        Begin with some steps of at least 512 pairs in which the last layer is solved for (`spectraldyn.warm_start`),
-        and train twice: with all inputs scaled by how slow they are, and with all alike. Kept is what does better on
+        Begin with some steps of at least 512 pairs in which the last layer is solved for (see
+        `spectraldyn.learning.warm_start`), and train twice: with all inputs scaled by how slow they are, and with all alike. Kept is what does better on
         the held-out pairs.
     test_fraction : float, default=0.2
         Share of the data, in contiguous blocks, that is held out for early stopping and scores. With 0 there is but one
@@ -107,7 +108,7 @@ class NeuralSVD(base.NeuralEstimator):
     ----------
     model_ : NeuralSVDModel
         The fitted model; also from `fetch_model()`.
-    history_ : spectraldyn.training.History
+    history_ : spectraldyn.learning.loop.History
         Held-out VAMP-2 and loss during the training that was kept.
     n_features_in_ : int
 

@@ -8,8 +8,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spectraldyn.pipeline.transfer import Results
 from spectraldyn.plots.figures import COLOURS, MARKERS, figure_axes, figure_of
-from spectraldyn.results import Results
 from spectraldyn.spectra.timescales import Timescale
 
 MAX_POINTS = 20_000

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from spectraldyn import plots
-from spectraldyn.compare import Comparison
+from spectraldyn.baselines.compare import Comparison
 from spectraldyn.report.folders import check_folder, complete_folder
 
 MARK = "compare.json"

@@ -5,7 +5,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from spectraldyn.results import Results, format_number
+from spectraldyn.pipeline.transfer import Results, format_number
 
 
 def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) -> str:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from spectraldyn import plots
+from spectraldyn.features.load import Features
+from spectraldyn.io.structures import write_structures
+from spectraldyn.pipeline.transfer import Results
 from spectraldyn.report.folders import check_folder, complete_folder
 from spectraldyn.report.page import render
-from spectraldyn.results import Results
 from spectraldyn.spectra.generator import Rate
 from spectraldyn.spectra.timescales import Timescale
-from spectraldyn.trajectories.load import Features
-from spectraldyn.trajectories.structures import write_structures
 from spectraldyn.version import __version__
 
 

@@ -1,0 +1,314 @@
+"""NeuralSVD beside the field's own estimators: the same features, the same split, the same scores."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+from tqdm.auto import tqdm
+
+from spectraldyn.baselines.judge import judge
+from spectraldyn.baselines.methods import METHODS
+from spectraldyn.baselines.process import THREADS, Job, run_in_process, store_frames
+from spectraldyn.baselines.records import MethodResult
+from spectraldyn.data.stretches import split_stretches, starts_within
+from spectraldyn.errors import InputError
+from spectraldyn.pipeline.transfer import aligned, format_number, load_for_lag
+from spectraldyn.spectra import timescales as its
+from spectraldyn.spectra.timescales import Timescale
+from spectraldyn.version import __version__
+
+TEST_FRACTION = 0.3
+"""Share of the data, in contiguous blocks, that no method sees."""
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Methods side by side.
+
+    Attributes
+    ----------
+    results : list of MethodResult
+    n_modes : int
+    lag_frames : int
+        Lag time in stored frames.
+    unit : {"ps", "frames"}
+        Of every time.
+    frame_time : float
+        Time between stored frames in this unit.
+    reversible : bool
+    seed : int
+        Of the split and of every method.
+    n_train_pairs, n_test_pairs : int
+    warnings : list of str
+        On the data.
+    """
+
+    results: list[MethodResult]
+    n_modes: int
+    lag_frames: int
+    unit: str
+    frame_time: float
+    reversible: bool
+    seed: int
+    n_train_pairs: int
+    n_test_pairs: int
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def lag_time(self) -> float:
+        """Lag time in `unit`."""
+        return self.lag_frames * self.frame_time
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary of plain values for every method, as compare.json holds them; what is undetermined is None."""
+        return [self._row(result) for result in self.results]
+
+    def _row(self, result: MethodResult) -> dict[str, Any]:
+        scales: list[Timescale | None] = [*result.timescales, *[None] * self.n_modes][: self.n_modes]
+        return {
+            "method": result.method,
+            "failed": result.failed,
+            "unit": self.unit,
+            "lag": self.lag_time,
+            "timescales": [scale and scale.value for scale in scales],
+            "low": [scale and scale.low for scale in scales],
+            "high": [scale and scale.high for scale in scales],
+            "unresolved": [scale and scale.unresolved for scale in scales],
+            "vamp2_test": result.vamp2_test,
+            "vampe_test": result.vampe_test,
+            "seconds": result.seconds,
+            "tuning_seconds": result.tuning_seconds,
+            "peak_mb": result.peak_mb,
+            "threads": THREADS,
+            "train_pairs": self.n_train_pairs,
+            "test_pairs": self.n_test_pairs,
+            "reversible": self.reversible,
+            "seed": self.seed,
+            "version": __version__,
+            "settings": result.settings,
+            "warnings": result.warnings,
+        }
+
+    def __repr__(self) -> str:
+        heads = [f"timescale {k + 1} ({self.unit})" for k in range(self.n_modes)]
+        table = [("method", *heads, "VAMP-2", "VAMP-E", "seconds", "with tuning", "peak MB", "")]
+        for result in self.results:
+            if result.failed is not None:
+                table.append((result.method, *["–"] * (len(table[0]) - 2), f"failed: {result.failed}"))
+                continue
+            scales = [_cell(scale) for scale in result.timescales] + ["–"] * (self.n_modes - len(result.timescales))
+            scores = ["–" if s is None else f"{s:.3f}" for s in (result.vamp2_test, result.vampe_test)]
+            tuning = result.tuning_seconds if result.tuning_seconds is not None else result.seconds
+            price = [format_number(number, "–") for number in (result.seconds, tuning)]
+            table.append((result.method, *scales, *scores, *price, format_number(result.peak_mb, "–"), ""))
+        notes: dict[str, list[str]] = {}
+        for result in self.results:
+            for number, scale in enumerate(result.timescales, 1):
+                if scale.unresolved is not None:
+                    notes.setdefault(scale.unresolved, []).append(f"{result.method} {number}")
+        return "\n".join(
+            [
+                f"At lag {self.lag_time:g} {self.unit}; scores on {self.n_test_pairs} held-out pairs, "
+                f"{THREADS} thread for every method",
+                *aligned(table),
+                *(f"* unresolved, {reason}: {', '.join(where)}" for reason, where in notes.items()),
+            ]
+        )
+
+
+def compare_methods(
+    trajectories: Sequence[np.ndarray],
+    lagtime: int,
+    n_modes: int = 3,
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    reversible: bool = True,
+    random_state: int = 0,
+    device: str = "auto",
+    time_limit: float | None = None,
+    progress: bool = False,
+) -> Comparison:
+    """Fit every method to the same part of the data and judge all on the rest by the same code.
+
+    Contiguous blocks, three tenths of the data, are held out; no pair crosses a cut, and no method sees them. What a
+    method holds out for itself it takes from the training blocks. Held-out scores: moments of [1, f] over the training
+    pairs give, by Rayleigh–Ritz (canonical correlation analysis where the dynamics are not taken as reversible),
+    `n_modes` functions with their values, which are scored on the held-out pairs (see
+    `spectraldyn.spectra.validation`). Timescales come from the same step over all pairs, with block-bootstrap
+    intervals; those of the Markov state model are its own, with Bayesian intervals. Every method runs alone in a new
+    process with one thread.
+
+    Parameters
+    ----------
+    trajectories : list of ndarray (T, d)
+    lagtime : int
+        In frames.
+    n_modes : int
+        Processes, the constant one not counted.
+    methods : sequence of str, or mapping of str to dict, optional
+        Names in `spectraldyn.baselines.methods.METHODS`, or these with further arguments of each method, such as
+        ``{"tica": {}, "neural-svd": {"max_steps": 500}}``; by default all.
+    reversible : bool
+        Take the dynamics as reversible, in every method that can do either and in the scores.
+    random_state : int
+        Seed of the split and of every method.
+    device : {"auto", "cpu", "cuda"}
+        Where networks are trained.
+    time_limit : float, optional
+        Seconds after which a method counts as failed.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    Comparison
+        With times in frames. A method that fails is among the results, with the reason.
+
+    Raises
+    ------
+    InputError
+        If the data or an option cannot be used.
+    """
+    chosen = check_methods(methods)
+    _check_numbers(lagtime, n_modes, random_state)
+    frames, lengths = _laid_end_to_end(trajectories)
+    train, test = split_stretches(lengths, lagtime, TEST_FRACTION, np.random.default_rng(random_state))
+    train_rows, test_rows = (starts_within(pieces, lagtime) for pieces in (train, test))
+    if min(len(train_rows), len(test_rows)) < 2:
+        raise InputError(
+            f"the data are too short to hold part of them out: {len(frames)} frames in {len(lengths)} uninterrupted "
+            f"stretches at a lag of {lagtime} frames"
+        )
+    jobs = [
+        Job(
+            method=method,
+            options=dict(options),
+            lengths=lengths,
+            train=[(piece.start, piece.stop) for piece in train],
+            lagtime=int(lagtime),
+            n_modes=int(n_modes),
+            seed=int(random_state),
+            reversible=bool(reversible),
+            device=device,
+        )
+        for method, options in chosen.items()
+    ]
+    results = []
+    with (
+        tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder,
+        tqdm(jobs, desc="comparing", unit="method", disable=not progress) as bar,
+    ):
+        store_frames(Path(folder), frames)
+        for job in bar:
+            bar.set_postfix_str(job.method)
+            results.append(judge(job, run_in_process(Path(folder), job, time_limit), train_rows, test_rows))
+    return Comparison(
+        results=results,
+        n_modes=int(n_modes),
+        lag_frames=int(lagtime),
+        unit="frames",
+        frame_time=1.0,
+        reversible=bool(reversible),
+        seed=int(random_state),
+        n_train_pairs=len(train_rows),
+        n_test_pairs=len(test_rows),
+    )
+
+
+def compare_trajectories(
+    files: str | Path | Sequence[str | Path],
+    *,
+    lag: str | float,
+    top: str | Path | None = None,
+    features: str | Sequence[str] | None = None,
+    atoms: str | None = None,
+    stride: int = 1,
+    skip: str | float | None = None,
+    timestep: str | float | None = None,
+    progress: bool = False,
+    **options: Any,
+) -> Comparison:
+    """From trajectory files to methods side by side: what `spectraldyn compare` does.
+
+    Parameters
+    ----------
+    files, top, features, atoms, stride, skip, timestep
+        See `load_features`.
+    lag : str or int
+        Lag time: stored frames (50) or a time ("50ps"); a multiple of `stride`.
+    progress : bool
+        Show progress bars on stderr.
+    **options
+        Of `compare_methods`, except the lag time.
+
+    Raises
+    ------
+    InputError
+        One sentence on what in the input cannot be used.
+    """
+    check_methods(options.get("methods"))
+    loaded, lagtime = load_for_lag(
+        lag, files, top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
+    )
+    comparison = compare_methods(loaded, lagtime, progress=progress, **options)
+    unit, frame_time = ("frames", 1.0) if loaded.timestep_ps is None else ("ps", loaded.timestep_ps)
+    step_time = stride * frame_time
+    return replace(
+        comparison,
+        lag_frames=lagtime * stride,
+        unit=unit,
+        frame_time=frame_time,
+        warnings=list(loaded.warnings),
+        results=[
+            replace(result, timescales=[its.in_time(scale, step_time) for scale in result.timescales])
+            for result in comparison.results
+        ],
+    )
+
+
+def check_methods(
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None,
+) -> dict[str, Mapping[str, Any]]:
+    """Names of methods with their options; InputError for an unknown name, or for none at all."""
+    if methods is None:
+        methods = list(METHODS)
+    if isinstance(methods, str):
+        methods = methods.split(",")
+    chosen = dict(methods) if isinstance(methods, Mapping) else {name: {} for name in methods}
+    for name in chosen:
+        if name not in METHODS:
+            raise InputError(f"method {name!r} is unknown: choose among {', '.join(METHODS)}")
+    if not chosen:
+        raise InputError(f"there is no method to compare: choose among {', '.join(METHODS)}")
+    return chosen
+
+
+def _check_numbers(lagtime: int, n_modes: int, random_state: int) -> None:
+    for name, value in (("lagtime", lagtime), ("n_modes", n_modes)):
+        if value != int(value) or value < 1:
+            raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
+    if not 0 <= random_state < 2**32:
+        raise InputError(f"the seed is {random_state}: it must lie between 0 and 2^32 - 1")
+
+
+def _laid_end_to_end(trajectories: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+    """All frames, and the lengths of the trajectories; InputError where they are no numbers of one width."""
+    if isinstance(trajectories, np.ndarray) and trajectories.ndim == 2:
+        trajectories = [trajectories]
+    try:
+        parts = [check_array(part, dtype=[np.float64, np.float32]) for part in trajectories]
+        return np.concatenate(parts), [len(part) for part in parts]
+    except ValueError as error:
+        raise InputError(f"the trajectories cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def _cell(scale: Timescale) -> str:
+    """A timescale with its interval, starred where it is unresolved."""
+    star = "*" * (scale.unresolved is not None)
+    if scale.low is None and scale.high is None:
+        return format_number(scale.value, "–") + star
+    return f"{format_number(scale.value, '–')}{star} ({format_number(scale.low, '0')}–{format_number(scale.high, '∞')})"

@@ -1,0 +1,125 @@
+"""Settings chosen on part of the training data, and the coordinates that bases and clusters are made in."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from deeptime.decomposition import TICA
+
+from spectraldyn.baselines.records import Learned, Problem
+from spectraldyn.data.stretches import cross_validation_folds, starts_within
+from spectraldyn.learning.loop import SHRINKAGE
+from spectraldyn.spectra.decomposition import decompose, truncated
+from spectraldyn.spectra.validation import averages, vamp_scores
+
+FOLDS = 3
+SCORED_PAIRS = 10_000
+"""Pairs of either part of a fold that are scored: enough to choose a setting by."""
+KINETIC_VARIANCE = 0.95
+"""Share of the kinetic variance that the TICA coordinates keep, as is the field's practice."""
+CHUNK = 4096
+"""Frames for which a basis is evaluated at once."""
+
+
+def tuned(problem: Problem, grid: Sequence[dict[str, Any]], fit: Callable[..., Learned]) -> Learned:
+    """Choose the setting of best cross-validated VAMP-2, and fit it to all training data.
+
+    Every block is held out once, so that a rare state counts wherever it was visited. The norms are those of validation
+    and, with a small weight, training pairs, as in `spectraldyn.learning.loop.held_out_score`: validation blocks that
+    never visit a rare state tell nothing of functions that do not vary there. Where the data are too short to hold part of
+    them out, the first setting is taken.
+
+    Parameters
+    ----------
+    problem : Problem
+    grid : sequence of dict
+        Settings, each the keyword arguments of `fit`.
+    fit : callable (Problem, **setting) → Learned
+    """
+    random = np.random.default_rng(problem.seed)
+    folds = cross_validation_folds([len(part) for part in problem.trajectories], problem.lagtime, FOLDS, random)
+    scores = np.zeros(len(grid))
+    failures: list[Exception] = []
+    if all(fitted and validation for fitted, validation in folds):
+        for number, setting in enumerate(grid):
+            try:
+                scores[number] = np.mean([_score(problem, fold, fit, setting) for fold in folds])
+            except (ArithmeticError, RuntimeError, ValueError) as error:
+                # A setting that cannot be fitted is not chosen; if none can, that is the method's failure.
+                failures.append(error)
+                scores[number] = -np.inf
+        if len(failures) == len(grid):
+            raise failures[0]
+    chosen = grid[int(scores.argmax())]
+    started = time.perf_counter()
+    learned = fit(problem, **chosen)
+    tried = {name: sorted({setting[name] for setting in grid}) for name in grid[0]}
+    settings = {**chosen, **learned.settings, "grid": tried, "chosen by": f"VAMP-2, {FOLDS}-fold cross-validation"}
+    return replace(learned, settings=settings, seconds=time.perf_counter() - started)
+
+
+def _score(
+    problem: Problem, fold: tuple[list[range], list[range]], fit: Callable[..., Learned], setting: dict[str, Any]
+) -> float:
+    """VAMP-2 on the validation pieces of one fold, from at most some ten thousand pairs of either part."""
+    frames = np.concatenate(problem.trajectories)
+    part = replace(problem, trajectories=[frames[piece.start : piece.stop] for piece in fold[0]])
+    starts = [starts_within(pieces, problem.lagtime) for pieces in fold]
+    starts = [rows[:: -(-len(rows) // SCORED_PAIRS)] for rows in starts]
+    rows = np.concatenate([*starts, *(some + problem.lagtime for some in starts)])
+    functions = with_constant(fit(part, **setting).functions(frames[rows]), problem.reversible)
+    n_train, n_both = len(starts[0]), len(rows) // 2
+    train = averages(functions, n_both, np.arange(n_train))
+    test = averages(functions, n_both, np.arange(n_train, n_both))
+    spectrum = truncated(decompose(*train, reversible=problem.reversible), problem.n_modes)
+    c00, c11 = (SHRINKAGE * train[i] + (1 - SHRINKAGE) * test[i] for i in (0, 2))
+    return vamp_scores(spectrum, (c00, test[1], c11), problem.reversible)["vamp2"]
+
+
+def with_constant(left: np.ndarray, reversible: bool, right: np.ndarray | None = None) -> np.ndarray:
+    """Functions as the moments take them: [1, f], or [1, f, g] where the dynamics are not taken as reversible.
+
+    Raises
+    ------
+    ArithmeticError
+        Where they are not finite.
+    """
+    parts = [np.ones((len(left), 1)), left] + ([] if reversible else [left if right is None else right])
+    functions = np.concatenate(parts, axis=1)
+    bad = np.count_nonzero(~np.isfinite(functions).all(axis=1))
+    if bad:
+        raise ArithmeticError(f"its functions are not finite on {bad} of {len(functions)} frames")
+    return functions
+
+
+def slow_coordinates(problem: Problem) -> Callable[[np.ndarray], np.ndarray]:
+    """Map (T, d) → (T, m) in which bases and clusters are made: TICA's kinetic map of 95 % of the kinetic variance.
+
+    Distances between raw features would be ruled by the many fast ones of a large molecule.
+    """
+    model = TICA(lagtime=problem.lagtime, scaling="kinetic_map").fit_fetch(as_float64(problem.trajectories))
+    variance = np.cumsum(model.singular_values**2)
+    n_kept = 1 + int(np.searchsorted(variance, KINETIC_VARIANCE * variance[-1]))
+    n_kept = max(n_kept, min(problem.n_modes, len(variance)))
+    return lambda frames: model.transform(np.asarray(frames, dtype=np.float64))[:, :n_kept]
+
+
+def as_float64(trajectories: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The same in double precision, as deeptime's covariances need it."""
+    return [np.asarray(part, dtype=np.float64) for part in trajectories]
+
+
+def in_chunks(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """The same function, evaluated for some thousand frames at once."""
+    return lambda frames: np.concatenate(
+        [function(frames[start : start + CHUNK]) for start in range(0, len(frames), CHUNK)]
+    )
+
+
+def real_parts(functions: np.ndarray) -> np.ndarray:
+    """Real functions with the span of complex ones."""
+    if not np.iscomplexobj(functions):
+        return functions
+    return np.concatenate((functions.real, functions.imag), axis=1)

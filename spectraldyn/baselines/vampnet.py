@@ -1,0 +1,133 @@
+"""VAMPNet, trained by deeptime's own loop.
+
+References
+----------
+Mardt, Pasquali, Wu, Noé, Nat. Commun. 9 (2018) 5.
+"""
+
+import time
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import torch
+from deeptime.decomposition.deep import VAMPNet
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
+
+from spectraldyn.baselines.records import Learned, Problem
+from spectraldyn.data.stretches import split_stretches, starts_within
+from spectraldyn.estimators.base import float64_chunks, pick_device, whitening_of
+from spectraldyn.estimators.model import evaluate
+from spectraldyn.estimators.neural_svd import NeuralSVD
+from spectraldyn.networks.mlp import CommonTrunk
+from spectraldyn.networks.sides import Sides
+
+VALIDATION_FRACTION = 0.2
+"""Share of the training data that is held out, in blocks; as much as by NeuralSVD."""
+PATIENCE = 5
+"""Epochs in a row without a better validation score after which training ends."""
+
+Pairs = tuple[Tensor, Tensor]
+
+
+def vampnet(
+    problem: Problem,
+    learning_rates: Sequence[float] = (5e-4, 1.5e-3, 5e-3),
+    batch_sizes: Sequence[int] = (512, 4096),
+    max_epochs: int = 100,
+) -> Learned:
+    """VAMPNet with the hidden layers and inputs of NeuralSVD, tuned over learning rate and batch size.
+
+    deeptime's score removes the means and adds the constant's 1, so that `n_modes` outputs are asked for. Training
+    ends early, by whole epochs, on the score of the validation blocks; the setting with the best score is taken.
+
+    Parameters
+    ----------
+    problem : Problem
+    learning_rates : sequence of float
+        deeptime's default, that of its documentation for alanine dipeptide, and one between.
+    batch_sizes : sequence of int
+    max_epochs : int
+    """
+    device = pick_device(problem.device)
+    frames = np.concatenate(problem.trajectories)
+    whitening = whitening_of(frames)
+    inputs = torch.cat([whitening(part).float() for part in float64_chunks(frames)]).to(device)
+    lengths = [len(part) for part in problem.trajectories]
+    split = split_stretches(lengths, problem.lagtime, VALIDATION_FRACTION, np.random.default_rng(problem.seed))
+    train, validation = (torch.tensor(starts_within(pieces, problem.lagtime), device=device) for pieces in split)
+    if not len(train) or not len(validation):
+        raise ValueError("the data are too short for validation blocks, which early stopping needs")
+    data, held_out = ((inputs[rows], inputs[rows + problem.lagtime]) for rows in (train, validation))
+    best = None
+    for learning_rate, batch_size in product(learning_rates, batch_sizes):
+        started = time.perf_counter()
+        sides, score, n_epochs = _train(problem, data, held_out, device, learning_rate, batch_size, max_epochs)
+        seconds = time.perf_counter() - started
+        if best is None or score > best[0]:
+            chosen = {"learning rate": learning_rate, "batch size": batch_size, "epochs": n_epochs}
+            best = score, sides, seconds, chosen
+    if best is None or not np.isfinite(best[0]):
+        raise ArithmeticError("no setting reaches a finite validation score")
+    _, sides, seconds, chosen = best
+    n_left = problem.n_modes + 1
+    return Learned(
+        functions=lambda states: evaluate(whitening, sides, states)[:, 1:n_left],
+        right=None if problem.reversible else lambda states: evaluate(whitening, sides, states)[:, n_left:],
+        settings={
+            **chosen,
+            "hidden": list(NeuralSVD().hidden),
+            "activation": "gelu",
+            "device": device.type,
+            "grid": {"learning rate": list(learning_rates), "batch size": list(batch_sizes)},
+            "chosen by": "VAMP-2 on validation blocks, at most "
+            f"{max_epochs} epochs, stopped after {PATIENCE} without a better score",
+        },
+        seconds=seconds,
+    )
+
+
+def _train(
+    problem: Problem,
+    data: Pairs,
+    held_out: Pairs,
+    device: torch.device,
+    learning_rate: float,
+    batch_size: int,
+    max_epochs: int,
+) -> tuple[Sides, float, int]:
+    """The networks of the best epoch, its validation score and how many epochs were run."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(problem.seed)
+        left = _network(data[0].shape[1], problem.n_modes)
+        right = left if problem.reversible else _network(data[0].shape[1], problem.n_modes)
+        estimator = VAMPNet(left, None if problem.reversible else right, device=device, learning_rate=learning_rate)
+        loader, validation = (
+            _batches(data, batch_size, problem.seed),
+            DataLoader(TensorDataset(*held_out), batch_size=len(held_out[0])),
+        )
+        best_score, best, since = -np.inf, estimator.fetch_model(), 0
+        epoch = 0
+        while epoch < max_epochs and since < PATIENCE:
+            estimator.fit(loader, n_epochs=1, validation_loader=validation)
+            score = float(estimator.validation_scores[-1, 1])
+            epoch, since = epoch + 1, since + 1
+            if score > best_score:
+                best_score, best, since = score, estimator.fetch_model(), 0
+    return Sides(best.lobe, best.lobe_timelagged), best_score, epoch
+
+
+def _network(n_inputs: int, n_modes: int) -> nn.Module:
+    """The hidden layers that NeuralSVD has by default."""
+    return CommonTrunk(n_inputs, n_modes, tuple(NeuralSVD().hidden))
+
+
+def _batches(data: Pairs, batch_size: int, seed: int) -> DataLoader:
+    """Random batches, each taken from the tensors in one go: pair by pair, loading would take longer than training."""
+    pairs = TensorDataset(*data)
+    generator = torch.Generator().manual_seed(seed)
+    order = RandomSampler(pairs, generator=generator)
+    # A last batch of a few pairs has a singular covariance.
+    batches = BatchSampler(order, min(batch_size, len(pairs)), drop_last=True)
+    return DataLoader(pairs, sampler=batches, batch_size=None)

@@ -1,0 +1,333 @@
+"""Named features: choose them, see what they make of a molecule, compute them for a chunk of frames."""
+
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import mdtraj
+import numpy as np
+
+from spectraldyn.errors import InputError
+from spectraldyn.features.blocks import (
+    CONTACT_RADIUS_NM,
+    RESIDUE_SEPARATION,
+    Block,
+    Molecule,
+    aligned_positions,
+    ca_distances,
+    contacts,
+    heavy_distances,
+    positions,
+    sidechain_torsions,
+    torsions,
+)
+
+MAX_DEFAULT_COLUMNS = 2_000  # nobody asked for more by name: about 65 Cα
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature as users name it."""
+
+    description: str
+    build: Callable[[Molecule], Block]
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """The features chosen for one molecule.
+
+    Attributes
+    ----------
+    names : list of str
+    columns : list of str
+        Name of every column, in the order of `compute`.
+    blocks : list of Block
+    bonds : (n_bonds, 2) int32
+        Spanning tree of every molecule that holds a selected atom, from its first atom outwards.
+    notes : list of str
+        What the user should know about the choice, one sentence each.
+    periodic_notes : list of str
+        The same, for frames that carry a periodic box.
+    """
+
+    names: list[str]
+    columns: list[str]
+    blocks: list[Block]
+    bonds: np.ndarray
+    notes: list[str]
+    periodic_notes: list[str]
+
+    def compute(self, chunk: mdtraj.Trajectory) -> np.ndarray:
+        """Feature rows of a chunk of frames.
+
+        Parameters
+        ----------
+        chunk : mdtraj.Trajectory
+            All atoms of the topology; left as it is.
+
+        Returns
+        -------
+        (n_frames, n_columns) float32
+        """
+        boxed = _frames_with_box(chunk)
+        if boxed.all() or not boxed.any():
+            return self._compute(chunk, bool(boxed.any()))
+        rows = np.empty((chunk.n_frames, len(self.columns)), dtype=np.float32)
+        rows[boxed] = self._compute(chunk.slice(boxed, copy=False), True)
+        rows[~boxed] = self._compute(chunk.slice(~boxed, copy=False), False)
+        return rows
+
+    def _compute(self, chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
+        whole = chunk
+        if periodic and len(self.bonds) and any(block.needs_whole_molecules for block in self.blocks):
+            whole = _whole(chunk, self.bonds)
+        parts = [
+            block.compute(whole if block.needs_whole_molecules else chunk, periodic)
+            for block in self.blocks
+            if block.compute is not None
+        ]
+        return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _whole(chunk: mdtraj.Trajectory, bonds: np.ndarray) -> mdtraj.Trajectory:
+    """A copy in which no molecule is cut by the periodic box."""
+    whole = chunk.slice(slice(None), copy=False)  # a plain copy would copy the topology, chunk by chunk
+    whole.xyz = chunk.xyz.copy()
+    return whole.make_molecules_whole(inplace=True, sorted_bonds=bonds)
+
+
+def _frames_with_box(chunk: mdtraj.Trajectory) -> np.ndarray:
+    """(n_frames,) bool: a box of length 0, some formats' word for none, would give distances of 1e19 nm."""
+    lengths = chunk.unitcell_lengths
+    if lengths is None or chunk.unitcell_angles is None:
+        return np.zeros(chunk.n_frames, dtype=bool)
+    return np.all(np.isfinite(lengths) & (lengths > 0), axis=1)
+
+
+FEATURES: dict[str, Feature] = {
+    "torsions": Feature("backbone dihedrals φ and ψ, each as cosine and sine", torsions),
+    "sidechain-torsions": Feature("side-chain dihedrals χ1 to χ5, each as cosine and sine", sidechain_torsions),
+    "ca-distances": Feature(
+        f"distances (nm) between Cα at least {RESIDUE_SEPARATION} residues apart, or in different chains",
+        ca_distances,
+    ),
+    "heavy-distances": Feature(
+        "distances (nm) between heavy atoms not bonded to each other (bonded ones where there are no others)",
+        heavy_distances,
+    ),
+    "contacts": Feature(
+        f"1/(1 + (d/{CONTACT_RADIUS_NM} nm)^6) of the closest heavy atoms of residues at least "
+        f"{RESIDUE_SEPARATION} apart, or in different chains; no water",
+        contacts,
+    ),
+    "positions": Feature("Cartesian coordinates (nm) as they are, rigid motion included", positions),
+    "aligned-positions": Feature(
+        "Cartesian coordinates (nm) of the heavy atoms after superposition on the topology file's structure "
+        "(without one, on the first frame)",
+        aligned_positions,
+    ),
+}
+
+
+def feature_names(features: str | Sequence[str]) -> list[str]:
+    """Names from a comma-separated string or a sequence, each once.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one that is not in `FEATURES`.
+    """
+    given = features.split(",") if isinstance(features, str) else list(features)
+    names = list(dict.fromkeys(str(name).strip() for name in given))
+    for name in names or [""]:
+        if name not in FEATURES:
+            raise InputError(f"there is no feature {name!r}: choose from {', '.join(FEATURES)}")
+    return names
+
+
+def available_features(
+    topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None = None
+) -> list[tuple[str, str, int, str]]:
+    """What every feature would give for a molecule.
+
+    Returns
+    -------
+    list of (name, description, number of columns, reason)
+        The reason says why a feature has no columns; it is empty where it has some.
+
+    Raises
+    ------
+    InputError
+        If `atoms` is not a selection or selects nothing.
+    """
+    molecule = _molecule(topology, atoms)
+    rows = []
+    for name, feature in FEATURES.items():
+        block = feature.build(molecule)
+        rows.append((name, feature.description, len(block.columns), block.reason))
+    return rows
+
+
+def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) -> Molecule:
+    reference = None
+    if isinstance(topology, mdtraj.Trajectory):
+        reference = topology.xyz[0] if topology.n_frames else None
+        topology = topology.topology
+    selected = np.ones(topology.n_atoms, dtype=bool)
+    if atoms is not None:
+        try:
+            indices = np.asarray(topology.select(atoms), dtype=int)
+        except (
+            ValueError,
+            TypeError,
+            AttributeError,
+            SyntaxError,
+            NameError,
+            LookupError,
+            re.error,
+        ) as error:
+            raise InputError(
+                f"--atoms {atoms!r} is not a selection mdtraj understands (write for example 'protein', "
+                f"'name CA', 'resSeq 1 to 20')"
+            ) from error
+        if len(indices) == 0:
+            raise InputError(f"--atoms {atoms!r} selects none of the {topology.n_atoms} atoms of the topology")
+        selected[:] = False
+        selected[indices] = True
+    return Molecule(topology, selected, reference)
+
+
+def define_features(
+    reference: mdtraj.Trajectory, features: str | Sequence[str] | None = None, atoms: str | None = None
+) -> FeatureSet:
+    """Fix what the columns are, for this molecule.
+
+    Parameters
+    ----------
+    reference : mdtraj.Trajectory
+        Topology, and in its first frame the coordinates that aligned-positions superposes on.
+    features : str or sequence of str, optional
+        Names, comma-separated or in a sequence. Default: torsions, with ca-distances where these are at most
+        `MAX_DEFAULT_COLUMNS`; positions where there is neither a backbone nor a bond; heavy-distances, or
+        aligned-positions where that makes too many columns, for any other molecule.
+    atoms : str, optional
+        Only these atoms enter, in mdtraj's selection language.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a feature has no columns for this molecule, or the selection is wrong or empty.
+    """
+    molecule = _molecule(reference, atoms)
+    bonds = _spanning_bonds(molecule)
+    if len(bonds) and _frames_with_box(reference[:1]).all():
+        # a cut molecule would be a wrong shape to superpose on
+        molecule = Molecule(molecule.topology, molecule.selected, _whole(reference[:1], bonds).xyz[0])
+    notes: list[str] = []
+    if features is None:
+        blocks = _default_blocks(molecule, notes)
+    else:
+        blocks = {name: FEATURES[name].build(molecule) for name in feature_names(features)}
+        for name, block in blocks.items():
+            if not block.columns:
+                raise InputError(f"feature {name} has no columns for this molecule: {block.reason}")
+    columns = [column for block in blocks.values() for column in block.columns]
+    # positions and aligned-positions together name the same coordinates
+    for column, count in Counter(columns).items():
+        if count > 1:
+            raise InputError(
+                f"the features {', '.join(blocks)} both have a column {column!r}: "
+                "choose either positions or aligned-positions"
+            )
+    chosen = [name for name, block in blocks.items() if block.needs_whole_molecules]
+    return FeatureSet(
+        list(blocks), columns, list(blocks.values()), bonds, notes, _periodic_notes(chosen, molecule, bonds)
+    )
+
+
+def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
+    """The features nobody named; what was left out, or needs care, goes to `notes`."""
+    backbone, alphas = torsions(molecule), ca_distances(molecule)
+    many_alphas = max(len(alphas.columns), alphas.refused_columns)
+    if backbone.columns and many_alphas > MAX_DEFAULT_COLUMNS:
+        notes.append(
+            f"the default features are torsions alone: ca-distances would make {many_alphas:,} columns, "
+            f"more than {MAX_DEFAULT_COLUMNS:,}; ask for them by name (torsions,ca-distances)"
+        )
+        return {"torsions": backbone}
+    if backbone.columns or 0 < many_alphas <= MAX_DEFAULT_COLUMNS:
+        blocks = {"torsions": backbone, "ca-distances": alphas}
+        return {name: block for name, block in blocks.items() if block.columns}
+    n_atoms = int(molecule.selected.sum())
+    if molecule.topology.n_bonds or many_alphas:
+        distances, aligned = heavy_distances(molecule), aligned_positions(molecule)
+        if 0 < len(distances.columns) <= MAX_DEFAULT_COLUMNS:
+            return {"heavy-distances": distances}
+        if 0 < len(aligned.columns) <= MAX_DEFAULT_COLUMNS:
+            notes.append(
+                "the default features are aligned-positions: distances would make more than "
+                f"{MAX_DEFAULT_COLUMNS:,} columns"
+            )
+            return {"aligned-positions": aligned}
+    if 3 * n_atoms > MAX_DEFAULT_COLUMNS:
+        raise InputError(
+            f"there are no default features for {n_atoms:,} atoms without a peptide backbone: choose atoms "
+            f"with --atoms, or features with --features ({', '.join(FEATURES)})"
+        )
+    if n_atoms > 1:
+        notes.append(
+            f"the default features are the raw positions of {n_atoms} particles, rigid motion included; "
+            "heavy-distances leaves it out"
+        )
+    return {"positions": positions(molecule)}
+
+
+def _spanning_bonds(molecule: Molecule) -> np.ndarray:
+    """(n_bonds, 2) int32: every molecule with a selected atom, walked from its first atom along its bonds."""
+    neighbours: dict[int, list[int]] = {}
+    for bond in molecule.topology.bonds:
+        i, j = bond[0].index, bond[1].index
+        neighbours.setdefault(i, []).append(j)
+        neighbours.setdefault(j, []).append(i)
+    tree: list[tuple[int, int]] = []
+    visited: set[int] = set()
+    for root in sorted(neighbours):
+        if root in visited:
+            continue
+        visited.add(root)
+        members, walk = [root], deque([root])
+        branch: list[tuple[int, int]] = []
+        while walk:
+            here = walk.popleft()
+            for there in sorted(neighbours[here]):
+                if there not in visited:
+                    visited.add(there)
+                    members.append(there)
+                    branch.append((here, there))
+                    walk.append(there)
+        if molecule.selected[members].any():
+            tree += branch
+    return np.array(tree, dtype=np.int32).reshape(-1, 2)
+
+
+def _periodic_notes(names: list[str], molecule: Molecule, bonds: np.ndarray) -> list[str]:
+    """What a periodic box does to the features that are coordinates."""
+    if not names:
+        return []
+    which = " and ".join(names)
+    atoms = np.flatnonzero(molecule.selected) if "positions" in names else molecule.heavy
+    single = len(np.setdiff1d(atoms, bonds))
+    notes = []
+    if len(bonds):
+        notes.append(
+            f"{which}: the frames carry a periodic box, so molecules were made whole along their bonds; "
+            "which periodic image each molecule sits in is as stored"
+        )
+    if single:
+        notes.append(
+            f"{which}: the frames carry a periodic box and {single} of the atoms have no bonds, so their "
+            "coordinates are as stored and jump where a particle crosses the edge of the box"
+        )
+    return notes

@@ -1,0 +1,166 @@
+"""Feature rows of one trajectory file: from the store, or computed while the file is read."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+
+from spectraldyn.errors import InputError
+from spectraldyn.features import store
+from spectraldyn.features.definitions import FeatureSet
+from spectraldyn.io import files
+from spectraldyn.io.files import FileSummary
+
+_BLOCK_VALUES = 2**24  # feature values computed at once (64 MiB): a pass over a file needs no more
+
+
+@dataclass
+class Featurizer:
+    """Computes the same features for one file after another.
+
+    Attributes
+    ----------
+    features : FeatureSet
+    topology : mdtraj.Trajectory
+        One reference frame with the topology.
+    atoms : str or None
+        The selection `features` was defined with.
+    cache : bool
+        Whether to use the store.
+    notes : list of str
+        What the user should know about the store is added here.
+    """
+
+    features: FeatureSet
+    topology: mdtraj.Trajectory
+    atoms: str | None
+    cache: bool
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # what an entry depends on besides the file itself
+        self._options = {
+            "topology": store.topology_digest(self.topology.topology),
+            "features": self.features.names,
+            "atoms": self.atoms,
+            "reference": hashlib.blake2b(np.ascontiguousarray(self.topology.xyz[0]).data).hexdigest()
+            if "aligned-positions" in self.features.names
+            else None,
+        }
+
+    def rows(self, path: Path, first: int, step: int) -> tuple[np.ndarray, FileSummary]:
+        """Features of the frames first, first + step, ... of a file, all of whose frames are checked.
+
+        Returns
+        -------
+        rows : (n, n_columns) float32
+        summary : FileSummary
+
+        Raises
+        ------
+        InputError
+            If the file fails a check, ends before `first`, or gives a feature that is not a number.
+        """
+        key = self._key(path, first, step) if self.cache else None
+        if key is not None:
+            stored = self._from_store(key, path)
+            if stored is None:
+                try:
+                    self._into_store(key, path, first, step)
+                    stored = self._from_store(key, path)
+                except OSError as error:
+                    self.notes.append(
+                        f"features are not kept on disk: {store.cache_folder()} cannot be written ({error.strerror})"
+                    )
+            if stored is not None:
+                return stored
+        gathered: list[np.ndarray] = []
+        summary = self._read(path, first, step, gathered.append)
+        return np.concatenate(gathered), summary
+
+    def _key(self, path: Path, first: int, step: int) -> str | None:
+        try:
+            digest = store.file_digest(path)
+        except OSError:
+            return None  # reading the file says what is wrong with it
+        # the name counts because it tells the format
+        return store.entry_key(self._options | {"file": digest, "name": path.name, "first": first, "step": step})
+
+    def _from_store(self, key: str, path: Path) -> tuple[np.ndarray, FileSummary] | None:
+        try:
+            entry = store.read_entry(key)
+            if entry is None:
+                return None
+            rows, meta = entry
+            if meta["columns"] != self.features.columns:
+                raise store.DamagedEntry(key)
+            return rows, _summary(meta["summary"], path)
+        except (store.DamagedEntry, KeyError, TypeError):
+            self.notes.append(f"the stored features of {path} were damaged and have been computed again")
+            return None
+
+    def _into_store(self, key: str, path: Path, first: int, step: int) -> None:
+        failed: list[OSError] = []
+        with store.EntryWriter(key, len(self.features.columns)) as writer:
+
+            def append(rows: np.ndarray) -> None:
+                # kept until the file is read, so that a full disk is never taken for a fault of the file
+                if not failed:
+                    try:
+                        writer.append(rows)
+                    except OSError as error:
+                        failed.append(error)
+
+            summary = self._read(path, first, step, append)
+            if failed:
+                raise failed[0]
+            record = asdict(summary) | {
+                "path": str(path),
+                "segment_starts": [int(start) for start in summary.segment_starts],
+                "timestep_ps": None if summary.timestep_ps is None else float(summary.timestep_ps),
+            }
+            writer.commit({"columns": self.features.columns, "summary": record})
+
+    def _read(self, path: Path, first: int, step: int, append: Callable[[np.ndarray], None]) -> FileSummary:
+        n_rows = 0
+        block = max(1, _BLOCK_VALUES // len(self.features.columns))
+
+        def visit(chunk: mdtraj.Trajectory, first_frame: int) -> None:
+            offset = first - first_frame if first >= first_frame else (first - first_frame) % step
+            if offset >= chunk.n_frames:
+                return
+            kept = chunk if (offset, step) == (0, 1) else chunk.slice(slice(offset, None, step), copy=False)
+            for start in range(0, kept.n_frames, block):
+                part = kept if kept.n_frames <= block else kept.slice(slice(start, start + block), copy=False)
+                take(self.features.compute(part), first_frame + offset + step * start)
+
+        def take(rows: np.ndarray, frame: int) -> None:
+            nonlocal n_rows
+            bad = np.argwhere(~np.isfinite(rows))
+            if len(bad):
+                raise InputError(
+                    f"{path} gives no number for {self.features.columns[bad[0, 1]]!r} in frame "
+                    f"{frame + step * bad[0, 0]}: "
+                    "look at that frame, or leave the feature out"
+                )
+            append(rows)
+            n_rows += len(rows)
+
+        summary = files.scan(path, self.topology.topology, visit)
+        if n_rows == 0:
+            raise InputError(
+                f"{path} has {summary.n_frames} frames and --skip leaves out the first {first}: nothing is left"
+            )
+        return summary
+
+
+def _summary(record: dict[str, Any], path: Path) -> FileSummary:
+    """A FileSummary as stored, with its sentences naming the file where it is now."""
+    warnings = tuple(text.replace(record["path"], str(path)) for text in record["warnings"])
+    return FileSummary(
+        **record | {"path": path, "segment_starts": tuple(record["segment_starts"]), "warnings": warnings}
+    )

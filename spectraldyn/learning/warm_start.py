@@ -1,0 +1,191 @@
+"""A quick beginning for the networks of a transfer operator: slow linear coordinates, and the last layer solved for.
+
+Nested low-rank approximation pins the norm of every mode to its singular value, which keeps it unbiased in small
+batches, but a mode whose norm begins near zero grows slowly. So training begins with a few steps in which nothing is
+pinned: more functions than modes are put on top of the hidden layers, and the steps descend on the low-rank error that
+remains once their best combinations have been solved for. These combinations, with the norms that belong to them, then
+become the last layer that nested low-rank approximation goes on from.
+
+What the networks see is scaled by how slow it is, coordinate by coordinate. Where many coordinates are fast, networks
+that look at all of them alike learn the noise of the sample; but a slow process may lie in coordinates whose
+autocorrelation tells nothing of it (a radius, of which these are the two Cartesian components). So `NeuralSVD` trains
+from both, and held-out pairs decide.
+"""
+
+import copy
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from spectraldyn.data.samples import PairData
+from spectraldyn.learning.loop import held_out_score, settings_for_small_networks
+from spectraldyn.linalg import gram
+from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks
+from spectraldyn.networks.sides import Sides, build_sides
+from spectraldyn.objectives.projected import projected_low_rank_loss
+from spectraldyn.records import Action, Operator
+from spectraldyn.spectra.decomposition import Projection, decompose_projection
+
+STEPS = 25
+LEARNING_RATE = 0.01
+EXTRA_FUNCTIONS = 15
+"""Functions beyond the modes. The more there are, the better their best combinations are from the first step on; but a
+batch must be large enough to solve for these."""
+MIN_BATCH = 512
+PAIRS_PER_FUNCTION = 32
+RISE = 50
+"""Steps of the training that follows over which its learning rate rises."""
+TOLERANCE = 0.0005
+"""Share of the best held-out score by which a later evaluation of that training may fall short and still be kept: what
+follows a good beginning is soon more of an adaptation to the sample than of an improvement."""
+RIDGE = 0.03
+"""Share of every function's variance that is added to it. Wide layers on few coordinates are almost linearly dependent;
+combinations that magnify what is left of them would overfit the batch and make weights too large to train."""
+FOLDED_PAIRS = 8192
+"""From which the combinations are solved for in the end."""
+SPREAD = 2.3
+"""Standard deviation of what enters the activations of the first layer: enough for them to bend between two states."""
+MAX_LINEAR_PAIRS = 50_000
+"""Enough for the slow linear coordinates."""
+POWER = 4
+"""Of the autocorrelations by which coordinates are scaled. With 1 or 2 fast coordinates are still overfitted, and what
+is slower than the others is looked at too little (measured in 30 and 100 dimensions)."""
+LEAST_SCALE = 1e-3
+"""Of a coordinate, as a share of that of the slowest: small enough to be frozen, but no division by zero."""
+SOLVED_PAIRS = 50_000
+RIDGES = (1e-2, 1e-3, 1e-4)
+LEAST_NORM = 0.2
+"""Squared norm with which a mode begins at least: one that begins near zero would hardly grow."""
+
+
+def slow_coordinates(inputs: Tensor, starts: np.ndarray, distance: int) -> tuple[Tensor, Tensor]:
+    """Time-lagged independent components of whitened inputs, slowest first.
+
+    Returns
+    -------
+    rotation : Tensor (k, k)
+        Of the inputs into the components. Along these axes Adam, which treats every weight by itself, gets on better.
+    scales : Tensor (k,)
+        Fourth powers of their autocorrelations, divided by the largest: what would be left of each after four lag times
+        if it decayed exponentially.
+
+    References
+    ----------
+    Molgedey, Schuster, Phys. Rev. Lett. 72 (1994) 3634; Pérez-Hernández et al., J. Chem. Phys. 139 (2013) 015102;
+    Noé, Clementi, J. Chem. Theory Comput. 11 (2015) 5002 for coordinates scaled by their eigenvalues.
+    """
+    rows = torch.from_numpy(starts[:: -(-len(starts) // MAX_LINEAR_PAIRS)]).to(inputs.device)
+    lagged = (inputs[rows].T @ inputs[rows + distance]).double() / len(rows)
+    autocorrelations, rotation = torch.linalg.eigh((lagged + lagged.T) / 2)
+    slow = autocorrelations.flip(0).clamp_min(1e-9)
+    return rotation.flip(1).to(inputs), (slow / slow[0]).pow(POWER).clamp_min(LEAST_SCALE).to(inputs)
+
+
+def warm_start(operator: Operator, data: PairData, config: dict[str, Any], seed: int) -> Sides:
+    """Networks as `config` describes them, some steps into the training.
+
+    Parameters
+    ----------
+    operator : Operator
+        Transfer operator, whose first function is the constant.
+    data : PairData
+        Uncorrelated coordinates; the larger the variance of one, the more is looked along it.
+    config : dict
+        See `spectraldyn.estimators.model.build_sides`.
+    seed : int
+        Of initial weights and batches.
+    """
+    n_modes, device = config["n_modes"], data.device
+    n_functions = n_modes + EXTRA_FUNCTIONS
+    batch_size = max(MIN_BATCH, PAIRS_PER_FUNCTION * n_functions)
+    generator = torch.Generator(device=device).manual_seed(seed)
+    layout = {**config, "network": "common-trunk", "n_modes": n_functions}
+    with torch.random.fork_rng(devices=[]), settings_for_small_networks(device):
+        torch.manual_seed(seed)
+        wide = build_sides(data.frames.shape[1], layout)
+        for network in dict.fromkeys((wide.left, wide.right)):
+            _spread(cast(CommonTrunk, network), data.frames)
+        wide = wide.to(device)
+        descent = torch.optim.Adam(wide.parameters(), LEARNING_RATE, fused=True)
+        for step in range(STEPS):
+            for group in descent.param_groups:
+                group["lr"] = LEARNING_RATE * (1 - step / STEPS)
+            action = operator(wide.left, wide.right, data.draw(batch_size, generator))
+            loss = projected_low_rank_loss(action, 1 + n_modes, RIDGE)
+            descent.zero_grad()
+            loss.backward()
+            descent.step()
+        with torch.no_grad():
+            action = operator(wide.left, wide.right, data.draw(FOLDED_PAIRS, generator))
+        sides = build_sides(data.frames.shape[1], config).to(device)
+        _fold(wide, sides, action, n_modes)
+    return sides
+
+
+def _spread(network: CommonTrunk, inputs: Tensor) -> None:
+    """Weights of the first layer that point everywhere, of a size that suits the inputs."""
+    with torch.no_grad():
+        cast(nn.Linear, network.trunk[0]).weight.normal_().mul_(SPREAD / float(inputs.var(dim=0).sum().sqrt()))
+
+
+@torch.no_grad()
+def _fold(wide: Sides, sides: Sides, action: Action, n_modes: int) -> None:
+    """Make the best combinations of the wide networks' functions the last layer of `sides`."""
+    combinations = best_combinations(action, n_modes, RIDGE, LEAST_NORM)
+    for network, source, folded in zip((sides.left, sides.right), (wide.left, wide.right), combinations, strict=False):
+        source = cast(CommonTrunk, source)
+        weight, bias = source.head.weight.T @ folded[1:], source.head.bias @ folded[1:] + folded[0]
+        cast(CommonTrunk | SeparateNetworks, network).take_over(source, weight, bias)
+
+
+def best_combinations(action: Action, n_modes: int, ridge: float, least_norm: float = 1e-6) -> list[Tensor]:
+    """Combinations (1 + m, L) of the constant and the functions on either side, one side alone where they are tied.
+
+    Leading singular functions of the operator projected on the functions, with the norms of nested low-rank
+    approximation, squared at least `least_norm`. Added to every variance is the ridge times the larger of itself and
+    their mean.
+    """
+    tied = action.f is action.g
+    A, B, C = (
+        part.double().cpu().numpy()
+        for part in (gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g))
+    )
+    for matrix in (A, C):
+        variances = np.diag(matrix) - matrix[0] ** 2
+        # A function that hardly varies would otherwise get a weight so large that no later step could correct it.
+        added = ridge * np.maximum(variances, variances.mean())
+        matrix += np.diag(np.where(np.arange(len(matrix)) < len(action.known), 0, added))
+    values, *combinations = decompose_projection(Projection(A, B, C, action.known), tied)
+    norms = np.sqrt(np.clip(values[:n_modes], least_norm, None))
+    return [torch.from_numpy(functions[:, :n_modes] * norms).to(action.f) for functions in combinations[: 2 - tied]]
+
+
+@torch.no_grad()
+def solve_last_layer(sides: Sides, operator: Operator, data: PairData, n_modes: int) -> None:
+    """Replace the last layer of a common trunk by the best one on the training pairs, where held-out pairs agree.
+
+    Descent is slow along combinations of hidden units that hardly vary; a linear problem has no such trouble. Of the
+    ridges the one with the best held-out score is taken, and the layer is left as it is where none does better.
+    """
+    networks = [cast(CommonTrunk, network) for network in dict.fromkeys((sides.left, sides.right))]
+    rows = data.train[:: -(-len(data.train) // SOLVED_PAIRS)]
+    action = operator(networks[0].trunk, networks[-1].trunk, data.batch(rows))
+    scored = data.scored()
+    best_score, best = -np.inf, copy.deepcopy(sides.state_dict())
+    if scored is not None:
+        best_score = held_out_score(sides, operator, *scored)[0]
+    for ridge in RIDGES:
+        combinations = best_combinations(action, n_modes, ridge)
+        if combinations[0].shape[1] < n_modes:
+            continue
+        for network, folded in zip(networks, combinations, strict=True):
+            network.head.weight.copy_(folded[1:].T)
+            network.head.bias.copy_(folded[0])
+        if scored is None:
+            return
+        score = held_out_score(sides, operator, *scored)[0]
+        if score > best_score:
+            best_score, best = score, copy.deepcopy(sides.state_dict())
+    sides.load_state_dict(best)
