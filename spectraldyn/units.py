@@ -1,4 +1,5 @@
-"""Times as users write them: ``50`` (frames), ``50ps``, ``1.2ns``."""
+"""Times as users write them (``50`` frames, ``50ps``, ``1.2ns``), and what rows, stored frames and times are to each
+other."""
 
 import re
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Duration:
         elif timestep_ps is None:
             raise InputError(
                 f"{option} is given in time ({self.value:g} ps), but the frame spacing is unknown: "
-                f"give --timestep, or {option} as a number of frames"
+                f"give timestep, or {option} as a number of frames"
             )
         else:
             frames = self.value / timestep_ps
@@ -65,3 +66,64 @@ def parse_duration(text: str | float, option: str) -> Duration:
     if not match[2]:
         return Duration(float(match[1]), in_frames=True)
     return Duration(float(match[1]) * PICOSECONDS[match[2]], in_frames=False)
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """What the rows of a data set are in time: the one home of every conversion between rows, stored frames and time.
+
+    Attributes
+    ----------
+    timestep_ps : float or None
+        Time between stored frames in ps; None where neither the files nor the user say.
+    stride : int
+        Stored frames from one row to the next.
+    """
+
+    timestep_ps: float | None = None
+    stride: int = 1
+
+    @property
+    def unit(self) -> str:
+        """Of every time that is reported: "ps", or "frames" (stored ones) where their spacing is unknown."""
+        return "frames" if self.timestep_ps is None else "ps"
+
+    @property
+    def row_time(self) -> float:
+        """Time from one row to the next, in `unit`."""
+        return self.stride * (1.0 if self.timestep_ps is None else self.timestep_ps)
+
+    def time(self, rows: float) -> float:
+        """So many rows as a time, in `unit`."""
+        return rows * self.row_time
+
+    def frames(self, rows: int) -> int:
+        """So many rows as stored frames."""
+        return rows * self.stride
+
+    def rows_of_lag(self, lag: "Duration", longest: int) -> int:
+        """A lag time that a user gave, in rows.
+
+        Parameters
+        ----------
+        lag : Duration
+        longest : int
+            Rows of the longest stretch.
+
+        Raises
+        ------
+        InputError
+            If it is no whole number of rows, not positive, or longer than every stretch.
+        """
+        frames = lag.to_frames(self.timestep_ps, "lag")
+        if frames < 1 or frames % self.stride:
+            raise InputError(
+                f"lag is {frames} stored frames: it must be a positive multiple of stride ({self.stride}), since the "
+                "lag counts frames before striding"
+            )
+        if frames // self.stride >= longest:
+            raise InputError(
+                f"lag is {frames} stored frames, but the longest uninterrupted stretch has {longest * self.stride}: "
+                "there is no pair at this lag"
+            )
+        return frames // self.stride

@@ -1,0 +1,36 @@
+"""Stretches of rows of features, and the samples that a training draws from them."""
+
+from spectraldyn.data.dataset import Column, Dataset, InputFile, Source, plain_columns
+from spectraldyn.data.samples import MAX_SCORED_PAIRS, FreshSamples, PairSamples, Rows, Samples, WeightedSamples
+from spectraldyn.data.stretches import (
+    Stretches,
+    cross_validation_folds,
+    cut_blocks,
+    held_out_rows,
+    n_rows,
+    pair_starts,
+    split_stretches,
+    stretches_of,
+)
+
+__all__ = [
+    "MAX_SCORED_PAIRS",
+    "Column",
+    "Dataset",
+    "FreshSamples",
+    "InputFile",
+    "PairSamples",
+    "Rows",
+    "Samples",
+    "Source",
+    "Stretches",
+    "WeightedSamples",
+    "cross_validation_folds",
+    "cut_blocks",
+    "held_out_rows",
+    "n_rows",
+    "pair_starts",
+    "plain_columns",
+    "split_stretches",
+    "stretches_of",
+]

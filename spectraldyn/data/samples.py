@@ -1,12 +1,16 @@
-"""Where the batches of a training come from: lagged pairs, weighted samples, or a sampler that never runs out."""
+"""Where the batches of a training come from: lagged pairs, weighted states, or a sampler that never runs out."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from spectraldyn.data.dataset import Dataset
+from spectraldyn.linalg import n_rows, total
 from spectraldyn.records import Batch
 
 MAX_SCORED_PAIRS = 20_000
@@ -15,7 +19,7 @@ MAX_SCORED_STATES = 10_000
 
 
 class Samples(Protocol):
-    """What the training loop needs of its data."""
+    """What the training needs of its data."""
 
     @property
     def device(self) -> torch.device: ...
@@ -29,31 +33,79 @@ class Samples(Protocol):
         ...
 
 
+class Rows:
+    """Rows of features where the training runs, gathered by index.
+
+    Parameters
+    ----------
+    parts : sequence of Tensor (T, d)
+        That hold the rows, in order.
+    """
+
+    def __init__(self, *parts: Tensor) -> None:
+        self.parts = parts
+        ends = torch.tensor([len(part) for part in parts], device=parts[0].device).cumsum(0)
+        self._starts = torch.cat((ends.new_zeros(1), ends))
+
+    @classmethod
+    def of(cls, data: Dataset, device: torch.device) -> "Rows":
+        """Those of a data set: in main memory as views of it, on another device as one copy."""
+        with warnings.catch_warnings():
+            # Of arrays that may not be written; nothing writes here.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            parts = [torch.from_numpy(part) for part in data.parts]
+        return cls(*parts) if device.type == "cpu" else cls(torch.cat([part.to(device) for part in parts]))
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def device(self) -> torch.device:
+        return self.parts[0].device
+
+    def gather(self, index: Tensor) -> Tensor:
+        """Rows (len(index), d)."""
+        if len(self.parts) == 1:
+            return self.parts[0].index_select(0, index)
+        home = torch.bucketize(index, self._starts, right=True) - 1
+        result = self.parts[0].new_empty(len(index), self.parts[0].shape[1])
+        for number, part in enumerate(self.parts):
+            mine = (home == number).nonzero().squeeze(1)
+            result.index_copy_(0, mine, part.index_select(0, index[mine] - self._starts[number]))
+        return result
+
+
 @dataclass(frozen=True)
-class PairData:
-    """States and the pairs among them.
+class PairSamples:
+    """Lagged pairs among the rows of a data set.
 
     Attributes
     ----------
-    frames : Tensor (n_frames, d)
+    rows : Rows
     distance : int
-        From the left to the right end of a pair, in rows of `frames`.
+        From the left to the right end of a pair, in rows.
     train, test : Tensor of int64
         Rows of the left ends. `test` may be empty: then there is no early stopping.
     """
 
-    frames: Tensor
+    rows: Rows
     distance: int
     train: Tensor
     test: Tensor
 
+    @classmethod
+    def of(cls, rows: Rows, distance: int, train: np.ndarray, test: np.ndarray | Sequence[int] = ()) -> "PairSamples":
+        """From left ends as arrays."""
+        ends = (torch.tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
+        return cls(rows, distance, *ends)
+
     @property
     def device(self) -> torch.device:
-        return self.frames.device
+        return self.rows.device
 
     def batch(self, starts: Tensor) -> Batch:
-        ends = self.frames.index_select(0, torch.cat((starts, starts + self.distance)))
-        return Batch(*ends.tensor_split(2))
+        """The pairs with these left ends."""
+        return Batch(*self.rows.gather(torch.cat((starts, starts + self.distance))).tensor_split(2))
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         return self.batch(_draw(self.train, n, generator))
@@ -68,28 +120,30 @@ class WeightedSamples:
 
     Attributes
     ----------
-    states : Tensor (n, d)
+    rows : Rows
     weight : Tensor (n,) or None
         Divided here by their mean over all samples, never by that of a batch; None means 1.
     train, test : Tensor of int64
         Rows. `test` may be empty.
     """
 
-    states: Tensor
+    rows: Rows
     weight: Tensor | None
     train: Tensor
     test: Tensor
 
     def __post_init__(self) -> None:
         if self.weight is not None:
-            object.__setattr__(self, "weight", self.weight / self.weight.mean())
+            mean = total(self.weight.sum()) / n_rows(len(self.weight))
+            object.__setattr__(self, "weight", self.weight / mean)
 
     @property
     def device(self) -> torch.device:
-        return self.states.device
+        return self.rows.device
 
-    def batch(self, rows: Tensor) -> Batch:
-        return Batch(self.states[rows], weight=None if self.weight is None else self.weight[rows])
+    def batch(self, index: Tensor) -> Batch:
+        """The states in these rows."""
+        return Batch(self.rows.gather(index), weight=None if self.weight is None else self.weight[index])
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         return self.batch(_draw(self.train, n, generator))
@@ -123,7 +177,7 @@ def _draw(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return rows[torch.randint(len(rows), (n,), generator=generator, device=rows.device)]
 
 
-def _scored(data: PairData | WeightedSamples, most: int) -> tuple[Batch, Batch] | None:
+def _scored(data: PairSamples | WeightedSamples, most: int) -> tuple[Batch, Batch] | None:
     if len(data.test) < 2:
         return None
     train, test = (data.batch(rows[:: -(-len(rows) // most)]) for rows in (data.train, data.test))

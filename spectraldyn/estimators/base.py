@@ -1,8 +1,10 @@
-"""What the estimators share: options, seeds, checkpoints and the two parts of the training."""
+"""What the estimators share: their data, options, seeds, checkpoints and the two parts of the training."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -14,17 +16,13 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spectraldyn.data.samples import Samples
+from spectraldyn.data import Dataset, Samples
 from spectraldyn.errors import InputError
-from spectraldyn.estimators.model import CHUNK, is_trajectory_list
-from spectraldyn.learning.loop import History, train
-from spectraldyn.networks.mlp import NETWORKS, Whitening
-from spectraldyn.networks.sides import Sides
-from spectraldyn.objectives.nested import NESTINGS
+from spectraldyn.learning import History, Schedule, learn
+from spectraldyn.networks import NETWORKS, Layout, Sides, Whitening
+from spectraldyn.objectives import build_objective, check_combination
 from spectraldyn.records import Operator
 
-N_BLOCKS = 200
-"""Finest division of the data for which moments are kept."""
 LAST_STEPS, LAST_RATE = 0.5, 0.03
 """Length and learning rate of the training on all data, as shares of those of the training that held some out."""
 FIRST_AVERAGE, LAST_AVERAGE = 0.01, 0.5
@@ -36,7 +34,7 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     """Estimators that train networks by nested low-rank approximation; see `NeuralSVD` for the options."""
 
     n_modes: int
-    nesting: str
+    objective: str
     network: str | None
     hidden: Any
     batch_size: int
@@ -64,18 +62,27 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _n_features_out(self) -> int:
         return self.model_.n_modes
 
-    def _network_config(self, counts: dict[str, Any]) -> dict[str, Any]:
-        """Layout of the networks and the seed, checked; `counts` are further options that must be at least 1."""
-        if self.nesting not in NESTINGS:
-            raise InputError(f"nesting {self.nesting!r} is unknown: choose one of {', '.join(NESTINGS)}")
-        network = self.network or ("separate" if self.nesting == "sequential" else "common-trunk")
+    def _dataset(self, X: ArrayLike | list, *, at_least: int = 1, what: str = "trajectories") -> Dataset:
+        """Checked data as one data set; that of `load_features` as it is."""
+        if isinstance(X, list) and any(isinstance(part, np.ndarray) and part.ndim == 1 for part in X):
+            raise InputError(f"{what} must be 2-D, (frames, features): write x.reshape(-1, 1) for one feature")
+        parts = X if is_trajectory_list(X) else [X]
+        checked = [
+            validate_data(self, part, reset=i == 0, dtype=[np.float64, np.float32], ensure_min_samples=at_least)
+            for i, part in enumerate(parts)
+        ]
+        if isinstance(X, Dataset):
+            return X
+        precision = np.result_type(*checked)
+        return Dataset([part.astype(precision, copy=False) for part in checked])
+
+    def _layout(self, activation: str, tied: bool, counts: dict[str, Any]) -> Layout:
+        """How the networks are laid out; all options are checked, `counts` being further ones of at least 1."""
+        separate = {"sequential": "separate"}.get(self.objective, "common-trunk")
+        network = self.network or separate
         if network not in NETWORKS:
             raise InputError(f"network {network!r} is unknown: choose one of {', '.join(NETWORKS)}")
-        if self.nesting == "sequential" and network != "separate":
-            raise InputError(
-                "sequential nesting needs network='separate': with a common trunk the gradient of one mode would "
-                "change the modes before it"
-            )
+        check_combination(self.objective, tied=tied, separate_networks=network == "separate")
         hidden = list(self.hidden) if isinstance(self.hidden, Iterable) else [self.hidden]
         wanted: dict[str, Any] = {"n_modes": self.n_modes, **counts}
         if self.max_steps is not None:
@@ -88,13 +95,7 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise InputError(f"batch_size is {self.batch_size!r}: the metric term needs at least 2 samples in a batch")
         if not 0 <= self.test_fraction < 1:
             raise InputError(f"test_fraction is {self.test_fraction!r}: it must lie in [0, 1)")
-        return {
-            "network": network,
-            "n_modes": int(self.n_modes),
-            "hidden": [int(width) for width in hidden],
-            "nesting": self.nesting,
-            "seed": self._seed(),
-        }
+        return Layout(int(self.n_modes), network, tuple(int(width) for width in hidden), activation, tied)
 
     def _seed(self) -> int:
         """The seed itself, or one drawn from a random state: given as `random_state` it leads to the same fit."""
@@ -102,62 +103,80 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return int(check_random_state(self.random_state).randint(2**31 - 1))
         seed = int(self.random_state)
         if not 0 <= seed < 2**32:
-            raise InputError(f"the seed is {seed}: it must lie between 0 and 2^32 - 1")
+            raise InputError(f"`random_state` is {seed}: it must lie between 0 and 2^32 - 1")
         return seed
 
-    def _train(
+    def _learn(
         self,
         sides: Sides,
         operator: Operator,
         samples: Samples,
         n_steps: int,
         seed: int,
-        checkpoint: Path | None,
-        *,
-        last: bool,
-        **options: Any,
+        checkpoint: "Checkpoint",
+        part: str,
+        **schedule: Any,
     ) -> History:
-        """Train in place with this estimator's options and some of `train`; gently in the last part."""
-        return train(
-            sides,
+        """Train in place with this estimator's options; gently in the part named "last"."""
+        last = part == "last"
+        return learn(
             operator,
-            NESTINGS[self.nesting],
             samples,
-            batch_size=self.batch_size,
-            n_steps=n_steps,
-            learning_rate=self.learning_rate * (LAST_RATE if last else 1),
-            average_share=LAST_AVERAGE if last else FIRST_AVERAGE,
+            sides,
+            build_objective(self.objective, list(sides.parameters())),
+            Schedule(
+                n_steps,
+                self.batch_size,
+                self.learning_rate * (LAST_RATE if last else 1),
+                LAST_AVERAGE if last else FIRST_AVERAGE,
+                **schedule,
+            ),
             seed=seed,
-            checkpoint=None if checkpoint is None else checkpoint / ("last.pt" if last else "first.pt"),
+            checkpoint=checkpoint.file(part),
             progress=self.progress,
-            **options,
         )
 
-    def _checkpoint(self, settings: list[Any], arrays: list[np.ndarray]) -> Path | None:
-        """Folder for the state of this very training: the same data, options and seed lead to the same one."""
+    def _checkpoint(self, data: Dataset, *settings: Any) -> "Checkpoint":
+        """Where the state of this very training is kept: the same data, options and seed lead to the same place."""
         if self.checkpoint_folder is None:
-            return None
-        options = [self.batch_size, self.max_steps, self.learning_rate, self.test_fraction, torch.__version__]
-        digest = hashlib.blake2b(json.dumps([settings, options], default=str).encode(), digest_size=16)
-        for array in arrays:
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return Path(self.checkpoint_folder) / f"training-{digest.hexdigest()}"
+            return Checkpoint(None)
+        options = [self.objective, self.batch_size, self.max_steps, self.learning_rate, self.test_fraction]
+        key = json.dumps([*map(str, settings), options, torch.__version__, data.digest()], default=str)
+        digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
+        return Checkpoint(Path(self.checkpoint_folder) / f"training-{digest}")
 
 
-def whitening_of(frames: np.ndarray) -> Whitening:
-    """Whitening of all frames, in float64."""
-    n, n_inputs = frames.shape
-    mean, covariance = torch.zeros(n_inputs, dtype=torch.float64), torch.zeros(n_inputs, n_inputs, dtype=torch.float64)
-    for part in float64_chunks(frames):
-        mean += part.sum(dim=0) / n
-    for part in float64_chunks(frames):
-        covariance += (part - mean).T @ (part - mean) / n
-    return Whitening(mean, covariance)
+@dataclass(frozen=True)
+class Checkpoint:
+    """Folder that holds the state of a training while it runs; None to keep nothing."""
+
+    folder: Path | None
+
+    def file(self, part: str) -> Path | None:
+        """Of one part of the training."""
+        return None if self.folder is None else self.folder / f"{part}.pt"
+
+    def remove(self) -> None:
+        """The training is done."""
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def float64_chunks(frames: np.ndarray) -> Iterator[torch.Tensor]:
-    for start in range(0, len(frames), CHUNK):
-        yield torch.tensor(frames[start : start + CHUNK], dtype=torch.float64)
+def is_trajectory_list(data: object) -> bool:
+    """Whether data is a list of 2-D arrays (trajectories) and not one array written as nested lists."""
+    return isinstance(data, list) and bool(data) and all(np.ndim(item) == 2 for item in data)
+
+
+def whitening_of(data: Dataset) -> Whitening:
+    """Whitening of all rows, in float64."""
+    width = data[0].shape[1]
+    mean, covariance = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width, dtype=torch.float64)
+    for _, rows in data.chunks():
+        mean += torch.tensor(rows, dtype=torch.float64).sum(dim=0) / data.n_rows
+    for _, rows in data.chunks():
+        part = torch.tensor(rows, dtype=torch.float64) - mean
+        covariance += part.T @ part / data.n_rows
+    return Whitening.of(mean, covariance)
 
 
 def default_steps(batch_size: int, warm: bool = False) -> int:

@@ -1,27 +1,77 @@
 """The fitted models: learned functions and the spectrum read off them; saved and loaded without pickle."""
 
-import copy
 import dataclasses
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
-from spectraldyn.networks.mlp import Whitening
-from spectraldyn.networks.sides import Sides, build_sides
-from spectraldyn.spectra.decomposition import Decomposition, decompose
-from spectraldyn.spectra.generator import GeneratorDecomposition, GeneratorMoments
+from spectraldyn.estimators.base import is_trajectory_list
+from spectraldyn.networks import Layout, Sides, Whitening, build_sides
 from spectraldyn.spectra.moments import Moments
+from spectraldyn.spectra.rates import rates_from_eigenvalues
+from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, Spectrum
 from spectraldyn.spectra.timescales import timescales_from_eigenvalues
 
-FORMAT = 2
+FORMAT = 3
 """Of the files that `save` writes."""
-CHUNK = 65_536
-"""Frames evaluated at once in the float64 pass."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferSettings:
+    """Of what a model of a transfer operator was fitted with.
+
+    Attributes
+    ----------
+    layout : Layout
+    objective : str
+    lagtime : int
+        In rows.
+    seed : int
+    warm_start : bool
+    """
+
+    operator: ClassVar[str] = "transfer"
+
+    layout: Layout
+    objective: str
+    lagtime: int
+    seed: int
+    warm_start: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorSettings:
+    """Of what a model of a generator was fitted with.
+
+    Attributes
+    ----------
+    layout : Layout
+    objective : str
+    form : {"energy-space", "strong"}
+    shift : float
+        η of the resolvent, or c of the strong form.
+    seed : int
+    """
+
+    operator: ClassVar[str] = "generator"
+
+    layout: Layout
+    objective: str
+    form: str
+    shift: float
+    seed: int
+
+
+def plain(settings: TransferSettings | GeneratorSettings) -> dict[str, Any]:
+    """Settings as plain values, those of the layout among the others."""
+    values = dataclasses.asdict(settings)
+    return {"operator": settings.operator, **values.pop("layout"), **values}
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -30,46 +80,47 @@ class _Model:
 
     Attributes
     ----------
+    spectrum : Spectrum
+        Rayleigh–Ritz over all data.
+    moments : Moments
+        Of the functions as trained, by block.
     scores : dict
         From the training and the held-out rows; NaN without any. Taken before the last part of the training, which
         uses all rows; the held-out rows also served to stop the first part, so these are scores of validation and not
         of an untouched test set.
     signs : ndarray (n_modes,)
         Orientation of the modes: the rarer end of each is positive.
-    config : dict
-        The networks' layout and the options of the fit.
+    settings : TransferSettings or GeneratorSettings
+    sides : Sides
+        The networks, which whiten their inputs, in float64 and where they were trained.
     """
 
-    decomposition: Decomposition | GeneratorDecomposition
-    moments: Moments | GeneratorMoments
+    spectrum: Spectrum
+    moments: Moments
     scores: dict[str, float]
     signs: np.ndarray
-    config: dict[str, Any]
-    _whitening: Whitening
-    _sides: Sides
+    settings: Any
+    sides: Sides
 
     @property
     def n_modes(self) -> int:
         """Number of modes found; the constant one is not counted."""
-        return self.decomposition.left.shape[1]
+        return self.spectrum.left.shape[1]
 
-    def functions(self, frames: ArrayLike) -> np.ndarray:
+    def functions(self, frames: ArrayLike | Dataset) -> np.ndarray:
         """The functions as trained, with the constant first, evaluated in float64.
 
         Parameters
         ----------
-        frames : array_like (T, d)
+        frames : array_like (T, d) or Dataset
 
         Returns
         -------
         ndarray (T, 1 + n_modes), or (T, 1 + 2 n_modes) with the right functions after the left ones where the sides
         are not tied.
         """
-        frames = np.asarray(frames)
-        width = len(self._whitening.mean)
-        if frames.ndim != 2 or frames.shape[1] != width:
-            raise InputError(f"frames have shape {frames.shape}: this model takes (T, {width})")
-        return evaluate(self._whitening, self._sides, frames)
+        data = frames if isinstance(frames, Dataset) else _checked(frames, self._width)
+        return evaluate(self.sides, data)
 
     def transform(self, data: ArrayLike | list) -> Any:
         """Slow modes of every frame, with mean 0 and variance 1 over the training data.
@@ -86,25 +137,44 @@ class _Model:
         """
         if is_trajectory_list(data):
             return [self.transform(frames) for frames in data]
-        return self.functions(data) @ self.decomposition.left * self.signs
+        return self.modes_from(self.functions(data))
+
+    def modes_from(self, functions: np.ndarray) -> np.ndarray:
+        """The same from functions that have been evaluated, (T, n_modes)."""
+        return functions @ (self.spectrum.left * self.signs)
+
+    @property
+    def _width(self) -> int:
+        return next(len(buffer) for name, buffer in self.sides.named_buffers() if name.endswith("whitening.mean"))
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file of tensors and plain values; nothing in it is executable."""
         torch.save(
             {
                 "spectraldyn_model": FORMAT,
-                "config": self.config,
+                "settings": plain(self.settings),
                 "scores": self.scores,
                 "signs": torch.from_numpy(self.signs),
-                "whitening": self._whitening.state_dict(),
-                "sides": self._sides.state_dict(),
-                **{
-                    part: {k: torch.from_numpy(np.ascontiguousarray(v)) for k, v in vars(record).items()}
-                    for part, record in (("moments", self.moments), ("decomposition", self.decomposition))
-                },
+                "sides": self.sides.state_dict(),
+                "spectrum": _tensors(self.spectrum),
+                "moments": _tensors(self.moments),
             },
             path,
         )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a model written by `save`.
+
+        Raises
+        ------
+        InputError
+            If the file is not such a model.
+        """
+        model = load_model(path)
+        if not isinstance(model, cls):
+            raise InputError(f"{path} holds a {type(model).__name__}: load it with {type(model).__name__}.load")
+        return model
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -113,43 +183,45 @@ class NeuralSVDModel(_Model):
 
     Attributes
     ----------
-    decomposition : Decomposition
-        Rayleigh–Ritz (reversible) or CCA over all data, at this lag time.
     moments : Moments
         Of the functions as trained, for a range of lag times and blocks.
     scores : dict
-        "vamp2_train", "vamp2_test", "vampe_test"; see `spectraldyn.spectra.validation`.
+        "vamp2_train", "vamp2_test", "vampe_test"; see `spectraldyn.spectra.scores`.
     """
 
-    decomposition: Decomposition
-    moments: Moments
+    settings: TransferSettings
 
     @property
     def lagtime(self) -> int:
-        """In frames."""
-        return self.config["lagtime"]
+        """In rows."""
+        return self.settings.lagtime
 
     @property
     def reversible(self) -> bool:
         """Whether the dynamics were taken as reversible (tied sides, moments symmetrised in time)."""
-        return bool(self.config["tied"])
+        return self.settings.layout.tied
+
+    @property
+    def eigenmodes(self) -> Eigenmodes:
+        """Eigenvalues of the transfer operator and the eigenfunctions that belong to them."""
+        return self.moments.eigenmodes(self.spectrum, self.moments.at(self.lagtime))
 
     @property
     def eigenvalues(self) -> np.ndarray:
-        """Eigenvalues of the transfer operator without the constant's 1, largest magnitude first."""
-        return self.decomposition.eigenvalues
+        """Eigenvalues of the transfer operator without the constant's 1, the slowest first."""
+        return self.eigenmodes.values
 
     @property
     def singular_values(self) -> np.ndarray:
         """Singular values from Rayleigh–Ritz (CCA), without the constant's 1, largest first."""
-        return self.decomposition.singular_values
+        return np.abs(self.spectrum.values)
 
     def __repr__(self) -> str:
         values = ", ".join(f"{t:.4g}" for t in self.timescales())
         return f"NeuralSVDModel({self.n_modes} modes at lagtime {self.lagtime}, timescales {values} frames)"
 
     def timescales(self, k: int | None = None) -> np.ndarray:
-        """Implied timescales −τ / ln |λ_i| in frames, slowest first, shape (k,)."""
+        """Implied timescales −τ / ln |λ_i| in rows, slowest first, shape (k,)."""
         return timescales_from_eigenvalues(self.eigenvalues, self.lagtime)[:k]
 
     def at_lagtime(self, lagtime: int) -> "NeuralSVDModel":
@@ -163,31 +235,17 @@ class NeuralSVDModel(_Model):
         stored = self.moments.lagtimes.tolist()
         if lagtime not in stored:
             raise InputError(f"lagtime {lagtime} is not among the lag times of this model: {stored}")
-        means = self.moments.means(stored.index(lagtime))
-        decomposition = decompose(*means, reversible=self.reversible)
+        spectrum = self.moments.spectrum(self.moments.at(lagtime))
+        gram = self.moments.means(self.moments.at(lagtime))[0]
         # Every mode takes the orientation of the one at the old lag time that it resembles most.
-        overlaps = decomposition.left.T @ means[0] @ (self.decomposition.left * self.signs)
+        overlaps = spectrum.left.T @ gram @ (self.spectrum.left * self.signs)
         nearest = np.take_along_axis(overlaps, np.abs(overlaps).argmax(axis=1)[:, None], axis=1)[:, 0]
         return dataclasses.replace(
             self,
-            config={**self.config, "lagtime": lagtime},
-            decomposition=decomposition,
+            settings=dataclasses.replace(self.settings, lagtime=lagtime),
+            spectrum=spectrum,
             signs=np.where(nearest < 0, -1.0, 1.0),
         )
-
-    @classmethod
-    def load(cls, path: str | Path) -> "NeuralSVDModel":
-        """Read a model written by `save`.
-
-        Raises
-        ------
-        InputError
-            If the file is not such a model.
-        """
-        model = load_model(path)
-        if not isinstance(model, cls):
-            raise InputError(f"{path} holds a model of a generator: load it with GeneratorModel.load")
-        return model
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -196,31 +254,29 @@ class GeneratorModel(_Model):
 
     Attributes
     ----------
-    decomposition : GeneratorDecomposition
-    moments : GeneratorMoments
-        Of the functions as trained, for blocks of the states.
+    spectrum : Spectrum
+        Of the resolvent with `resolvent_shift`, in its energy space; functions of mean 0 and variance 1.
+    moments : Moments
+        Of this resolvent on the functions as trained, for blocks of the states.
     scores : dict
         "resolvent_train", "resolvent_test": squared singular values of the operator on the learned span, summed, the
         constant's 1 included.
     """
 
-    decomposition: GeneratorDecomposition
-    moments: GeneratorMoments
+    settings: GeneratorSettings
+
+    reversible: ClassVar[bool] = True
+    """The generator is self-adjoint."""
 
     @property
     def shift(self) -> float:
         """η of the resolvent η (η − L)⁻¹, or c of the shifted generator 1 + L/c."""
-        return self.config["shift"]
-
-    @property
-    def reversible(self) -> bool:
-        """True: the generator is self-adjoint."""
-        return True
+        return self.settings.shift
 
     @property
     def rates(self) -> np.ndarray:
         """Relaxation rates −λ, ascending, without the constant's 0: inverse of the unit of time of D."""
-        return self.decomposition.rates
+        return rates_from_eigenvalues(self.spectrum.values, self.shift)
 
     @property
     def eigenvalues(self) -> np.ndarray:
@@ -230,9 +286,9 @@ class GeneratorModel(_Model):
     @property
     def singular_values(self) -> np.ndarray:
         """What the norms of the functions converge to: η/(η + rate), or 1 − rate/c in the strong form."""
-        if self.config["form"] == "strong":
+        if self.settings.form == "strong":
             return np.clip(1 - self.rates / self.shift, 0, None)
-        return self.shift / (self.shift + self.rates)
+        return self.spectrum.values
 
     def __repr__(self) -> str:
         return f"GeneratorModel({self.n_modes} modes, rates {', '.join(f'{rate:.4g}' for rate in self.rates)})"
@@ -242,13 +298,11 @@ class GeneratorModel(_Model):
         with np.errstate(divide="ignore"):
             return 1 / self.rates[:k]
 
-    @classmethod
-    def load(cls, path: str | Path) -> "GeneratorModel":
-        """Read a model written by `save`; InputError if the file is not such a model."""
-        model = load_model(path)
-        if not isinstance(model, cls):
-            raise InputError(f"{path} holds a model of a transfer operator: load it with NeuralSVDModel.load")
-        return model
+
+_MODELS: dict[str, tuple[type[_Model], type]] = {
+    "transfer": (NeuralSVDModel, TransferSettings),
+    "generator": (GeneratorModel, GeneratorSettings),
+}
 
 
 def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
@@ -266,47 +320,53 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
         raise InputError(f"{path} is not a model saved by spectraldyn ({type(error).__name__})") from error
     if version != FORMAT:
         raise InputError(f"{path} was saved by another spectraldyn (model format {version}, this one reads {FORMAT})")
-    config = stored["config"]
-    matrix = stored["whitening"]["matrix"]
-    whitening = Whitening.empty(*matrix.shape)
-    sides = build_sides(matrix.shape[1], config)
-    whitening.double().load_state_dict(stored["whitening"])
-    sides.double().load_state_dict(stored["sides"])
-    records = {part: {k: v.numpy() for k, v in stored[part].items()} for part in ("decomposition", "moments")}
-    common: dict[str, Any] = {
-        "scores": stored["scores"],
-        "signs": stored["signs"].numpy(),
-        "config": config,
-        "_whitening": whitening,
-        "_sides": sides,
-    }
-    if config["operator"] == "generator":
-        return GeneratorModel(
-            decomposition=GeneratorDecomposition(**records["decomposition"]),
-            moments=GeneratorMoments(**records["moments"]),
-            **common,
-        )
-    return NeuralSVDModel(
-        decomposition=Decomposition(**records["decomposition"]), moments=Moments(**records["moments"]), **common
+    settings = stored["settings"]
+    kind, settings_type = _MODELS[settings.pop("operator")]
+    layout = Layout(**{field.name: settings.pop(field.name) for field in dataclasses.fields(Layout)})
+    matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
+    sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
+    sides.load_state_dict(stored["sides"])
+    model = kind(
+        spectrum=Spectrum(**_arrays(stored["spectrum"])),
+        moments=Moments(**_arrays(stored["moments"])),
+        scores=stored["scores"],
+        signs=stored["signs"].numpy(),
+        settings=settings_type(layout=layout, **settings),
+        sides=sides,
     )
+    return model  # type: ignore[return-value]
 
 
-def is_trajectory_list(data: object) -> TypeGuard[list[np.ndarray]]:
-    """Whether data is a list of 2-D arrays (trajectories) and not one array written as nested lists."""
-    return isinstance(data, list) and bool(data) and all(np.ndim(item) == 2 for item in data)
+def _tensors(record: Spectrum | Moments) -> dict[str, Any]:
+    """A record of arrays and plain values, as torch saves it."""
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+        for name, value in vars(record).items()
+    }
+
+
+def _arrays(stored: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in stored.items()}
+
+
+def _checked(frames: ArrayLike, width: int) -> Dataset:
+    frames = np.asarray(frames)
+    if frames.ndim != 2 or frames.shape[1] != width:
+        raise InputError(f"frames have shape {frames.shape}: this model takes (T, {width})")
+    return Dataset([frames])
 
 
 @torch.no_grad()
-def evaluate(whitening: Whitening, sides: Sides, frames: np.ndarray) -> np.ndarray:
-    """[1, f] or, where the sides differ, [1, f, g] at every frame, in float64, chunk by chunk."""
-    tied = sides.left is sides.right
-    device = next(sides.parameters()).device
-    if next(sides.parameters()).dtype != torch.float64:
-        sides = copy.deepcopy(sides).double()
-    whitening = copy.deepcopy(whitening).to(device)
-    result = []
-    for start in range(0, max(len(frames), 1), CHUNK):
-        x = whitening(torch.tensor(frames[start : start + CHUNK], dtype=torch.float64, device=device))
-        parts = [x.new_ones(len(x), 1), sides.left(x)] + ([] if tied else [sides.right(x)])
-        result.append(torch.cat(parts, dim=1).cpu().numpy())
-    return np.concatenate(result)
+def evaluate(sides: Sides, data: Dataset) -> np.ndarray:
+    """[1, f] or, where the sides differ, [1, f, g] at every row, in the precision of the networks, chunk by chunk."""
+    result: np.ndarray | None = None
+    for rows, view in data.chunks():
+        x = torch.tensor(view, dtype=torch.float64, device=sides.device)
+        parts = [x.new_ones(len(x), 1), *(network(x) for network in sides.distinct)]
+        values = torch.cat(parts, dim=1).cpu().numpy()
+        if result is None:
+            result = np.empty((data.n_rows, values.shape[1]))
+        result[rows.start : rows.stop] = values
+    if result is None:
+        raise InputError("there are no frames")
+    return result

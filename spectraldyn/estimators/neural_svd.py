@@ -1,60 +1,70 @@
 """NeuralSVD: the estimator, where networks, operator, objective, training and spectra meet."""
 
-import dataclasses
-import shutil
+import copy
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import validate_data
 
-from spectraldyn.data.samples import PairData
-from spectraldyn.data.stretches import cut_blocks, held_out_frames, pair_starts
+from spectraldyn.data import (
+    MAX_SCORED_PAIRS,
+    Dataset,
+    PairSamples,
+    Rows,
+    cut_blocks,
+    held_out_rows,
+    n_rows,
+    pair_starts,
+)
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import base
-from spectraldyn.estimators.model import NeuralSVDModel, evaluate, is_trajectory_list
-from spectraldyn.learning.loop import History, held_out_score
+from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate
+from spectraldyn.learning import History, held_out_score
 from spectraldyn.learning.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
-from spectraldyn.networks.mlp import Whitening
-from spectraldyn.networks.sides import Sides, build_sides
-from spectraldyn.operators.transfer import reversible_transfer, transfer
+from spectraldyn.networks import Layout, Sides, Whitening, build_sides
+from spectraldyn.operators import reversible_transfer, transfer
 from spectraldyn.records import Operator
-from spectraldyn.spectra.decomposition import decompose
 from spectraldyn.spectra.moments import lagged_moments
-from spectraldyn.spectra.validation import split_scores
+from spectraldyn.spectra.scores import pair_averages, split_scores
+from spectraldyn.spectra.timescales import N_BLOCKS
 
 N_LAGS = 12
 """Lag times for which moments are kept, besides that of the fit."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Data:
-    """Validated input: concatenated frames, the stretches they come from, and how far apart a pair's ends lie."""
-
-    frames: np.ndarray
-    lengths: tuple[int, ...]
-    distance: int
-    ready_made_pairs: bool
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class _Pairs:
-    """Rows of the left ends of pairs, each an ndarray (n_pairs,) of int64."""
+    """Which rows make pairs.
 
+    Attributes
+    ----------
+    stretches : list of range
+        Of left ends: no pair starts in one and ends in another.
+    distance : int
+        From the left to the right end of a pair, in rows.
+    lags : dict
+        Lag time in rows → this distance, for all lag times of which moments are kept.
+    all, train, test : ndarray (n_pairs,) of int64
+        Rows of the left ends.
+    """
+
+    stretches: list[range]
+    distance: int
+    lags: dict[int, int]
     all: np.ndarray
     train: np.ndarray
     test: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class _Trained:
-    """Networks on linear coordinates of the whitened inputs, how their training went, and their held-out score."""
+    """Networks, how their training went, and their held-out score."""
 
-    coordinates: torch.Tensor
     sides: Sides
     history: History
     score: float
@@ -68,13 +78,14 @@ class NeuralSVD(base.NeuralEstimator):
     n_modes : int, default=3
         Relaxation processes to learn; the constant function, known exactly, is not counted.
     lagtime : int, default=1
-        In frames.
-    nesting : {"joint", "sequential"}, default="joint"
-        How the modes are ordered: one weighted sum over all leading groups of modes, or every mode against those
-        before it. Sequential nesting needs separate networks.
+        In frames (rows of the data).
+    objective : str, default="joint"
+        What is learned by: "joint" nesting (one weighted sum over all leading groups of modes), "sequential" nesting
+        (every mode against those before it), or any other of `spectraldyn.objectives.OBJECTIVES` that makes sense for
+        lagged pairs.
     network : {"common-trunk", "separate"}, optional
-        One network with an output per mode, or one network per mode. By default a common trunk for joint nesting,
-        separate networks for sequential nesting.
+        One network with an output per mode, or one network per mode, which sequential nesting needs. By default a
+        common trunk where the objective allows it.
     reversible : bool, default=True
         Equilibrium dynamics with detailed balance: one network for both sides and moments symmetrised in time.
         Otherwise the singular value decomposition is learned with two networks.
@@ -108,7 +119,9 @@ class NeuralSVD(base.NeuralEstimator):
     ----------
     model_ : NeuralSVDModel
         The fitted model; also from `fetch_model()`.
-    history_ : spectraldyn.learning.loop.History
+    functions_ : ndarray (n_rows, M)
+        Its functions at every row of the data, as `model_.functions` gives them.
+    history_ : spectraldyn.learning.History
         Held-out VAMP-2 and loss during the training that was kept.
     n_features_in_ : int
 
@@ -128,7 +141,7 @@ class NeuralSVD(base.NeuralEstimator):
         n_modes: int = 3,
         lagtime: int = 1,
         *,
-        nesting: str = "joint",
+        objective: str = "joint",
         network: str | None = None,
         reversible: bool = True,
         hidden: Sequence[int] = (64, 64),
@@ -144,7 +157,7 @@ class NeuralSVD(base.NeuralEstimator):
     ):
         self.n_modes = n_modes
         self.lagtime = lagtime
-        self.nesting = nesting
+        self.objective = objective
         self.network = network
         self.reversible = reversible
         self.hidden = hidden
@@ -163,7 +176,7 @@ class NeuralSVD(base.NeuralEstimator):
 
         Parameters
         ----------
-        X : array_like (T, d), list of them, or tuple (X, Y) of them
+        X : array_like (T, d), list of them, Dataset, or tuple (X, Y) of arrays
             One trajectory; several trajectories; or lagged pairs, Y being X one lag time later.
         y : None
             Ignored; for scikit-learn.
@@ -173,161 +186,139 @@ class NeuralSVD(base.NeuralEstimator):
         InputError
             (a ValueError) if the data or an option cannot be used.
         """
-        data = self._validate(X)
-        config = {
-            **self._network_config({"lagtime": self.lagtime}),
-            "operator": "transfer",
-            "lagtime": int(self.lagtime),
-            "activation": "gelu",
-            "tied": bool(self.reversible),
-            "warm_start": bool(self.warm_start),
-        }
+        layout = self._layout("gelu", bool(self.reversible), {"lagtime": self.lagtime})
         device = base.pick_device(self.device)
-        seed = config["seed"]
+        seed = self._seed()
+        settings = TransferSettings(layout, self.objective, int(self.lagtime), seed, bool(self.warm_start))
+        data, pairs = self._pairs(X, seed)
         operator = reversible_transfer if self.reversible else transfer
 
-        whitening = base.whitening_of(data.frames)
-        frames = torch.cat([whitening(part).float() for part in base.float64_chunks(data.frames)]).to(device)
-        pairs = self._split(data, np.random.default_rng(seed))
-        checkpoint = self._checkpoint([config, data.lengths, data.distance], [frames.cpu().numpy()])
-        whitened = _pair_data(frames, data.distance, pairs.train, pairs.test)
+        rows = Rows.of(data, device)
+        split = PairSamples.of(rows, pairs.distance, pairs.train, pairs.test)
+        checkpoint = self._checkpoint(data, settings, pairs.distance)
         trained = [
-            self._begin(coordinates, operator, whitened, config, checkpoint and checkpoint / f"{number}")
-            for number, coordinates in enumerate(self._coordinates(whitened))
+            self._begin(whitening, operator, split, layout, seed, checkpoint, f"{number}")
+            for number, whitening in enumerate(self._inputs(base.whitening_of(data).to(device), split))
         ]
         best = max(trained, key=lambda result: result.score)
         sides, self.history_ = best.sides, best.history
-        whitening, frames = whitening.followed_by(best.coordinates), frames @ best.coordinates
-        functions = evaluate(whitening, sides, data.frames)
-        scores = split_scores(functions, data.distance, pairs.train, pairs.test, self.reversible)
+        scores = _scores(sides, split)
         # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.
         n_last = max(1, round(base.LAST_STEPS * self.history_.kept_step))
-        everything = _pair_data(frames, data.distance, pairs.all, pairs.all[:0])
-        self._train(sides, operator, everything, n_last, seed, checkpoint, last=True)
-        self.model_ = self._read_off(whitening, sides, data, scores, config)
-        if checkpoint is not None:
-            shutil.rmtree(checkpoint, ignore_errors=True)
+        everything = PairSamples.of(rows, pairs.distance, pairs.all)
+        self._learn(sides, operator, everything, n_last, seed, checkpoint, "last")
+        self.functions_ = evaluate(sides.double(), data)
+        self.model_ = self._read_off(sides, pairs, scores, settings)
+        checkpoint.remove()
         return self
-
-    def _coordinates(self, data: PairData) -> list[torch.Tensor]:
-        """Matrices (k, k) that whitened inputs are multiplied by, one for each beginning."""
-        rotation, scales = slow_coordinates(data.frames, data.train.cpu().numpy(), data.distance)
-        if not self.warm_start:
-            return [rotation]
-        if len(scales) == 1 or not len(data.test):
-            return [rotation * scales]
-        return [rotation * scales, torch.eye(len(scales)).to(rotation)]
-
-    def _begin(
-        self,
-        coordinates: torch.Tensor,
-        operator: Operator,
-        data: PairData,
-        config: dict[str, Any],
-        checkpoint: Path | None,
-    ) -> _Trained:
-        """Train with held-out pairs in these coordinates."""
-        data = dataclasses.replace(data, frames=data.frames @ coordinates)
-        seed = config["seed"]
-        if self.warm_start:
-            sides = warm_start(operator, data, config, seed)
-        else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                sides = build_sides(len(coordinates), config).to(data.device)
-        n_steps = self.max_steps or base.default_steps(self.batch_size, self.warm_start)
-        after = {"rise": RISE, "tolerance": TOLERANCE} if self.warm_start else {}
-        history = self._train(sides, operator, data, n_steps, seed, checkpoint, last=False, **after)
-        if self.warm_start and config["network"] == "common-trunk":
-            solve_last_layer(sides, operator, data, config["n_modes"])
-        scored = data.scored()
-        score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
-        return _Trained(coordinates, sides, history, score)
 
     def fit_fetch(self, X: ArrayLike | list | tuple) -> NeuralSVDModel:
         """Fit, and return the fitted model."""
         return self.fit(X).fetch_model()
 
-    def _validate(self, X: ArrayLike | list | tuple) -> _Data:
-        """Check the data and lay all frames end to end."""
-
-        def check(frames: ArrayLike, reset: bool, at_least: int = 2) -> np.ndarray:
-            return validate_data(self, frames, reset=reset, dtype=[np.float64, np.float32], ensure_min_samples=at_least)
-
-        lag = int(self.lagtime)
+    def _pairs(self, X: ArrayLike | list | tuple, seed: int) -> tuple[Dataset, _Pairs]:
+        """Checked data, all pairs in it, and those that lie wholly within the training or the held-out blocks."""
+        lag, random = int(self.lagtime), np.random.default_rng(seed)
         if isinstance(X, tuple):
             if len(X) != 2 or np.shape(X[0]) != np.shape(X[1]):
                 raise InputError(
                     "a tuple must be two arrays (X, Y) of one shape, the lagged pairs, but its shapes are "
                     f"{[np.shape(part) for part in X]}; give several trajectories as a list"
                 )
-            left, right = check(X[0], True), check(X[1], False)
-            return _Data(np.concatenate((left, right)), (2 * len(left),), len(left), ready_made_pairs=True)
-        if isinstance(X, list) and any(isinstance(part, np.ndarray) and part.ndim == 1 for part in X):
-            raise InputError("trajectories must be 2-D, (frames, features): write x.reshape(-1, 1) for one feature")
-        if is_trajectory_list(X):
-            trajectories = [check(part, i == 0, at_least=1) for i, part in enumerate(X)]
+            data = self._dataset(list(X), at_least=2)
+            distance = len(X[0])
+            stretches, lags = [range(distance)], {lag: distance}
+            starts = np.arange(distance)
+            held_out = np.tile(held_out_rows(stretches, 1, self.test_fraction, random), 2)
         else:
-            trajectories = [check(X, True)]
-        lengths = tuple(len(t) for t in trajectories)
-        if sum(max(n - lag, 0) for n in lengths) < 2:
-            raise InputError(
-                f"no pairs at lagtime {lag}: the longest of the {len(lengths)} trajectories has {max(lengths)} frames"
-            )
-        return _Data(np.concatenate(trajectories), lengths, lag, ready_made_pairs=False)
+            data = self._dataset(X, at_least=1 if base.is_trajectory_list(X) else 2)
+            distance, stretches = lag, data.stretches
+            starts = pair_starts(stretches, lag)
+            if len(starts) < 2:
+                raise InputError(
+                    f"no pairs at lagtime {lag}: the longest of the {len(stretches)} trajectories has "
+                    f"{max(map(len, stretches))} frames"
+                )
+            lags = {tau: tau for tau in lag_scan(lag, max(map(len, stretches)))}
+            held_out = held_out_rows(stretches, lag, self.test_fraction, random)
+        left, right = held_out[starts], held_out[starts + distance]
+        train, test = starts[~left & ~right], starts[left & right]
+        if not len(train):
+            train, test = starts, starts[:0]
+        return data, _Pairs(stretches, distance, lags, starts, train, test)
 
-    def _split(self, data: _Data, random: np.random.Generator) -> _Pairs:
-        """All pairs, and those that lie wholly within the training or the held-out blocks."""
-        starts = pair_starts(data.lengths, data.distance)
-        if data.ready_made_pairs:
-            left_ends = held_out_frames((data.distance,), 1, self.test_fraction, random)
-            held_out = np.concatenate((left_ends, left_ends))
+    def _inputs(self, whitening: Whitening, split: PairSamples) -> list[Whitening]:
+        """Coordinates that the networks look at, one kind for each beginning."""
+        rotation, scales = slow_coordinates(whitening, split)
+        if not self.warm_start:
+            return [whitening.followed_by(rotation)]
+        if len(scales) == 1 or not len(split.test):
+            return [whitening.followed_by(rotation * scales)]
+        return [whitening.followed_by(rotation * scales), whitening]
+
+    def _begin(
+        self,
+        inputs: Whitening,
+        operator: Operator,
+        split: PairSamples,
+        layout: Layout,
+        seed: int,
+        checkpoint: base.Checkpoint,
+        part: str,
+    ) -> _Trained:
+        """Train with held-out pairs in these coordinates."""
+        inputs = Whitening(inputs.mean, inputs.matrix.float())
+        if self.warm_start:
+            sides = warm_start(operator, split, inputs, layout, seed)
         else:
-            held_out = held_out_frames(data.lengths, data.distance, self.test_fraction, random)
-        left, right = held_out[starts], held_out[starts + data.distance]
-        if not (~left & ~right).any():
-            return _Pairs(starts, starts, starts[:0])
-        return _Pairs(starts, starts[~left & ~right], starts[left & right])
+            sides = build_sides(inputs, layout, seed).to(split.device)
+        n_steps = self.max_steps or base.default_steps(self.batch_size, self.warm_start)
+        after = {"rise": RISE, "tolerance": TOLERANCE} if self.warm_start else {}
+        history = self._learn(sides, operator, split, n_steps, seed, checkpoint, part, **after)
+        if self.warm_start and layout.network == "common-trunk":
+            solve_last_layer(sides, operator, split, layout.n_modes)
+        scored = split.scored()
+        score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
+        return _Trained(sides, history, score)
 
     def _read_off(
-        self, whitening: Whitening, sides: Sides, data: _Data, scores: dict[str, float], config: dict[str, Any]
+        self, sides: Sides, pairs: _Pairs, scores: dict[str, float], settings: TransferSettings
     ) -> NeuralSVDModel:
-        """Moments and spectrum from one float64 pass over all frames."""
-        lag = int(self.lagtime)
-        functions = evaluate(whitening, sides, data.frames)
-        ends = np.cumsum(data.lengths).tolist()
-        stretches = [range(stop - n, stop) for stop, n in zip(ends, data.lengths, strict=True)]
-        if data.ready_made_pairs:
-            lags = {lag: data.distance}
-            blocks = cut_blocks((data.distance,), max(1, data.distance // base.N_BLOCKS))
-        else:
-            lags = {tau: tau for tau in lag_scan(lag, max(data.lengths))}
-            blocks = cut_blocks(data.lengths, max(1, len(data.frames) // base.N_BLOCKS))
-        moments = lagged_moments(functions, stretches, blocks, lags)
-        decomposition = decompose(*moments.means(list(lags).index(lag)), reversible=self.reversible)
-        if decomposition.left.shape[1] < self.n_modes:
+        """Moments and spectrum of the functions at all rows."""
+        lag, functions = settings.lagtime, self.functions_
+        blocks = cut_blocks(pairs.stretches, max(1, n_rows(pairs.stretches) // N_BLOCKS))
+        # The right ends of ready-made pairs lie behind all left ones, in one stretch with them as far as sums go.
+        ends = pairs.stretches if n_rows(pairs.stretches) == len(functions) else [range(len(functions))]
+        moments = lagged_moments(functions, ends, blocks, pairs.lags, tied=sides.tied)
+        spectrum = moments.spectrum(moments.at(lag))
+        if spectrum.left.shape[1] < self.n_modes:
             warnings.warn(
-                f"only {decomposition.left.shape[1]} of {self.n_modes} modes are linearly independent on these data",
+                f"only {spectrum.left.shape[1]} of {self.n_modes} modes are linearly independent on these data",
                 InputWarning,
                 stacklevel=3,
             )
-        modes = functions @ decomposition.left
-        return NeuralSVDModel(
-            decomposition=decomposition,
-            moments=moments,
-            scores=scores,
-            signs=np.where((modes**3).mean(axis=0) < 0, -1.0, 1.0),
-            config=config,
-            _whitening=whitening.cpu(),
-            _sides=sides.cpu().double(),
-        )
+        model = NeuralSVDModel(spectrum, moments, scores, np.ones(spectrum.left.shape[1]), settings, sides)
+        model.signs[(model.modes_from(functions) ** 3).mean(axis=0) < 0] = -1.0
+        return model
 
 
-def _pair_data(frames: torch.Tensor, distance: int, train_on: np.ndarray, test_on: np.ndarray) -> PairData:
-    return PairData(frames, distance, *(torch.tensor(part, device=frames.device) for part in (train_on, test_on)))
+@torch.no_grad()
+def _scores(sides: Sides, split: PairSamples) -> dict[str, float]:
+    """Scores of the functions on the training and the held-out pairs, on some ten thousand of either."""
+    scored = split.scored()
+    double = copy.deepcopy(sides).double()
+    parts = scored or (split.batch(split.train[:: -(-len(split.train) // MAX_SCORED_PAIRS)]),)
+    averages = []
+    for batch in parts:
+        ends = [
+            torch.cat([x.new_ones(len(x), 1), *(network(x) for network in double.distinct)], dim=1).cpu().numpy()
+            for x in (end.double() for end in batch.pair)
+        ]
+        averages.append(pair_averages(*ends, tied=sides.tied))
+    return split_scores(averages[0], averages[1] if scored else None, tied=sides.tied)
 
 
 def lag_scan(lagtime: int, longest: int) -> list[int]:
-    """Lag times in frames for the plot of timescales: from 1 to ten times the lag time, evenly in the logarithm."""
+    """Lag times in rows for the plot of timescales: from 1 to ten times the lag time, evenly in the logarithm."""
     last = max(lagtime, min(10 * lagtime, longest // 2))
     return sorted({lagtime, *np.geomspace(1, last, N_LAGS).round().astype(int).tolist()})

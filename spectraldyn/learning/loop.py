@@ -1,12 +1,11 @@
-"""The one training loop: batches → operator → objective → optimiser, with held-out stopping."""
+"""The one way to learn: batches → operator → objective → optimiser, with held-out stopping."""
 
 import contextlib
 import copy
 import math
-import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -17,13 +16,15 @@ from tqdm.auto import tqdm
 
 from spectraldyn.data.samples import Samples
 from spectraldyn.errors import InputError, InputWarning
+from spectraldyn.files import replacing
 from spectraldyn.linalg import gram
 from spectraldyn.networks.sides import Sides
 from spectraldyn.objectives.nested import low_rank_loss
-from spectraldyn.records import Batch, Objective, Operator
+from spectraldyn.records import Batch, Objective, Operator, State
+from spectraldyn.spectra.scores import projected_norm
 
 EVALUATIONS = 25
-"""How often during training the averaged parameters are scored on the held-out pairs."""
+"""How often during training the averaged parameters are scored on the held-out rows."""
 PATIENCE = 8
 """Evaluations in a row that are worse than the best, by more than the tolerance, after which training ends."""
 TOLERANCE = 0.003
@@ -32,13 +33,42 @@ falls all the while, so of two equal scores the later one has the better converg
 SHRINKAGE = 0.2
 """Weight of the training Gram matrices in the normalisation of the held-out score: a held-out part that never
 visits a rare state would otherwise compare the noise of functions that do not vary there."""
+RANK_TOLERANCE = 1e-6
+"""Float32 sums leave eigenvalues of this order, as a share of the largest, where functions are linearly dependent."""
+WIDE = 256
+"""Units of a layer from which on a second thread gains more than handing work to it costs, at the usual batch sizes
+(measured at 512 pairs: 1.6 times faster at 256 units, even at 128, and slower on a busy machine below)."""
 
 
-OPTIMISERS: dict[str, Callable[[Iterable[Tensor], float], torch.optim.Optimizer]] = {
-    "adam": lambda parameters, rate: torch.optim.Adam(parameters, rate, fused=True),
-    "adamw": lambda parameters, rate: torch.optim.AdamW(parameters, rate, fused=True),
-    "rmsprop": lambda parameters, rate: torch.optim.RMSprop(parameters, rate),
-}
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train and in which steps.
+
+    Attributes
+    ----------
+    n_steps, batch_size : int
+    learning_rate : float
+        Of Adam at the start; it falls to 0 by a cosine.
+    average_share : float
+        Share of the steps over which the moving average of the parameters, which is evaluated and kept, reaches back.
+    rise : int
+        Steps over which the learning rate rises. Adam's first steps have the same size for every weight, however well
+        it stands already: at full rate they would undo a warm start.
+    tolerance : float
+        See `TOLERANCE`.
+    """
+
+    n_steps: int
+    batch_size: int = 512
+    learning_rate: float = 5e-3
+    average_share: float = 0.02
+    rise: int = 0
+    tolerance: float = TOLERANCE
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step: a rise over the first ones, and a cosine to 0."""
+        share = min(1.0, (step + 1) / (self.rise + 1)) * (1 + math.cos(math.pi * step / self.n_steps)) / 2
+        return self.learning_rate * share
 
 
 @dataclass(frozen=True)
@@ -51,155 +81,169 @@ class History:
     kept_step: int
 
 
-def train(
-    sides: Sides,
+def learn(
     operator: Operator,
+    samples: Samples,
+    sides: Sides,
     objective: Objective,
-    data: Samples,
+    schedule: Schedule,
     *,
-    batch_size: int,
-    n_steps: int,
-    learning_rate: float,
-    average_share: float,
     seed: int,
-    optimiser: str = "adam",
-    rise: int = 0,
-    tolerance: float = TOLERANCE,
     checkpoint: Path | None = None,
     progress: bool = False,
 ) -> History:
     """Minimise the objective; leave in `sides` the averaged parameters that hold up on the held-out rows.
 
-    Adam, or another optimiser, with a cosine schedule, an exponential moving average of the parameters for evaluation,
-    batches of independent rows. The held-out score is that of `held_out_score`, the same whatever the objective. Kept
-    is the last evaluation that is as good as the best one.
+    Adam with batches of independent rows and an exponential moving average of the parameters for evaluation. The
+    held-out score is that of `held_out_score`, the same whatever the objective. Kept is the last evaluation that is as
+    good as the best one.
 
     Parameters
     ----------
-    sides : Sides
-        Networks, on the device of the data; changed in place.
     operator, objective
         See `spectraldyn.records`.
-    data : Samples
-    batch_size, n_steps : int
-    learning_rate : float
-        At the start; it falls to 0 by a cosine.
-    average_share : float
-        Share of the steps over which the moving average of the parameters reaches back.
+    samples : Samples
+    sides : Sides
+        Networks, on the device of the samples; changed in place.
+    schedule : Schedule
     seed : int
         Of the batches.
-    optimiser : str
-        Name in `OPTIMISERS`.
-    rise : int
-        Steps over which the learning rate rises. Adam's first steps have the same size for every weight, however well
-        it stands already: at full rate they would undo a warm start.
-    tolerance : float
-        See `TOLERANCE`.
     checkpoint : Path, optional
         File that holds the state of training at every evaluation. Where it exists, training goes on from there and
         ends with the same parameters as if it had not been interrupted.
     progress : bool
         Show a progress bar on stderr.
+
+    Raises
+    ------
+    InputError
+        If the loss is no longer a number.
     """
-    device = data.device
-    generator = torch.Generator(device=device).manual_seed(seed)
-    decay = 1 - 1 / max(10, average_share * n_steps)
-    averaged = copy.deepcopy(sides).requires_grad_(False)
-    weights: list[Tensor] = list(sides.parameters())
-    averages: list[Tensor] = list(averaged.parameters())
-    descent = OPTIMISERS[optimiser](weights, learning_rate)
-    parts = {"sides": sides, "averaged": averaged, "optimiser": descent}
-    if hasattr(objective, "state_dict"):  # SpIN and the augmented Lagrangian keep averages and multipliers
-        parts["objective"] = objective
-    run = _Run(parts, generator)
+    n_steps = schedule.n_steps
+    run = _Run(sides, schedule, torch.Generator(device=samples.device).manual_seed(seed))
     if checkpoint is not None:
         run.load(checkpoint)
     every = max(1, n_steps // EVALUATIONS)
     with (
-        settings_for_small_networks(device),
+        cpu_settings(sides),
         tqdm(total=n_steps, initial=run.step, desc="training", unit="step", disable=not progress) as bar,
     ):
         while run.step < n_steps:
-            for group in descent.param_groups:
-                group["lr"] = learning_rate * _share(run.step, n_steps, rise)
-            loss = objective(operator(sides.left, sides.right, data.draw(batch_size, generator)))
-            descent.zero_grad()
-            loss.backward()
-            descent.step()
-            run.step += 1
-            with torch.no_grad():
-                torch._foreach_lerp_(averages, weights, 1 - decay if run.step > 1 else 1.0)
+            batch = samples.draw(schedule.batch_size, run.generator)
+            loss = run.take_step(operator, objective, batch)
             bar.update()
             if run.step % every == 0 or run.step == n_steps:
                 if not loss.isfinite():
-                    raise InputError(f"training diverged at learning_rate {learning_rate:g}: choose a smaller one")
-                score, test_loss = _judge(averaged, operator, data)
+                    raise InputError(
+                        f"training diverged at learning_rate {schedule.learning_rate:g}: choose a smaller one"
+                    )
+                score, test_loss = run.judge(operator, samples.scored())
                 bar.set_postfix_str("" if math.isnan(score) else f"held-out score {score:.4f}")
-                run.judge(score, test_loss, averaged, tolerance)
-                if run.step - run.kept_step >= PATIENCE * every:
-                    run.step = n_steps
+                if run.step - run.progress.kept_step >= PATIENCE * every:
+                    run.progress.step = n_steps
                 if checkpoint is not None:
                     run.save(checkpoint)
-    sides.load_state_dict(run.kept)
-    return History(run.steps, run.scores, run.losses, run.kept_step)
+    sides.load_state_dict(run.progress.kept)
+    done = run.progress
+    return History(done.steps, done.scores, done.losses, done.kept_step)
 
 
-def _share(step: int, n_steps: int, rise: int) -> float:
-    """Of the learning rate: a rise over the first steps, and a cosine to 0."""
-    return min(1.0, (step + 1) / (rise + 1)) * (1 + math.cos(math.pi * step / n_steps)) / 2
+def descend(
+    sides: Sides, operator: Operator, objective: Objective, state: State, batch: Batch, optimiser: torch.optim.Optimizer
+) -> tuple[Tensor, State]:
+    """The body of every training step: the loss on a batch, its gradient, and one step of the optimiser."""
+    loss, state = objective(operator(sides.left, sides.right, batch), state)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss, state
+
+
+@dataclass
+class _Progress:
+    """How far a training has come; plain values and tensors alone."""
+
+    step: int = 0
+    steps: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    kept_step: int = 0
+    kept: dict[str, Tensor] = field(default_factory=dict)
+    objective: State = field(default_factory=dict)
 
 
 class _Run:
-    """How far a training has come, and what it would need to go on from there."""
+    """A training under way, and what it would need to go on from there."""
 
-    def __init__(self, parts: dict[str, Any], generator: torch.Generator):
-        self.parts = parts
+    def __init__(self, sides: Sides, schedule: Schedule, generator: torch.Generator):
+        self.sides = sides
+        self.schedule = schedule
         self.generator = generator
-        self.step = 0
-        self.steps: list[int] = []
-        self.scores: list[float] = []
-        self.losses: list[float] = []
-        self.kept_step = 0
-        self.kept: dict[str, Tensor] = {}
+        self.averaged = copy.deepcopy(sides).requires_grad_(False)
+        self.optimiser = torch.optim.Adam(sides.parameters(), schedule.learning_rate, fused=True)
+        self.progress = _Progress()
+        self._weights: list[Tensor] = list(sides.parameters())
+        self._averages: list[Tensor] = list(self.averaged.parameters())
+        self._follow = 1 / max(10, schedule.average_share * schedule.n_steps)
 
-    def judge(self, score: float, loss: float, averaged: nn.Module, tolerance: float) -> None:
-        """Note score and loss; keep the parameters unless an earlier score was better by more than the tolerance."""
-        self.steps.append(self.step)
-        self.scores.append(score)
-        self.losses.append(loss)
-        if not score < (1 - tolerance) * max(self.scores):
-            self.kept_step = self.step
-            self.kept = {name: value.clone() for name, value in averaged.state_dict().items()}
+    @property
+    def step(self) -> int:
+        return self.progress.step
+
+    def take_step(self, operator: Operator, objective: Objective, batch: Batch) -> Tensor:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule.rate(self.step)
+        loss, self.progress.objective = descend(
+            self.sides, operator, objective, self.progress.objective, batch, self.optimiser
+        )
+        self.progress.step += 1
+        with torch.no_grad():
+            torch._foreach_lerp_(self._averages, self._weights, self._follow if self.step > 1 else 1.0)
+        return loss
+
+    def judge(self, operator: Operator, scored: tuple[Batch, Batch] | None) -> tuple[float, float]:
+        """Score the averaged parameters; keep them unless earlier ones were better by more than the tolerance."""
+        score, loss = (math.nan, math.nan) if scored is None else held_out_score(self.averaged, operator, *scored)
+        self.note(score, loss)
+        return score, loss
+
+    def note(self, score: float, loss: float) -> None:
+        progress = self.progress
+        progress.steps.append(self.step)
+        progress.scores.append(score)
+        progress.losses.append(loss)
+        if not score < (1 - self.schedule.tolerance) * max(progress.scores):
+            progress.kept_step = self.step
+            progress.kept = {name: value.clone() for name, value in self.averaged.state_dict().items()}
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {"sides": self.sides, "averaged": self.averaged, "optimiser": self.optimiser}
 
     def save(self, path: Path) -> None:
         """Write the state; where the disk refuses, training goes on without."""
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
         stored = {
-            "parts": {name: part.state_dict() for name, part in self.parts.items()},
+            "parts": {name: part.state_dict() for name, part in self._parts.items()},
             "generator": self.generator.get_state(),
-            "progress": {name: getattr(self, name) for name in _PROGRESS},
+            "progress": vars(self.progress),
         }
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(stored, draft)
-            draft.replace(path)
+            with replacing(path) as draft:
+                torch.save(stored, draft)
         except (OSError, RuntimeError) as error:
             warnings.warn(f"the state of training cannot be kept in {path}: {error}", InputWarning, stacklevel=2)
 
     def load(self, path: Path) -> None:
         """Take up the state where there is one that can be read; else begin anew."""
         try:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
+            stored = torch.load(path, map_location=self.sides.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError):
             return
-        for name, part in self.parts.items():
+        for name, part in self._parts.items():
             part.load_state_dict(stored["parts"][name])
-        self.generator.set_state(stored["generator"])
-        for name in _PROGRESS:
-            setattr(self, name, stored["progress"][name])
-
-
-_PROGRESS = ("step", "steps", "scores", "losses", "kept_step", "kept")
+        self.generator.set_state(stored["generator"].cpu())
+        self.progress = _Progress(**stored["progress"])
 
 
 @torch.no_grad()
@@ -213,40 +257,25 @@ def held_out_score(sides: Sides, operator: Operator, train: Batch, test: Batch) 
     parts = []
     for rows in (train, test):
         action = operator(sides.left, sides.right, rows)
-        parts.append([gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g)])
+        grams = (gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g))
+        parts.append([part.double().cpu().numpy() for part in grams])
     a, c = (SHRINKAGE * parts[0][i] + (1 - SHRINKAGE) * parts[1][i] for i in (0, 2))
-    projected = _whitener(a).T @ parts[1][1].double() @ _whitener(c)
-    return float(projected.square().sum()), float(low_rank_loss(action))
-
-
-def _judge(sides: Sides, operator: Operator, data: Samples) -> tuple[float, float]:
-    parts = data.scored()
-    return (math.nan, math.nan) if parts is None else held_out_score(sides, operator, *parts)
-
-
-def _whitener(matrix: Tensor) -> Tensor:
-    """W (L, r) with Wᵀ M W = 1 on the range of a symmetric positive semidefinite M (L, L)."""
-    matrix = matrix.double()
-    scale = matrix.diagonal().clamp_min(torch.finfo(torch.float32).tiny).rsqrt()
-    values, vectors = torch.linalg.eigh(scale[:, None] * matrix * scale[None, :])
-    # Float32 sums leave eigenvalues of this order where functions are linearly dependent.
-    kept = values > 1e-6 * values[-1]
-    return scale[:, None] * vectors[:, kept] / values[kept].sqrt()
+    return projected_norm((a, parts[1][1], c), RANK_TOLERANCE), float(low_rank_loss(action))
 
 
 @contextlib.contextmanager
-def settings_for_small_networks(device: torch.device) -> Iterator[None]:
-    """One thread and no denormal numbers while training on the CPU.
+def cpu_settings(network: nn.Module) -> Iterator[None]:
+    """One thread for narrow networks, and no denormal numbers, while training on the CPU.
 
-    Networks of this size lose more to handing work between threads than they gain (measured 2.8 times slower with
-    two threads at batch 512 and width 64), and weights that shrink towards zero turn into denormals, which CPUs
-    handle an order of magnitude slower.
+    Narrow networks lose more to handing work between threads than they gain, and weights that shrink towards zero turn
+    into denormals, which CPUs handle an order of magnitude slower.
     """
-    if device.type != "cpu":
+    if next(network.parameters()).device.type != "cpu":
         yield
         return
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if max(max(parameter.shape) for parameter in network.parameters()) < WIDE:
+        torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:
         yield

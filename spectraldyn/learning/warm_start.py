@@ -13,20 +13,21 @@ from both, and held-out pairs decide.
 """
 
 import copy
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spectraldyn.data.samples import PairData
-from spectraldyn.learning.loop import held_out_score, settings_for_small_networks
+from spectraldyn.data.samples import PairSamples
+from spectraldyn.learning.loop import cpu_settings, descend, held_out_score
 from spectraldyn.linalg import gram
-from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks
-from spectraldyn.networks.sides import Sides, build_sides
+from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, linear_layers
+from spectraldyn.networks.sides import Layout, Sides, build_sides
+from spectraldyn.networks.whitening import Whitening, WhitenedLinear
 from spectraldyn.objectives.projected import projected_low_rank_loss
-from spectraldyn.records import Action, Operator
-from spectraldyn.spectra.decomposition import Projection, decompose_projection
+from spectraldyn.records import Action, Operator, State
+from spectraldyn.spectra.rayleigh_ritz import leading, rayleigh_ritz
 
 STEPS = 25
 LEARNING_RATE = 0.01
@@ -49,6 +50,8 @@ SPREAD = 2.3
 """Standard deviation of what enters the activations of the first layer: enough for them to bend between two states."""
 MAX_LINEAR_PAIRS = 50_000
 """Enough for the slow linear coordinates."""
+LINEAR_CHUNK = 4096
+"""Pairs whitened at once."""
 POWER = 4
 """Of the autocorrelations by which coordinates are scaled. With 1 or 2 fast coordinates are still overfitted, and what
 is slower than the others is looked at too little (measured in 30 and 100 dimensions)."""
@@ -60,13 +63,15 @@ LEAST_NORM = 0.2
 """Squared norm with which a mode begins at least: one that begins near zero would hardly grow."""
 
 
-def slow_coordinates(inputs: Tensor, starts: np.ndarray, distance: int) -> tuple[Tensor, Tensor]:
-    """Time-lagged independent components of whitened inputs, slowest first.
+
+def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Tensor, Tensor]:
+    """Time-lagged independent components of whitened inputs, slowest first, from the training pairs.
 
     Returns
     -------
     rotation : Tensor (k, k)
-        Of the inputs into the components. Along these axes Adam, which treats every weight by itself, gets on better.
+        Of the whitened inputs into the components. Along these axes Adam, which treats every weight by itself, gets on
+        better.
     scales : Tensor (k,)
         Fourth powers of their autocorrelations, divided by the largest: what would be left of each after four lag times
         if it decayed exponentially.
@@ -76,65 +81,69 @@ def slow_coordinates(inputs: Tensor, starts: np.ndarray, distance: int) -> tuple
     Molgedey, Schuster, Phys. Rev. Lett. 72 (1994) 3634; Pérez-Hernández et al., J. Chem. Phys. 139 (2013) 015102;
     Noé, Clementi, J. Chem. Theory Comput. 11 (2015) 5002 for coordinates scaled by their eigenvalues.
     """
-    rows = torch.from_numpy(starts[:: -(-len(starts) // MAX_LINEAR_PAIRS)]).to(inputs.device)
-    lagged = (inputs[rows].T @ inputs[rows + distance]).double() / len(rows)
+    starts = pairs.train[:: -(-len(pairs.train) // MAX_LINEAR_PAIRS)]
+    lagged = torch.zeros(whitening.n_outputs, whitening.n_outputs, dtype=torch.float64, device=pairs.device)
+    for some in starts.split(LINEAR_CHUNK):
+        x, y = pairs.batch(some).pair
+        lagged += (whitening(x).T @ whitening(y)).double() / len(starts)
     autocorrelations, rotation = torch.linalg.eigh((lagged + lagged.T) / 2)
     slow = autocorrelations.flip(0).clamp_min(1e-9)
-    return rotation.flip(1).to(inputs), (slow / slow[0]).pow(POWER).clamp_min(LEAST_SCALE).to(inputs)
+    return rotation.flip(1), (slow / slow[0]).pow(POWER).clamp_min(LEAST_SCALE)
 
 
-def warm_start(operator: Operator, data: PairData, config: dict[str, Any], seed: int) -> Sides:
-    """Networks as `config` describes them, some steps into the training.
+def warm_start(operator: Operator, samples: PairSamples, inputs: Whitening, layout: Layout, seed: int) -> Sides:
+    """Networks as `layout` describes them, some steps into the training.
 
     Parameters
     ----------
     operator : Operator
         Transfer operator, whose first function is the constant.
-    data : PairData
-        Uncorrelated coordinates; the larger the variance of one, the more is looked along it.
-    config : dict
-        See `spectraldyn.estimators.model.build_sides`.
+    samples : PairSamples
+    inputs : Whitening
+        Into uncorrelated coordinates; the larger the variance of one, the more is looked along it.
+    layout : Layout
     seed : int
         Of initial weights and batches.
     """
-    n_modes, device = config["n_modes"], data.device
+    n_modes = layout.n_modes
     n_functions = n_modes + EXTRA_FUNCTIONS
     batch_size = max(MIN_BATCH, PAIRS_PER_FUNCTION * n_functions)
-    generator = torch.Generator(device=device).manual_seed(seed)
-    layout = {**config, "network": "common-trunk", "n_modes": n_functions}
-    with torch.random.fork_rng(devices=[]), settings_for_small_networks(device):
-        torch.manual_seed(seed)
-        wide = build_sides(data.frames.shape[1], layout)
-        for network in dict.fromkeys((wide.left, wide.right)):
-            _spread(cast(CommonTrunk, network), data.frames)
-        wide = wide.to(device)
-        descent = torch.optim.Adam(wide.parameters(), LEARNING_RATE, fused=True)
+    generator = torch.Generator(device=samples.device).manual_seed(seed)
+    wide_layout = Layout(n_functions, "common-trunk", layout.hidden, layout.activation, layout.tied)
+    wide = build_sides(inputs, wide_layout, seed).to(samples.device)
+    for network in wide.distinct:
+        _spread(cast(CommonTrunk, network), samples, generator)
+
+    def objective(action: Action, state: State) -> tuple[Tensor, State]:
+        return projected_low_rank_loss(action, 1 + n_modes, RIDGE), state
+
+    with cpu_settings(wide):
+        optimiser = torch.optim.Adam(wide.parameters(), LEARNING_RATE, fused=True)
         for step in range(STEPS):
-            for group in descent.param_groups:
+            for group in optimiser.param_groups:
                 group["lr"] = LEARNING_RATE * (1 - step / STEPS)
-            action = operator(wide.left, wide.right, data.draw(batch_size, generator))
-            loss = projected_low_rank_loss(action, 1 + n_modes, RIDGE)
-            descent.zero_grad()
-            loss.backward()
-            descent.step()
+            descend(wide, operator, objective, {}, samples.draw(batch_size, generator), optimiser)
         with torch.no_grad():
-            action = operator(wide.left, wide.right, data.draw(FOLDED_PAIRS, generator))
-        sides = build_sides(data.frames.shape[1], config).to(device)
+            action = operator(wide.left, wide.right, samples.draw(FOLDED_PAIRS, generator))
+        sides = build_sides(inputs, layout, seed).to(samples.device)
         _fold(wide, sides, action, n_modes)
     return sides
 
 
-def _spread(network: CommonTrunk, inputs: Tensor) -> None:
-    """Weights of the first layer that point everywhere, of a size that suits the inputs."""
-    with torch.no_grad():
-        cast(nn.Linear, network.trunk[0]).weight.normal_().mul_(SPREAD / float(inputs.var(dim=0).sum().sqrt()))
+@torch.no_grad()
+def _spread(network: CommonTrunk, samples: PairSamples, generator: torch.Generator) -> None:
+    """Weights of the first layer that point everywhere, of a size that suits its inputs."""
+    first = cast(WhitenedLinear, network.trunk[0])
+    some = samples.train[:: -(-len(samples.train) // FOLDED_PAIRS)]
+    deviation = first.whitening(samples.batch(some).x).var(dim=0).sum().sqrt()
+    linear_layers(network.trunk)[0].weight.normal_(generator=generator).mul_(SPREAD / deviation)
 
 
 @torch.no_grad()
 def _fold(wide: Sides, sides: Sides, action: Action, n_modes: int) -> None:
     """Make the best combinations of the wide networks' functions the last layer of `sides`."""
     combinations = best_combinations(action, n_modes, RIDGE, LEAST_NORM)
-    for network, source, folded in zip((sides.left, sides.right), (wide.left, wide.right), combinations, strict=False):
+    for network, source, folded in zip(sides.distinct, wide.distinct, combinations, strict=True):
         source = cast(CommonTrunk, source)
         weight, bias = source.head.weight.T @ folded[1:], source.head.bias @ folded[1:] + folded[0]
         cast(CommonTrunk | SeparateNetworks, network).take_over(source, weight, bias)
@@ -147,7 +156,6 @@ def best_combinations(action: Action, n_modes: int, ridge: float, least_norm: fl
     approximation, squared at least `least_norm`. Added to every variance is the ridge times the larger of itself and
     their mean.
     """
-    tied = action.f is action.g
     A, B, C = (
         part.double().cpu().numpy()
         for part in (gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g))
@@ -157,22 +165,23 @@ def best_combinations(action: Action, n_modes: int, ridge: float, least_norm: fl
         # A function that hardly varies would otherwise get a weight so large that no later step could correct it.
         added = ridge * np.maximum(variances, variances.mean())
         matrix += np.diag(np.where(np.arange(len(matrix)) < len(action.known), 0, added))
-    values, *combinations = decompose_projection(Projection(A, B, C, action.known), tied)
-    norms = np.sqrt(np.clip(values[:n_modes], least_norm, None))
-    return [torch.from_numpy(functions[:, :n_modes] * norms).to(action.f) for functions in combinations[: 2 - tied]]
+    spectrum = leading(rayleigh_ritz((A, B, C), tied=action.tied, n_known=len(action.known)), n_modes)
+    norms = np.sqrt(np.clip(spectrum.values, least_norm, None))
+    combinations = (spectrum.left,) if action.tied else (spectrum.left, spectrum.right)
+    return [torch.from_numpy(functions * norms).to(action.f) for functions in combinations]
 
 
 @torch.no_grad()
-def solve_last_layer(sides: Sides, operator: Operator, data: PairData, n_modes: int) -> None:
+def solve_last_layer(sides: Sides, operator: Operator, samples: PairSamples, n_modes: int) -> None:
     """Replace the last layer of a common trunk by the best one on the training pairs, where held-out pairs agree.
 
     Descent is slow along combinations of hidden units that hardly vary; a linear problem has no such trouble. Of the
     ridges the one with the best held-out score is taken, and the layer is left as it is where none does better.
     """
-    networks = [cast(CommonTrunk, network) for network in dict.fromkeys((sides.left, sides.right))]
-    rows = data.train[:: -(-len(data.train) // SOLVED_PAIRS)]
-    action = operator(networks[0].trunk, networks[-1].trunk, data.batch(rows))
-    scored = data.scored()
+    networks = [cast(CommonTrunk, network) for network in sides.distinct]
+    starts = samples.train[:: -(-len(samples.train) // SOLVED_PAIRS)]
+    action = operator(networks[0].trunk, networks[-1].trunk, samples.batch(starts))
+    scored = samples.scored()
     best_score, best = -np.inf, copy.deepcopy(sides.state_dict())
     if scored is not None:
         best_score = held_out_score(sides, operator, *scored)[0]

@@ -2,52 +2,13 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from spectraldyn.derivatives import Jet, affine, propagate
-
-
-class Whitening(nn.Module):
-    """Fixed linear map of the inputs to zero mean and unit, uncorrelated variances.
-
-    Directions along which the standardised columns have a variance below `floor`, where one column by itself has 1,
-    are linear dependences (a molecule's rigid bonds, cos² + sin² = 1 near a fixed angle) and rounding; they are left
-    out.
-    """
-
-    mean: Tensor
-    matrix: Tensor
-
-    def __init__(self, mean: Tensor, covariance: Tensor, floor: float = 1e-4):
-        super().__init__()
-        # A constant column has only the variance of rounding; dividing by it would turn rounding into an input.
-        deviation = covariance.diagonal().clamp_min(0).sqrt()
-        scale = torch.where(deviation > 1e-6 * mean.abs(), deviation, torch.inf)
-        variances, directions = torch.linalg.eigh(covariance / scale[:, None] / scale[None, :])
-        kept = variances > floor
-        self.register_buffer("mean", mean)
-        self.register_buffer("matrix", directions[:, kept] / variances[kept].sqrt() / scale[:, None])
-
-    def followed_by(self, coordinates: Tensor) -> "Whitening":
-        """The same with its outputs multiplied by a matrix (k, k)."""
-        whitening = Whitening.empty(*self.matrix.shape).to(self.matrix)
-        whitening.mean, whitening.matrix = self.mean, self.matrix @ coordinates.to(self.matrix)
-        return whitening
-
-    @classmethod
-    def empty(cls, n_inputs: int, n_kept: int) -> "Whitening":
-        """Placeholder of the right shape, to be filled by `load_state_dict`."""
-        whitening = cls(torch.zeros(n_inputs), torch.eye(n_inputs))
-        whitening.matrix = torch.zeros(n_inputs, n_kept)
-        return whitening
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) @ self.matrix
-
-    def propagate(self, jet: Jet) -> Jet:
-        return affine(jet, self.matrix, -self.mean @ self.matrix)
+from spectraldyn.networks.whitening import Whitening, WhitenedLinear
 
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -63,20 +24,22 @@ class CommonTrunk(nn.Module):
 
     Parameters
     ----------
-    n_inputs, n_modes : int
+    inputs : int or Whitening
+        Number of inputs, or the map that whitens them first.
+    n_modes : int
     hidden : tuple of int
         Widths of the hidden layers.
     activation : str
         Name in `ACTIVATIONS`.
     """
 
-    def __init__(self, n_inputs: int, n_modes: int, hidden: tuple[int, ...], activation: str = "gelu"):
+    def __init__(self, inputs: int | Whitening, n_modes: int, hidden: tuple[int, ...], activation: str = "gelu"):
         super().__init__()
-        widths = (n_inputs, *hidden)
+        widths = (_width(inputs), *hidden)
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
-        self.trunk = nn.Sequential(*layers)
+        self.trunk = nn.Sequential(*_on(inputs, layers))
         self.head = nn.Linear(widths[-1], n_modes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +47,8 @@ class CommonTrunk(nn.Module):
 
     def take_over(self, source: "CommonTrunk", weight: Tensor, bias: Tensor) -> None:
         """Hidden layers of another network, and a last layer of weights (width, L) and offsets (L,)."""
-        self.trunk.load_state_dict(source.trunk.state_dict())
+        for own, theirs in zip(linear_layers(self.trunk), linear_layers(source.trunk), strict=True):
+            own.load_state_dict(theirs.state_dict())
         self.head.weight.copy_(weight.T)
         self.head.bias.copy_(bias)
 
@@ -113,36 +77,55 @@ class SeparateNetworks(nn.Module):
 
     Parameters
     ----------
-    n_inputs, n_modes, hidden, activation
+    inputs, n_modes, hidden, activation
         See `CommonTrunk`.
     """
 
     separate = True
 
-    def __init__(self, n_inputs: int, n_modes: int, hidden: tuple[int, ...], activation: str = "gelu"):
+    def __init__(self, inputs: int | Whitening, n_modes: int, hidden: tuple[int, ...], activation: str = "gelu"):
         super().__init__()
         self.n_modes = n_modes
+        widths = (_width(inputs), *hidden)
         layers: list[nn.Module] = []
-        for before, after in pairwise((n_inputs, *hidden)):
+        for before, after in pairwise(widths):
             layers += [BatchedLinear(n_modes, before, after), ACTIVATIONS[activation]()]
-        self.layers = nn.Sequential(*layers, BatchedLinear(n_modes, (n_inputs, *hidden)[-1], 1))
+        self.layers = nn.Sequential(*_on(inputs, [*layers, BatchedLinear(n_modes, widths[-1], 1)]))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x.expand(self.n_modes, -1, -1)).squeeze(2).T
+        if not isinstance(self.layers[0], WhitenedLinear):
+            x = x.expand(self.n_modes, -1, -1)
+        return self.layers(x).squeeze(2).T
 
     def take_over(self, source: CommonTrunk, weight: Tensor, bias: Tensor) -> None:
         """As `CommonTrunk.take_over`: every mode gets its own copy of the hidden layers."""
-        *hidden, last = (layer for layer in self.layers if isinstance(layer, BatchedLinear))
-        linear = (layer for layer in source.trunk if isinstance(layer, nn.Linear))
-        for own, theirs in zip(hidden, linear, strict=True):
+        *hidden, last = linear_layers(self.layers)
+        for own, theirs in zip(hidden, linear_layers(source.trunk), strict=True):
             own.weight.copy_(theirs.weight.T)
             own.bias.copy_(theirs.bias)
         last.weight.copy_(weight.T[:, :, None])
         last.bias.copy_(bias[:, None, None])
 
     def propagate(self, jet: Jet) -> Jet:
-        result = propagate(self.layers, Jet(jet.streams.expand(self.n_modes, -1, -1, -1), jet.second_order))
+        if not isinstance(self.layers[0], WhitenedLinear):
+            jet = Jet(jet.streams.expand(self.n_modes, -1, -1, -1), jet.second_order)
+        result = propagate(self.layers, jet)
         return Jet(result.streams.squeeze(3).movedim(0, 2), jet.second_order)
+
+
+def linear_layers(layers: nn.Sequential) -> list[Any]:
+    """The linear layers, the one on whitened inputs among them; activations are left out."""
+    plain = (layer.linear if isinstance(layer, WhitenedLinear) else layer for layer in layers)
+    return [layer for layer in plain if isinstance(layer, nn.Linear | BatchedLinear)]
+
+
+def _width(inputs: int | Whitening) -> int:
+    return inputs.n_outputs if isinstance(inputs, Whitening) else inputs
+
+
+def _on(inputs: int | Whitening, layers: list[nn.Module]) -> list[nn.Module]:
+    """Layers of which the first whitens its inputs, where it is to."""
+    return [WhitenedLinear(inputs, layers[0]), *layers[1:]] if isinstance(inputs, Whitening) else layers
 
 
 NETWORKS = {"common-trunk": CommonTrunk, "separate": SeparateNetworks}

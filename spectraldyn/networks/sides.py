@@ -1,27 +1,65 @@
-"""Networks of the left and the right functions."""
+"""Networks of the left and the right functions, and how they are laid out."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from spectraldyn.networks.mlp import NETWORKS
+from spectraldyn.networks.whitening import Whitening
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything that a pair of networks is built from, besides the whitening of their inputs.
+
+    Attributes
+    ----------
+    n_modes : int
+    network : str
+        Name in `NETWORKS`.
+    hidden : tuple of int
+    activation : str
+    tied : bool
+        One network for both sides.
+    """
+
+    n_modes: int
+    network: str
+    hidden: tuple[int, ...]
+    activation: str
+    tied: bool
 
 
 class Sides(nn.Module):
     """Left and right network; one and the same where the sides are tied."""
 
-    def __init__(self, left: nn.Module, right: nn.Module):
+    def __init__(self, left: nn.Module, right: nn.Module | None = None):
         super().__init__()
         self.left = left
-        self.right = right
+        self.right = left if right is None else right
+        self.tied = right is None
+
+    @property
+    def distinct(self) -> tuple[nn.Module, ...]:
+        """Both networks, or the one where they are tied."""
+        return (self.left,) if self.tied else (self.left, self.right)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return next(self.parameters()).device
 
 
-def build_sides(n_inputs: int, config: dict[str, Any]) -> Sides:
-    """Fresh networks for `n_inputs` whitened inputs, as the configuration describes them."""
+def build_sides(inputs: int | Whitening, layout: Layout, seed: int) -> Sides:
+    """Fresh networks for so many inputs, or for whitened ones.
 
-    def network() -> torch.nn.Module:
-        return NETWORKS[config["network"]](n_inputs, config["n_modes"], tuple(config["hidden"]), config["activation"])
-
-    left = network()
-    return Sides(left, left if config["tied"] else network())
+    The random state of torch is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        networks = [
+            NETWORKS[layout.network](inputs, layout.n_modes, layout.hidden, layout.activation)
+            for _ in range(2 - layout.tied)
+        ]
+    return Sides(*networks)

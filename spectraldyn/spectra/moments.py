@@ -1,120 +1,207 @@
 """Second moments of the learned functions, per lag time and block: all that a spectrum needs of the data."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
-Averages = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""C₀₀, C₀₁ and C₁₁ over pairs, each (..., M, M)."""
+from spectraldyn.data.stretches import Stretches
+from spectraldyn.linalg import gram
+from spectraldyn.records import Batch, Network, Operator
+from spectraldyn.spectra.rayleigh_ritz import Averages, Eigenmodes, Spectrum, eigenmodes, rayleigh_ritz
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over the lagged pairs of each block, in float64; function 0 is the constant 1.
+    """Weighted sums over the rows of each block, in float64; the known functions come first.
+
+    A row is a lagged pair (x, y), for functions h of a transfer operator at both its ends, or a state.
 
     Attributes
     ----------
     lagtimes : ndarray (n_lags,) of int
-        In frames.
-    instantaneous : ndarray (n_lags, n_blocks, M, M)
-        Σ h(x) h(x)ᵀ over the pairs (x, y) that start in the block; entry (0, 0) counts them.
-    lagged : ndarray (n_lags, n_blocks, M, M)
-        Σ h(x) h(y)ᵀ.
-    shifted : ndarray (n_lags, n_blocks, M, M)
-        Σ h(y) h(y)ᵀ.
+        In rows; a single 0 where the operator has none.
+    left : ndarray (n_lags, n_blocks, M, M)
+        Σ w ⟨f_i, f_j⟩; for pairs Σ h(x) h(x)ᵀ.
+    operator : ndarray (n_lags, n_blocks, M, M)
+        Σ w ⟨f_i, T g_j⟩; for pairs Σ h(x) h(y)ᵀ.
+    right : ndarray (n_lags, n_blocks, M, M)
+        Σ w ⟨g_i, g_j⟩; for pairs Σ h(y) h(y)ᵀ.
+    weight : ndarray (n_lags, n_blocks)
+        Σ w; for pairs without weights their number. A pair belongs to the block in which it starts.
     stretch : ndarray (n_blocks,) of int
-        The uninterrupted stretch of trajectory every block belongs to.
-    block_frames : ndarray (n_blocks,) of int
-        Frames in every block.
+        The stretch that every block belongs to.
+    block_rows : ndarray (n_blocks,) of int
+        Rows of every block.
+    tied : bool
+        The sides are one: then the sums over pairs are taken in both directions of time.
+    n_known : int
+        Functions that are known exactly.
     """
 
     lagtimes: np.ndarray
-    instantaneous: np.ndarray
-    lagged: np.ndarray
-    shifted: np.ndarray
+    left: np.ndarray
+    operator: np.ndarray
+    right: np.ndarray
+    weight: np.ndarray
     stretch: np.ndarray
-    block_frames: np.ndarray
+    block_rows: np.ndarray
+    tied: bool
+    n_known: int = 1
 
-    def means(self, lag_index: int, weights: np.ndarray | None = None) -> Averages:
-        """C₀₀, C₀₁ and C₁₁ at one lag, averaged over all pairs.
+    def means(self, lag_index: int = 0, counts: np.ndarray | None = None) -> Averages:
+        """Averages over all rows at one lag time.
 
         Parameters
         ----------
         lag_index : int
             Index into `lagtimes`.
-        weights : ndarray (..., n_blocks), optional
-            How often every block counts (bootstrap replicates); the result then has shape (..., M, M).
+        counts : ndarray (..., n_blocks), optional
+            How often every block counts (bootstrap replicates); the averages then have shape (..., M, M).
         """
-        if weights is None:
-            weights = np.ones(len(self.stretch))
-        sums = [
-            np.tensordot(weights, part[lag_index], axes=1) for part in (self.instantaneous, self.lagged, self.shifted)
-        ]
-        n_pairs = np.maximum(sums[0][..., :1, :1], 1)
-        return sums[0] / n_pairs, sums[1] / n_pairs, sums[2] / n_pairs
+        if counts is None:
+            counts = np.ones(len(self.stretch))
+        total = np.tensordot(counts, self.weight[lag_index], axes=1)[..., None, None]
+        total = np.where(total > 0, total, 1)
+        a, b, c = (np.tensordot(counts, part[lag_index], axes=1) / total for part in self._parts)
+        return a, b, c
 
-    def merged(self, min_frames: float) -> "Moments":
-        """Join neighbouring blocks of a stretch until each holds at least `min_frames` frames, where it can."""
-        first = first_of_groups(self.stretch, self.block_frames, min_frames)
-        instantaneous, lagged, shifted = (
-            np.add.reduceat(part, first, axis=1) for part in (self.instantaneous, self.lagged, self.shifted)
-        )
-        return Moments(
-            self.lagtimes,
-            instantaneous,
-            lagged,
-            shifted,
+    def spectrum(self, lag_index: int = 0) -> Spectrum:
+        """Rayleigh–Ritz on the averages at one lag time."""
+        both_ends = not self.tied
+        return rayleigh_ritz(self.means(lag_index), tied=self.tied, n_known=self.n_known, both_ends=both_ends)
+
+    def eigenmodes(self, spectrum: Spectrum, lag_index: int = 0) -> Eigenmodes:
+        """Eigenvalues and eigenfunctions that belong to the spectrum at one lag time."""
+        return eigenmodes(self.means(lag_index), spectrum, tied=self.tied, n_known=self.n_known)
+
+    def at(self, lagtime: int) -> int:
+        """Index of a lag time; ValueError where there are no moments of it."""
+        return self.lagtimes.tolist().index(lagtime)
+
+    def merged(self, min_rows: float) -> "Moments":
+        """Join neighbouring blocks of a stretch until each holds at least `min_rows` rows, where it can."""
+        first: list[int] = []
+        for number in np.unique(self.stretch):
+            members = np.flatnonzero(self.stretch == number)
+            n_groups = int(np.clip(self.block_rows[members].sum() // max(min_rows, 1), 1, len(members)))
+            first += [int(part[0]) for part in np.array_split(members, n_groups)]
+        left, operator, right, weight = (np.add.reduceat(part, first, axis=1) for part in (*self._parts, self.weight))
+        return replace(
+            self,
+            left=left,
+            operator=operator,
+            right=right,
+            weight=weight,
             stretch=self.stretch[first],
-            block_frames=np.add.reduceat(self.block_frames, first),
+            block_rows=np.add.reduceat(self.block_rows, first),
         )
 
-
-def first_of_groups(stretch: np.ndarray, block_frames: np.ndarray, min_frames: float) -> list[int]:
-    """First block of every group of neighbouring blocks of a stretch that hold at least `min_frames` frames together.
-
-    A stretch shorter than that is one group.
-    """
-    first: list[int] = []
-    for number in np.unique(stretch):
-        members = np.flatnonzero(stretch == number)
-        n_groups = int(np.clip(block_frames[members].sum() // max(min_frames, 1), 1, len(members)))
-        first += [int(part[0]) for part in np.array_split(members, n_groups)]
-    return first
+    @property
+    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.left, self.operator, self.right
 
 
 def lagged_moments(
-    functions: np.ndarray, stretches: Sequence[range], blocks: Sequence[range], lags: Mapping[int, int]
+    functions: np.ndarray,
+    stretches: Stretches,
+    blocks: Sequence[range],
+    lags: Iterable[int] | Mapping[int, int],
+    *,
+    tied: bool,
+    weight: np.ndarray | None = None,
 ) -> Moments:
-    """Moments of functions evaluated on the concatenated frames of several stretches.
+    """Moments of functions that have been evaluated on all rows.
 
     Parameters
     ----------
-    functions : ndarray (n_frames, M)
-        The first column is 1.
+    functions : ndarray (n_rows, M)
+        The first column is 1. For sides that are not tied [1, f, g].
     stretches : sequence of range
-        Uninterrupted frames, as indices into `functions`.
     blocks : sequence of range
-        In order, each within one stretch. A pair belongs to the block in which it starts.
-    lags : mapping
-        Lag time in frames → distance of the two ends of a pair in `functions` (the same number, except for
-        ready-made pairs, which are stored as all left ends followed by all right ends).
+        In order, each within one stretch.
+    lags : iterable of int, or mapping
+        Lag times in rows; or lag time → distance of the two ends of a pair in `functions`, for ready-made pairs, which
+        are stored as all left ends followed by all right ends.
+    tied : bool
+        Take every pair in both directions of time.
+    weight : ndarray (n_rows,), optional
+        A pair carries the weight of its left end.
     """
+    distances = dict(lags) if isinstance(lags, Mapping) else {lag: lag for lag in lags}
     ends = np.array([s.stop for s in stretches])
     stretch = np.searchsorted(ends, [b.start for b in blocks], side="right")
     n_functions = functions.shape[1]
-    instantaneous, lagged, shifted = np.zeros((3, len(lags), len(blocks), n_functions, n_functions))
-    for i, distance in enumerate(lags.values()):
+    left, operator, right = np.zeros((3, len(distances), len(blocks), n_functions, n_functions))
+    total = np.zeros((len(distances), len(blocks)))
+    for i, distance in enumerate(distances.values()):
         for j, block in enumerate(blocks):
             stop = min(block.stop, int(ends[stretch[j]]) - distance)
-            if stop > block.start:
-                x, y = functions[block.start : stop], functions[block.start + distance : stop + distance]
-                instantaneous[i, j], lagged[i, j], shifted[i, j] = x.T @ x, x.T @ y, y.T @ y
+            if stop <= block.start:
+                continue
+            x, y = functions[block.start : stop], functions[block.start + distance : stop + distance]
+            w = np.ones(len(x)) if weight is None else weight[block.start : stop]
+            wx = x.T if weight is None else x.T * w
+            wy = y.T if weight is None else y.T * w
+            left[i, j], operator[i, j], right[i, j], total[i, j] = wx @ x, wx @ y, wy @ y, w.sum()
+    if tied:
+        left = right = (left + right) / 2
+        operator = (operator + operator.swapaxes(2, 3)) / 2
     return Moments(
-        lagtimes=np.array(list(lags)),
-        instantaneous=instantaneous,
-        lagged=lagged,
-        shifted=shifted,
+        lagtimes=np.array(list(distances)),
+        left=left,
+        operator=operator,
+        right=right,
+        weight=total,
         stretch=stretch,
-        block_frames=np.array([len(b) for b in blocks]),
+        block_rows=np.array([len(b) for b in blocks]),
+        tied=tied,
+    )
+
+
+@torch.no_grad()
+def operator_moments(
+    operator: Operator,
+    left: Network,
+    right: Network,
+    blocks: Iterable[Iterable[Batch]],
+    stretch: Sequence[int] | None = None,
+) -> Moments:
+    """Moments of what an operator does to learned functions, in one pass over batches in double precision.
+
+    Parameters
+    ----------
+    operator : Operator
+    left, right : Network
+        In double precision.
+    blocks : iterable of iterable of Batch
+        For every block the rows of it, some at once.
+    stretch : sequence of int, optional
+        The stretch of every block; by default the blocks are of one.
+    """
+    sums, rows = [], []
+    tied, n_known = True, 0
+    for block in blocks:
+        parts = []
+        for batch in block:
+            action = operator(left, right, batch)
+            grams = (gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g))
+            parts.append([len(batch.x) * part.cpu().numpy() for part in grams])
+            rows.append((len(sums), len(batch.x)))
+            tied, n_known = action.tied, len(action.known)
+        sums.append(np.sum(parts, axis=0))
+    block_rows = np.bincount(*np.array(rows).T).astype(int)
+    a, b, c = np.stack(sums, axis=1)[:, None]
+    return Moments(
+        lagtimes=np.zeros(1, dtype=int),
+        left=a,
+        operator=b,
+        right=c,
+        # The first known function is the constant, whose inner product with itself sums the weights.
+        weight=a[:, :, 0, 0] if n_known else block_rows[None].astype(float),
+        stretch=np.zeros(len(sums), dtype=int) if stretch is None else np.asarray(stretch),
+        block_rows=block_rows,
+        tied=tied,
+        n_known=n_known,
     )

@@ -1,31 +1,35 @@
 """Implied timescales with error bars from block moments, at every lag time, and whether the data determine them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import linear_sum_assignment
 
-from spectraldyn.spectra.decomposition import Decomposition, symmetrised
-from spectraldyn.spectra.moments import Moments
+from spectraldyn.data.stretches import Stretches, cut_blocks, n_rows
+from spectraldyn.spectra.intervals import (
+    CONFIDENCE,
+    MIN_INDEPENDENT,
+    block_bootstrap,
+    participation,
+    percentile_interval,
+    rayleigh_quotients,
+)
+from spectraldyn.spectra.moments import Moments, lagged_moments
+from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, leading
 
-N_BOOTSTRAP = 500
-CONFIDENCE = 0.95
-MIN_BLOCKS = 5
-"""Fewer independent blocks than this give no interval."""
+N_BLOCKS = 200
+"""Finest division of the data for which moments are kept."""
 MIN_TRANSITIONS = 10
 """A process seen fewer times has a relative error above one third and counts as unresolved."""
-MIN_INDEPENDENT = 3
-"""A mode that varies in fewer blocks than this has no bootstrap interval."""
-BLOCK_RELAXATIONS = 10
-"""Length of a bootstrap block in units of the slowest timescale, where the trajectories are long enough."""
 TOO_LONG = "longer than all data together"
 """Why a timescale has no value although the process is seen."""
 
 
 @dataclass(frozen=True)
 class Timescale:
-    """One implied timescale in frames, with its 95 % interval.
+    """One implied timescale with its 95 % interval, in rows unless it is said to be otherwise.
 
     Attributes
     ----------
@@ -58,135 +62,122 @@ def timescales_from_eigenvalues(eigenvalues: np.ndarray, lagtime: float) -> np.n
         return lagtime / np.abs(np.log(magnitude))
 
 
+ByLag = dict[int, list[Timescale]]
+"""Lag time in rows → timescales, slowest first."""
+
+
+def block_moments(functions: np.ndarray, stretches: Stretches, lagtimes: Iterable[int], *, tied: bool) -> Moments:
+    """Moments of functions that have been evaluated on all rows, for some hundred blocks."""
+    blocks = cut_blocks(stretches, max(1, n_rows(stretches) // N_BLOCKS))
+    return lagged_moments(functions, stretches, blocks, lagtimes, tied=tied)
+
+
+def read_off_timescales(
+    moments: Moments,
+    functions: np.ndarray,
+    stretches: Stretches,
+    lagtime: int,
+    random_state: int,
+    *,
+    lagtimes: Iterable[int] | None = None,
+    n_modes: int | None = None,
+) -> ByLag:
+    """Timescales with intervals at every lag time of the moments, or at some of them.
+
+    The same bootstrap blocks serve all lag times at which they hold pairs. Transitions are counted once, of the
+    eigenfunctions at one lag time; a process at another lag time has those of the one that it overlaps with most.
+
+    Parameters
+    ----------
+    moments : Moments
+    functions : ndarray (n_rows, M)
+        Of which the moments are.
+    stretches : sequence of range
+    lagtime : int
+        Lag time in rows of the eigenfunctions whose transitions are counted, and of the slowest timescale, which sets
+        the length of a bootstrap block.
+    random_state : int
+    lagtimes : iterable of int, optional
+        In rows, each among those of the moments.
+    n_modes : int, optional
+        Only the leading ones.
+
+    Returns
+    -------
+    dict
+        Lag time in rows → timescales in rows.
+    """
+    at_fit = moments.at(lagtime)
+    modes = _modes(moments, at_fit, n_modes)
+    transitions = [count_transitions(mode.real, stretches) for mode in (functions @ modes.functions).T]
+    values = timescales_from_eigenvalues(modes.values, lagtime)
+    slowest = float(values[np.isfinite(values)].max(initial=lagtime))
+    result: ByLag = {}
+    for lag in moments.lagtimes.tolist() if lagtimes is None else lagtimes:
+        index = moments.at(lag)
+        here = modes if index == at_fit else _modes(moments, index, n_modes)
+        counts = transitions if index == at_fit else _matched(moments.means(at_fit)[0], modes, here, transitions)
+        result[lag] = timescales_at_lag(moments, index, here, counts, slowest, random_state)
+    return result
+
+
+def _modes(moments: Moments, lag_index: int, n_modes: int | None) -> Eigenmodes:
+    spectrum = moments.spectrum(lag_index)
+    return moments.eigenmodes(spectrum if n_modes is None else leading(spectrum, n_modes), lag_index)
+
+
+def _matched(
+    gram: np.ndarray, modes: Eigenmodes, others: Eigenmodes, transitions: Sequence[int]
+) -> list[int | None]:
+    """Transitions of other modes, each those of the one mode that it resembles most; None where none is left."""
+    overlaps = np.abs(others.functions.conj().T @ gram @ modes.functions)
+    result: list[int | None] = [None] * len(others.values)
+    for here, there in zip(*linear_sum_assignment(-overlaps), strict=True):
+        result[here] = transitions[there]
+    return result
+
+
 def timescales_at_lag(
     moments: Moments,
     lag_index: int,
-    spectrum: Decomposition,
-    reversible: bool,
-    transitions: Sequence[int],
+    modes: Eigenmodes,
+    transitions: Sequence[int | None],
     slowest: float,
     random_state: int,
 ) -> list[Timescale]:
-    """Timescales in frames with 95 % intervals at one lag time, processes seen too rarely marked.
+    """Timescales in rows with 95 % intervals at one lag time, processes seen too rarely marked.
 
     Parameters
     ----------
     moments : Moments
-        Of the functions that span the spectrum, by block.
+        Of the functions that span the modes, by block.
     lag_index : int
         Index into `moments.lagtimes`.
-    spectrum : Decomposition
-        From the means of these moments at this lag time; k modes.
-    reversible : bool
-    transitions : sequence of int
+    modes : Eigenmodes
+        From the means of these moments at this lag time.
+    transitions : sequence of int or None
         How often each process was seen to happen.
     slowest : float
-        Slowest timescale in frames, which sets the length of a bootstrap block.
+        Slowest timescale in rows, which sets the length of a bootstrap block.
     random_state : int
-
-    Returns
-    -------
-    list of Timescale
-        Slowest first, min(k, len(transitions)) of them.
     """
     lag = int(moments.lagtimes[lag_index])
-    blocks, weights = block_bootstrap(moments, lag_index, slowest, random_state)
-    replicates = autocorrelations(blocks, lag_index, spectrum, reversible, weights)
-    values = timescales_from_eigenvalues(spectrum.eigenvalues, lag)
-    scales = timescale_intervals(values, timescales_from_eigenvalues(replicates, lag), blocks, lag)
-    independent = independent_blocks(blocks, lag_index, spectrum)
-    total = float(moments.block_frames.sum())
+    blocks, counts = block_bootstrap(moments, lag_index, slowest, random_state)
+    replicates = timescales_from_eigenvalues(rayleigh_quotients(blocks, lag_index, modes, counts), lag)
+    scales = timescale_intervals(timescales_from_eigenvalues(modes.values, lag), replicates, blocks, lag)
+    v = modes.functions
+    independent = participation(np.einsum("ik,bij,jk->bk", v.conj(), blocks.left[lag_index], v).real)
+    total = float(moments.block_rows.sum())
     return [
         with_rare_events(replace(scale, n_transitions=count), float(n_blocks), total)
-        for scale, count, n_blocks in zip(scales, transitions, independent, strict=False)
+        for scale, count, n_blocks in zip(scales, transitions, independent, strict=True)
     ]
 
 
-def in_time(scale: Timescale, step_time: float) -> Timescale:
-    """A timescale in frames as one in the unit of `step_time`, the time between frames."""
-    value, low, high = (None if t is None else t * step_time for t in (scale.value, scale.low, scale.high))
+def in_time(scale: Timescale, row_time: float) -> Timescale:
+    """A timescale in rows as one in the unit of `row_time`, the time from one row to the next."""
+    value, low, high = (None if t is None else t * row_time for t in (scale.value, scale.low, scale.high))
     return replace(scale, value=value, low=low, high=high)
-
-
-def block_bootstrap(moments: Moments, lag_index: int, slowest: float, random_state: int) -> tuple[Moments, np.ndarray]:
-    """Blocks long enough to be independent of each other, and how often each enters every replicate.
-
-    Parameters
-    ----------
-    moments : Moments
-    lag_index : int
-        Blocks without a pair at this lag time are never drawn.
-    slowest : float
-        Slowest timescale in frames, which sets the length of a block.
-    random_state : int
-
-    Returns
-    -------
-    Moments
-        With neighbouring blocks joined.
-    ndarray (n_replicates, n_blocks)
-        How often each block is drawn, all with the same chance; no rows for fewer than 5 blocks with pairs.
-    """
-    blocks = moments.merged(bootstrap_block_length(moments.block_frames.sum(), slowest))
-    return blocks, replicate_weights(blocks.instantaneous[lag_index, :, 0, 0] > 0, random_state)
-
-
-def bootstrap_block_length(total: int, slowest: float) -> float:
-    """Frames per block, from all frames and the slowest timescale in frames.
-
-    Long blocks make the replicates independent, but there must be enough of them to resample.
-    """
-    return min(BLOCK_RELAXATIONS * slowest, total / (2 * MIN_BLOCKS))
-
-
-def replicate_weights(usable: np.ndarray, random_state: int) -> np.ndarray:
-    """How often each block enters every replicate, (n_replicates, n_blocks), from which of them may be drawn.
-
-    No rows for fewer than 5 such blocks.
-    """
-    drawn = np.flatnonzero(usable)
-    if len(drawn) < MIN_BLOCKS:
-        return np.empty((0, len(usable)))
-    weights = np.zeros((N_BOOTSTRAP, len(usable)))
-    random = np.random.default_rng(random_state)
-    weights[:, drawn] = random.multinomial(len(drawn), np.full(len(drawn), 1 / len(drawn)), size=N_BOOTSTRAP)
-    return weights
-
-
-def percentile_interval(replicates: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper 95 % bounds over the first axis, widened for the small number n of blocks.
-
-    The level goes from the normal to the t distribution with n − 1 degrees of freedom and the width by √(n/(n−1))
-    (Hesterberg, Am. Stat. 69 (2015) 371, "expanded percentile interval").
-    """
-    tail = stats.norm.cdf(
-        np.sqrt(n_blocks / max(n_blocks - 1, 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, max(n_blocks - 1, 1))
-    )
-    with np.errstate(invalid="ignore"):  # between two infinite timescales there is nothing to interpolate
-        low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
-    return low, high
-
-
-def autocorrelations(
-    moments: Moments, lag_index: int, spectrum: Decomposition, reversible: bool, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """Eigenvalues of the fixed modes at one lag time, shape (..., k), by the Rayleigh quotient of each.
-
-    The modes are kept and only the averages change (another lag, another bootstrap replicate), so a mode keeps its
-    identity even in a replicate that never sees the process; to first order this is the eigenvalue of the
-    replicate's own decomposition. Means are removed within each replicate.
-    """
-    c00, c01, c11 = moments.means(lag_index, weights)
-    if reversible:
-        c0, ct = symmetrised(c00, c01, c11)
-        mean_x = mean_y = c0[..., 0, :]
-    else:
-        c0, ct, mean_x, mean_y = c00, c01, c00[..., 0, :], c01[..., 0, :]
-    dual, functions = spectrum.dual.conj(), spectrum.eigenfunctions
-    dual_mean = mean_x @ dual
-    lagged = np.einsum("ik,...ij,jk->...k", dual, ct, functions) - dual_mean * (mean_y @ functions)
-    instantaneous = np.einsum("ik,...ij,jk->...k", dual, c0, functions) - dual_mean * (mean_x @ functions)
-    return np.divide(lagged, instantaneous, out=np.zeros_like(lagged), where=np.abs(instantaneous) > 1e-12)
 
 
 def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Moments, lagtime: int) -> list[Timescale]:
@@ -195,7 +186,7 @@ def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Mome
     Parameters
     ----------
     values : ndarray (k,)
-        Timescales in frames from all data.
+        Timescales in rows from all data.
     replicates : ndarray (n_replicates, k)
         The same from every bootstrap replicate; no rows where there were too few blocks.
     blocks : Moments
@@ -206,7 +197,7 @@ def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Mome
     -----
     See `percentile_interval`. An upper bound longer than all data together is no bound and is left open.
     """
-    total = blocks.block_frames.sum()
+    total = blocks.block_rows.sum()
     result = []
     for k, value in enumerate(values):
         low = high = None
@@ -220,27 +211,20 @@ def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Mome
 
 
 def unresolved_reason(value: float, lagtime: int, total: float) -> str | None:
-    """Why a timescale in frames must not be trusted, from its value alone; None where it may be.
+    """Why a timescale in rows must not be trusted, from its value alone; None where it may be.
 
     Parameters
     ----------
     value : float
     lagtime : int
     total : float
-        Length of all data in frames.
+        Length of all data in rows.
     """
     if not value > 0:
         return "faster than the lag time can tell"
     if value < lagtime:
         return "shorter than the lag time"
     return TOO_LONG if value > total else None
-
-
-def independent_blocks(blocks: Moments, lag_index: int, spectrum: Decomposition) -> np.ndarray:
-    """In how many blocks each mode varies, shape (k,): the participation ratio (Σ v_b)² / Σ v_b² of its variances."""
-    functions = spectrum.eigenfunctions
-    variances = np.einsum("ik,bij,jk->bk", functions.conj(), blocks.instantaneous[lag_index], functions).real
-    return variances.sum(axis=0) ** 2 / (variances**2).sum(axis=0)
 
 
 def with_rare_events(scale: Timescale, n_independent: float, total: float) -> Timescale:
@@ -256,7 +240,7 @@ def with_rare_events(scale: Timescale, n_independent: float, total: float) -> Ti
     scale : Timescale
         With its number of transitions, any unit.
     n_independent : float
-        From `independent_blocks`.
+        In how many blocks it varies; see `participation`.
     total : float
         Length of all data in the same unit: an upper bound beyond it is left open.
     """
@@ -283,7 +267,7 @@ def with_rare_events(scale: Timescale, n_independent: float, total: float) -> Ti
     )
 
 
-def count_transitions(mode: np.ndarray, stretches: list[range]) -> int:
+def count_transitions(mode: np.ndarray, stretches: Stretches) -> int:
     """How often one mode passes from one end of its range to the other, and back, within the stretches.
 
     Two cores with a gap between them (the outer thirds of the range that holds all but the outermost 0.05 % of the
@@ -292,9 +276,8 @@ def count_transitions(mode: np.ndarray, stretches: list[range]) -> int:
 
     Parameters
     ----------
-    mode : ndarray (n_frames,)
-    stretches : list of range
-        Uninterrupted frames.
+    mode : ndarray (n_rows,)
+    stretches : sequence of range
     """
     low, high = np.quantile(mode, [0.0005, 0.9995])
     core = np.where(mode < low + (high - low) / 3, -1, np.where(mode > high - (high - low) / 3, 1, 0))

@@ -1,0 +1,240 @@
+"""The data of every fit: stretches of rows with typed columns, a time axis, and the file and frame behind each row."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spectraldyn.data.stretches import stretches_of
+from spectraldyn.units import TimeAxis
+
+JOINED_BYTES = 2**26
+"""Several arrays that take no more than this together are laid end to end once: gathering rows from one array is
+quicker, and the copy is small. Larger ones stay where they are, in memory or on disk."""
+CHUNK_VALUES = 2**22
+"""Values of one chunk (32 MB in double precision), so that a pass over all rows needs no memory to speak of."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature.
+
+    Attributes
+    ----------
+    kind : str
+        "phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z"; "feature" for ready-made arrays.
+    site : str
+        Residue, atom, pair of them, or number that it belongs to: "ALA2", "ALA2-CA GLY5-CA", "0".
+    part : {"cos", "sin", ""}
+        Of an angle.
+    unit : {"nm", ""}
+    """
+
+    kind: str
+    site: str
+    part: str = ""
+    unit: str = ""
+
+    @property
+    def name(self) -> str:
+        """Such as "phi ALA2 cos"."""
+        return " ".join(filter(None, (self.kind, self.site, self.part)))
+
+
+def plain_columns(n_columns: int) -> tuple[Column, ...]:
+    """Columns of which nothing is known but their number: "feature 0", "feature 1", ..."""
+    return tuple(Column("feature", str(number)) for number in range(n_columns))
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One trajectory that was read.
+
+    Attributes
+    ----------
+    path : Path
+    n_frames : int
+        All frames stored in it, also those that skip and stride leave out.
+    array : str or None
+        Name of the array inside an .npz file, each of which is a trajectory of its own; None otherwise.
+    """
+
+    path: Path
+    n_frames: int
+    array: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows of one stretch come from.
+
+    Attributes
+    ----------
+    file_index : int
+        Index into `Dataset.files`.
+    first_frame : int
+        0-based number, in its file, of the frame behind the first row; the next ones follow at the stride.
+    """
+
+    file_index: int
+    first_frame: int
+
+
+class Dataset(list):
+    """Rows of features: a list of (T_i, d) arrays, one for every stretch, which deeptime and scikit-learn take as it is.
+
+    Rows are counted over all stretches laid end to end. The arrays may be views of files on disk, and nothing here
+    copies them.
+
+    Parameters
+    ----------
+    arrays : iterable of ndarray (T, d)
+        Of one dtype, float32 or float64.
+    columns : sequence of Column, optional
+    time : TimeAxis
+    weight : ndarray (n_rows,), optional
+        Importance weight of every row.
+    files : sequence of InputFile
+    sources : sequence of Source
+        One for every stretch; none where the rows come from no file.
+    topology : mdtraj.Trajectory, optional
+        One reference frame with the topology; None for ready-made arrays.
+    width : int, optional
+        Columns computed, or stored in the files, before constant ones were left out.
+    options : dict
+        Plain values; ``load_features(new, top=self.topology, columns=self.column_names, **self.options)`` computes the
+        same columns from other files.
+    warnings : list of str
+        One sentence each.
+    """
+
+    def __init__(
+        self,
+        arrays: Iterable[np.ndarray],
+        *,
+        columns: Sequence[Column] | None = None,
+        time: TimeAxis | None = None,
+        weight: np.ndarray | None = None,
+        files: Sequence[InputFile] = (),
+        sources: Sequence[Source] = (),
+        topology: Any = None,
+        width: int | None = None,
+        options: dict[str, Any] | None = None,
+        warnings: list[str] | None = None,
+    ) -> None:
+        super().__init__(_joined(list(arrays)))
+        self.columns = plain_columns(self[0].shape[1]) if columns is None else tuple(columns)
+        self.time = time or TimeAxis()
+        self.weight = weight
+        self.files = tuple(files)
+        self.sources = tuple(sources)
+        self.topology = topology
+        self.width = len(self.columns) if width is None else width
+        self.options = options or {}
+        self.warnings = warnings or []
+
+    def __repr__(self) -> str:
+        return f"Dataset({len(self)} stretches, {self.n_rows:,} rows, {len(self.columns)} columns)"
+
+    @property
+    def column_names(self) -> list[str]:
+        """Name of every column."""
+        return [column.name for column in self.columns]
+
+    @cached_property
+    def stretches(self) -> list[range]:
+        """The rows of every stretch."""
+        return stretches_of([len(array) for array in self])
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of all stretches."""
+        return self.stretches[-1].stop if self.stretches else 0
+
+    @cached_property
+    def parts(self) -> list[np.ndarray]:
+        """The same rows in as few arrays as they lie in: stretches that follow each other in memory are one part."""
+        runs: list[list[np.ndarray]] = []
+        for array in self:
+            if runs and _follows(runs[-1][-1], array):
+                runs[-1].append(array)
+            else:
+                runs.append([array])
+        return [_as_one(run) for run in runs]
+
+    def chunks(self) -> Iterator[tuple[range, np.ndarray]]:
+        """All rows in order, some thousand at once: their numbers and a view of them."""
+        step = max(1024, CHUNK_VALUES // max(self[0].shape[1], 64))
+        for stretch, array in zip(stretches_of([len(part) for part in self.parts]), self.parts, strict=True):
+            for start in range(0, len(array), step):
+                view = array[start : start + step]
+                yield range(stretch.start + start, stretch.start + start + len(view)), view
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        """Rows by their numbers, (len(index), d): read from where they lie."""
+        result = np.empty((len(index), self[0].shape[1]), self[0].dtype)
+        starts = np.array([0, *accumulate(len(part) for part in self.parts)])
+        home = np.searchsorted(starts, index, side="right") - 1
+        for number in np.unique(home):
+            mine = home == number
+            result[mine] = self.parts[number][np.asarray(index)[mine] - starts[number]]
+        return result
+
+    def column(self, number: int) -> np.ndarray:
+        """One column of all rows, (n_rows,)."""
+        return np.concatenate([part[:, number] for part in self.parts])
+
+    def frame(self, row: int) -> tuple[InputFile, int]:
+        """The file that a row comes from, and the 0-based number of its frame there."""
+        stretch = np.searchsorted([stretch.stop for stretch in self.stretches], row, side="right")
+        source = self.sources[stretch]
+        return self.files[source.file_index], source.first_frame + self.time.frames(row - self.stretches[stretch].start)
+
+    @property
+    def file_of_row(self) -> np.ndarray:
+        """Index into `files` of every row, (n_rows,) int32."""
+        lengths = [len(array) for array in self]
+        return np.repeat(np.array([source.file_index for source in self.sources], dtype=np.int32), lengths)
+
+    @property
+    def frame_of_row(self) -> np.ndarray:
+        """0-based number, in its file, of the frame of every row, (n_rows,) int64."""
+        stride = self.time.stride
+        return np.concatenate(
+            [source.first_frame + stride * np.arange(len(a)) for source, a in zip(self.sources, self, strict=True)]
+        )
+
+    def digest(self) -> str:
+        """Hash of all rows and of where the stretches end."""
+        state = hashlib.blake2b(repr([len(array) for array in self]).encode(), digest_size=16)
+        for _, rows in self.chunks():
+            state.update(np.ascontiguousarray(rows).data)
+        return state.hexdigest()
+
+
+def _joined(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The same arrays, as views of one where they are several and small."""
+    bases = {id(array.base if array.base is not None else array) for array in arrays}
+    if len(bases) < 2 or sum(array.nbytes for array in arrays) > JOINED_BYTES:
+        return arrays
+    return np.split(np.concatenate(arrays), np.cumsum([len(array) for array in arrays])[:-1])
+
+
+def _follows(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether the rows of `second` come right after those of `first` in memory, as evenly spaced as these."""
+    if first.dtype != second.dtype or first.strides != second.strides or first.shape[1:] != second.shape[1:]:
+        return False
+    there = first.__array_interface__["data"][0] + len(first) * first.strides[0]
+    return second.__array_interface__["data"][0] == there and first.base is not None and first.base is second.base
+
+
+def _as_one(run: list[np.ndarray]) -> np.ndarray:
+    """One view of arrays that follow each other in memory."""
+    first = run[0]
+    shape = (sum(map(len, run)), first.shape[1])
+    return first if len(run) == 1 else np.lib.stride_tricks.as_strided(first, shape, first.strides, writeable=False)

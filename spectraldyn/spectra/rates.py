@@ -1,0 +1,113 @@
+"""Relaxation rates of an infinitesimal generator with error bars, from moments of its resolvent.
+
+The resolvent T = η (η − L)⁻¹ in its energy space, with ⟨f, f⟩ = C + 𝓓/η and ⟨f, T f⟩ = C, has the eigenvalues
+σ = η/(η + κ): the rates are κ = η (1/σ − 1), and the Dirichlet form is 𝓓 = η (⟨f, f⟩ − ⟨f, T f⟩). This is the variational
+principle 𝓓 v = κ C v of the generator.
+
+References
+----------
+Zhang, Hartmann, Schütte, Faraday Discuss. 195 (2016) 365, for the variational principle.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spectraldyn.data.stretches import Stretches
+from spectraldyn.spectra.intervals import (
+    MIN_INDEPENDENT,
+    block_bootstrap,
+    participation,
+    percentile_interval,
+    rayleigh_quotients,
+)
+from spectraldyn.spectra.moments import Moments
+from spectraldyn.spectra.rayleigh_ritz import Spectrum
+
+
+@dataclass(frozen=True)
+class Rate:
+    """One relaxation rate with its 95 % interval.
+
+    Attributes
+    ----------
+    value : float
+        Inverse time.
+    low, high : float or None
+        None where there are too few independent blocks.
+    unresolved : str or None
+        Why the value must not be trusted; None where it may be.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    unresolved: str | None = None
+
+
+def rates_from_eigenvalues(eigenvalues: np.ndarray, shift: float) -> np.ndarray:
+    """κ = η (1/σ − 1) of eigenvalues σ of the resolvent; 0 where that is rounding."""
+    rates = shift * (1 / np.clip(eigenvalues, np.finfo(float).tiny, None) - 1)
+    # A function that changes only where there are no states has no Dirichlet energy.
+    return np.where(rates > 1e-12 * rates.max(initial=0), rates, 0.0)
+
+
+def rate_intervals(
+    moments: Moments, spectrum: Spectrum, shift: float, correlation_rows: float, random_state: int
+) -> list[Rate]:
+    """Rates with 95 % intervals from a block bootstrap.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of the resolvent.
+    spectrum : Spectrum
+        Of these moments.
+    shift : float
+        η.
+    correlation_rows : float
+        Number of successive states over which they remember each other; sets the length of the blocks.
+    random_state : int
+    """
+    blocks, counts = block_bootstrap(moments, 0, correlation_rows, random_state)
+    modes = blocks.eigenmodes(spectrum)
+    v = spectrum.left
+    spread = participation(np.einsum("ik,bij,jk->bk", v, blocks.left[0] - blocks.operator[0], v))
+    low = high = None
+    if len(counts):
+        quotients = rayleigh_quotients(blocks, 0, modes, counts)
+        low, high = percentile_interval(shift * (1 / quotients - 1), len(blocks.stretch))
+    result = []
+    for k, rate in enumerate(rates_from_eigenvalues(spectrum.values, shift).tolist()):
+        if rate <= 0:
+            result.append(Rate(0.0, None, None, "no change was seen between the states that it tells apart"))
+        elif low is None or high is None:
+            result.append(Rate(rate, None, None))
+        elif spread[k] < MIN_INDEPENDENT:
+            result.append(Rate(rate, None, None, "changes in too few independent stretches of the data"))
+        else:
+            result.append(Rate(rate, float(low[k]), float(high[k])))
+    return result
+
+
+def correlation_rows(modes: np.ndarray, stretches: Stretches) -> float:
+    """Over how many successive states the slowest-changing mode remembers itself: −1/ln of its correlation at lag 1.
+
+    0 for independent states, in which successive ones have nothing to do with each other.
+
+    Parameters
+    ----------
+    modes : ndarray (n_rows, n_modes)
+    stretches : sequence of range
+    """
+    n_pairs = sum(max(len(s) - 1, 0) for s in stretches)
+    if n_pairs == 0:
+        return 0.0
+    # States of another law than the equilibrium do not give the modes mean 0 and variance 1.
+    modes = (modes - modes.mean(axis=0)) / modes.std(axis=0)
+    lagged = sum((modes[s.start : s.stop - 1] * modes[s.start + 1 : s.stop]).sum(axis=0) for s in stretches)
+    largest = float(np.max(lagged / n_pairs))
+    # Below this, independent states would look correlated by chance.
+    if largest < 4 / np.sqrt(n_pairs):
+        return 0.0
+    return -1 / np.log(min(largest, 1 - 1 / n_pairs))
