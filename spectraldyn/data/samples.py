@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from spectraldyn.linalg import n_rows, total
 from spectraldyn.records import Batch
 
 MAX_SCORED_PAIRS = 20_000
@@ -82,7 +83,8 @@ class WeightedSamples:
 
     def __post_init__(self) -> None:
         if self.weight is not None:
-            object.__setattr__(self, "weight", self.weight / self.weight.mean())
+            mean = total(self.weight.sum()) / n_rows(len(self.weight))
+            object.__setattr__(self, "weight", self.weight / mean)
 
     @property
     def device(self) -> torch.device:

@@ -20,6 +20,7 @@ from spectraldyn.estimators.model import CHUNK, is_trajectory_list
 from spectraldyn.learning.loop import History, train
 from spectraldyn.networks.mlp import NETWORKS, Whitening
 from spectraldyn.networks.sides import Sides
+from spectraldyn.objectives import stateless
 from spectraldyn.objectives.nested import NESTINGS
 from spectraldyn.records import Operator
 
@@ -121,7 +122,7 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return train(
             sides,
             operator,
-            NESTINGS[self.nesting],
+            stateless(NESTINGS[self.nesting]),
             samples,
             batch_size=self.batch_size,
             n_steps=n_steps,

@@ -20,7 +20,7 @@ from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.linalg import gram
 from spectraldyn.networks.sides import Sides
 from spectraldyn.objectives.nested import low_rank_loss
-from spectraldyn.records import Batch, Objective, Operator
+from spectraldyn.records import Batch, Objective, Operator, State
 
 EVALUATIONS = 25
 """How often during training the averaged parameters are scored on the held-out pairs."""
@@ -108,12 +108,9 @@ def train(
     weights: list[Tensor] = list(sides.parameters())
     averages: list[Tensor] = list(averaged.parameters())
     descent = OPTIMISERS[optimiser](weights, learning_rate)
-    parts = {"sides": sides, "averaged": averaged, "optimiser": descent}
-    if hasattr(objective, "state_dict"):  # SpIN and the augmented Lagrangian keep averages and multipliers
-        parts["objective"] = objective
-    run = _Run(parts, generator)
+    run = _Run({"sides": sides, "averaged": averaged, "optimiser": descent}, generator)
     if checkpoint is not None:
-        run.load(checkpoint)
+        run.load(checkpoint, device)
     every = max(1, n_steps // EVALUATIONS)
     with (
         settings_for_small_networks(device),
@@ -122,7 +119,8 @@ def train(
         while run.step < n_steps:
             for group in descent.param_groups:
                 group["lr"] = learning_rate * _share(run.step, n_steps, rise)
-            loss = objective(operator(sides.left, sides.right, data.draw(batch_size, generator)))
+            action = operator(sides.left, sides.right, data.draw(batch_size, generator))
+            loss, run.state = objective(action, run.state)
             descent.zero_grad()
             loss.backward()
             descent.step()
@@ -161,6 +159,7 @@ class _Run:
         self.losses: list[float] = []
         self.kept_step = 0
         self.kept: dict[str, Tensor] = {}
+        self.state: State = {}
 
     def judge(self, score: float, loss: float, averaged: nn.Module, tolerance: float) -> None:
         """Note score and loss; keep the parameters unless an earlier score was better by more than the tolerance."""
@@ -186,20 +185,20 @@ class _Run:
         except (OSError, RuntimeError) as error:
             warnings.warn(f"the state of training cannot be kept in {path}: {error}", InputWarning, stacklevel=2)
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, device: torch.device) -> None:
         """Take up the state where there is one that can be read; else begin anew."""
         try:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
+            stored = torch.load(path, map_location=device, weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError):
             return
         for name, part in self.parts.items():
             part.load_state_dict(stored["parts"][name])
-        self.generator.set_state(stored["generator"])
+        self.generator.set_state(stored["generator"].cpu())
         for name in _PROGRESS:
             setattr(self, name, stored["progress"][name])
 
 
-_PROGRESS = ("step", "steps", "scores", "losses", "kept_step", "kept")
+_PROGRESS = ("step", "steps", "scores", "losses", "kept_step", "kept", "state")
 
 
 @torch.no_grad()

@@ -120,7 +120,7 @@ def learn_spectrum(
     if not rows:
         raise InputError("read_off is empty: give the rows on which the spectrum is to be read off")
     trial = operator(network, right_network or network, samples.draw(2, torch.Generator(samples.device).manual_seed(0)))
-    tied = trial.f is trial.g
+    tied = trial.tied
     if tied and right_network is not None:
         raise InputError("this operator ties both sides, so that right_network would never be used: leave it out")
     separate = any(getattr(module, "separate", False) for module in network.modules())

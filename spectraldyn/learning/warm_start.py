@@ -147,7 +147,7 @@ def best_combinations(action: Action, n_modes: int, ridge: float, least_norm: fl
     approximation, squared at least `least_norm`. Added to every variance is the ridge times the larger of itself and
     their mean.
     """
-    tied = action.f is action.g
+    tied = action.tied
     A, B, C = (
         part.double().cpu().numpy()
         for part in (gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g))
