@@ -1,27 +1,43 @@
-"""Inner products of learned functions over a batch: the one place where L x L Gram matrices are formed."""
+"""Inner products of learned functions over a batch: the one place where L x L Gram matrices are formed.
+
+Averages are sums over rows divided by their number. Both pass through `total` and `n_rows`, so that where several
+processes hold a part of the rows each, these two are all that has to know it.
+"""
 
 import torch
 from torch import Tensor, einsum
 
 
-def gram(f: Tensor, g: Tensor) -> Tensor:
-    """Gram matrix E[f_i · g_j], shape (L, L), of two sets of functions (B, L, K)."""
-    return _sum_over_rows(f, g) / f.shape[0]
+def total(sums: Tensor) -> Tensor:
+    """Sum over all processes of what each has summed over its own rows; on one process the same tensor.
+
+    To gradients it is the identity: every process differentiates with respect to its own rows, and the gradients of
+    the parameters are summed over the processes. That is right for a loss that is a function of totals; no row may be
+    scaled by a total that carries gradient.
+    """
+    return sums
+
+
+def n_rows(rows: int) -> int:
+    """Rows of all processes together; on one process the same number."""
+    return rows
+
+
+def gram(f: Tensor, g: Tensor | None = None) -> Tensor:
+    """Gram matrix E[f_i · g_j], shape (L, L), of two sets of functions (B, L, K); of f with itself without g."""
+    left = f.permute(1, 2, 0).flatten(1)
+    right = left if g is None else g.permute(1, 2, 0).flatten(1)
+    return total(left @ right.T) / n_rows(f.shape[0])
 
 
 def inner(f: Tensor, g: Tensor) -> Tensor:
     """Inner products E[f_i · g_i], shape (L,), of two sets of functions (B, L, K)."""
-    return (f * g).sum(dim=(0, 2)) / f.shape[0]
+    return total((f * g).sum(dim=(0, 2))) / n_rows(f.shape[0])
 
 
-def _sum_over_rows(f: Tensor, g: Tensor) -> Tensor:
-    """Σ_b Σ_k f_bik g_bjk as one matrix product."""
-    left = f.permute(1, 2, 0).flatten(1)
-    right = left if g is f else g.permute(1, 2, 0).flatten(1)
-    return left @ right.T
-
-
-def gram_product(f: Tensor, f_other: Tensor, g: Tensor, g_other: Tensor) -> Tensor:
+def gram_product(
+    f: Tensor, g: Tensor | None = None, f_other: Tensor | None = None, g_other: Tensor | None = None
+) -> Tensor:
     """Unbiased estimate of ⟨f_i, f'_j⟩ ⟨g_i, g'_j⟩, shape (L, L), from one batch.
 
     The product of two batch means is a biased estimate of the product of the expectations, because both means
@@ -32,25 +48,30 @@ def gram_product(f: Tensor, f_other: Tensor, g: Tensor, g_other: Tensor) -> Tens
 
     Parameters
     ----------
-    f, f_other, g, g_other : Tensor (B, L, K)
-        B ≥ 2 independent rows.
+    f, g : Tensor (B, L, K)
+        B ≥ 2 independent rows. Without g both factors are ⟨f_i, f'_j⟩, which is then computed once.
+    f_other, g_other : Tensor (B, L, K), optional
+        f' and g', where they are not f and g.
 
     References
     ----------
     Hoeffding, Ann. Math. Stat. 19 (1948) 293 for U-statistics; Ryu et al., "Operator SVD with neural networks
     via nested low-rank approximation", ICML 2024, for the product that is estimated.
     """
-    rows, modes, components = f.shape
+    rows, (_, modes, components) = n_rows(f.shape[0]), f.shape
     first = gram(f, f_other)
-    product = first * (first if g is f and g_other is f_other else gram(g, g_other))
+    product = first.square() if g is None else first * gram(g, g_other)
+    if g is None:
+        g, g_other = f, f_other
+    one_set = f_other is None and g_other is None
+    f_other, g_other = f if f_other is None else f_other, g if g_other is None else g_other
     if components <= modes:
         # Σ_b (Σ_k f_ik f'_jk)(Σ_l g_il g'_jl) as a Gram matrix of the products f_ik g_il: no (B, L, L) tensor.
         products = _products(f, g)
-        other_products = products if f_other is f and g_other is g else _products(f_other, g_other)
-        same_row = products @ other_products.T
+        same_row = products @ (products if one_set else _products(f_other, g_other)).T
     else:
         same_row = (einsum("bik,bjk->bij", f, f_other) * einsum("bik,bjk->bij", g, g_other)).sum(dim=0)
-    return (rows * product - same_row / rows) / (rows - 1)
+    return (rows * product - total(same_row) / rows) / (rows - 1)
 
 
 def _products(f: Tensor, g: Tensor) -> Tensor:
@@ -64,20 +85,20 @@ def _rows_last(f: Tensor) -> Tensor:
     return f.permute(1, 2, 0).contiguous()
 
 
-def gram_product_gradient(weights: Tensor, f: Tensor, g: Tensor) -> Tensor:
-    """Σ_j weights_ij f_j ⟨g_j, g_i⟩ for every row, divided by their number B: (B, L, K).
+def gram_product_gradient(weights: Tensor, f: Tensor, g: Tensor | None = None) -> Tensor:
+    """Σ_j weights_ij f_j ⟨g_j, g_i⟩ for every row, divided by their number B: (B, L, K); without g it is f.
 
     Half the gradient with respect to f of Σ_ij weights_ij times the estimate of ⟨f_i, f_j⟩⟨g_i, g_j⟩ by `gram_product`,
-    if the weights (L, L) are symmetric.
+    if the weights (L, L) are symmetric and g is held fixed.
     """
-    rows, modes, components = f.shape
-    both = weights * gram(g, g) * (rows / (rows - 1))
+    rows, (_, modes, components) = n_rows(f.shape[0]), f.shape
+    both = weights * gram(f if g is None else g) * (rows / (rows - 1))
     if components > modes:
+        g = f if g is None else g
         same_row = (weights * einsum("bil,bjl->bij", g, g)) @ f
         return (both @ f - same_row / (rows - 1)) / rows
-    tied = f is g
     f = _rows_last(f)
-    g = f if tied else _rows_last(g)
+    g = f if g is None else _rows_last(g)
     result = (both @ f.flatten(1)).view_as(f)
     for component in range(components):
         other = g[:, component, None]

@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
+
+from spectraldyn.errors import InputError
 
 Network = Callable[[Tensor], Tensor]
 """Maps states (B, d) to learned functions (B, L)."""
@@ -33,7 +36,7 @@ class Batch:
     def pair(self) -> tuple[Tensor, Tensor]:
         """x and y, for operators that need both."""
         if self.y is None:
-            raise ValueError("this operator acts between two states, but the batch has no y")
+            raise InputError("this operator acts between two states, but the batch has no y")
         return self.x, self.y
 
 
@@ -47,12 +50,15 @@ class Action:
     Attributes
     ----------
     f, g : Tensor (B, L, K)
-        Left and right functions. The same tensor when the sides are tied.
+        Left and right functions.
     Tg, Tf : Tensor (B, L, K)
         The operator on the right functions, and its adjoint on the left ones. All four carry gradient.
     known : tuple of float
         Singular values of the leading functions that are known exactly and never learned (the constant one of a
         transfer operator); each of these functions has its singular value as squared norm.
+    tied : bool
+        The operator is self-adjoint and both sides are one set of functions on the same rows: g is f, and Tg is Tf.
+        Left and right functions of one network at different states are not tied.
     """
 
     f: Tensor
@@ -60,7 +66,19 @@ class Action:
     g: Tensor
     Tf: Tensor
     known: tuple[float, ...] = ()
+    tied: bool = False
+
+    @classmethod
+    def with_tied_sides(cls, f: Tensor, Tf: Tensor, known: tuple[float, ...] = ()) -> "Action":
+        """Action of a self-adjoint operator on one set of functions."""
+        return cls(f=f, Tg=Tf, g=f, Tf=Tf, known=known, tied=True)
 
 
 Operator = Callable[[Network, Network, Batch], Action]
-Objective = Callable[[Action], Tensor]
+
+State = dict[str, Any]
+"""What an objective remembers from batch to batch: tensors, lists of tensors and numbers by name, as
+`torch.load(weights_only=True)` reads them. Empty before the first batch."""
+Objective = Callable[[Action, State], tuple[Tensor, State]]
+"""Maps an action and the state that the last batch left to the loss (scalar) and the state for the next batch. A state
+is never changed in place, and is handed on as it came where gradients are switched off."""

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from spectraldyn.linalg import gram, gram_product
-from spectraldyn.objectives.nested import joint_nesting, low_rank_loss, sequential_nesting
+from spectraldyn.objectives import joint_nesting, low_rank_loss, sequential_nesting
+from spectraldyn.operators import reversible_transfer, transfer
 from spectraldyn.records import Action, Batch
 
 ROWS, MODES = 7, 4
@@ -23,7 +24,7 @@ def random_action(components: int, tied: bool, seed: int = 0) -> tuple[Action, l
     mixing = torch.randn(components, components, generator=generator, dtype=torch.float64)
     mixing = mixing + mixing.T if tied else mixing
     Tg = g @ mixing.T
-    return Action(f=f, Tg=Tg, g=g, Tf=Tg if tied else f @ mixing), [f] if tied else [f, g]
+    return Action(f=f, Tg=Tg, g=g, Tf=Tg if tied else f @ mixing, tied=tied), [f] if tied else [f, g]
 
 
 def explicit_level_loss(action: Action, level: int) -> torch.Tensor:
@@ -89,7 +90,7 @@ def test_gram_product_is_unbiased_and_the_naive_product_is_not(components):
         return np.abs(estimates.mean(axis=0) - exact) / (estimates.std(axis=0) / np.sqrt(len(estimates)))
 
     left, right = f[torch.tensor(picked)], g[torch.tensor(picked)]
-    unbiased = torch.vmap(lambda f, g: gram_product(f, f, g, g))(left, right).numpy()
+    unbiased = torch.vmap(lambda f, g: gram_product(f, g))(left, right).numpy()
     naive = torch.vmap(lambda f, g: gram(f, f) * gram(g, g))(left, right).numpy()
     assert z_scores(unbiased).max() < 4
     assert z_scores(naive[:10_000]).min() > 6
@@ -106,7 +107,7 @@ def test_stacking_the_two_ends_of_a_pair_as_independent_rows_is_biased():
 
     def estimates(batches: np.ndarray) -> np.ndarray:
         tensors = torch.tensor(batches.reshape(*batches.shape[:2], 1, -1))
-        return torch.vmap(lambda f: gram_product(f, f, f, f))(tensors).flatten().numpy()
+        return torch.vmap(lambda f: gram_product(f))(tensors).flatten().numpy()
 
     for batches, biased in ((as_rows, True), (as_components, False)):
         values = estimates(batches)
@@ -116,8 +117,6 @@ def test_stacking_the_two_ends_of_a_pair_as_independent_rows_is_biased():
 
 def test_constant_mode_has_the_right_amplitude():
     """f₀ = 1 leaves no residual on constants: the gradient of the loss at the exact optimum vanishes."""
-    from spectraldyn.operators.transfer import reversible_transfer, transfer
-
     x = torch.randn(50, 1, dtype=torch.float64)
     for operator in (transfer, reversible_transfer):
         scale = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)

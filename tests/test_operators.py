@@ -7,12 +7,17 @@ import pytest
 import torch
 from numpy.polynomial import hermite_e, legendre
 
+from spectraldyn.errors import InputError
 from spectraldyn.linalg import gram
-from spectraldyn.objectives.nested import low_rank_loss
-from spectraldyn.operators.kernel import integral_kernel
-from spectraldyn.operators.overdamped import energy_space_resolvent, shifted_generator
-from spectraldyn.operators.schroedinger import schroedinger
-from spectraldyn.operators.transfer import reversible_transfer, transfer
+from spectraldyn.objectives import low_rank_loss
+from spectraldyn.operators import (
+    energy_space_resolvent,
+    integral_kernel,
+    reversible_transfer,
+    schroedinger,
+    shifted_generator,
+    transfer,
+)
 from spectraldyn.records import Batch
 from spectraldyn.spectra.decomposition import Projection, decompose_projection
 from spectraldyn.systems import SYSTEMS, Separable, double_well, hydrogen, ornstein_uhlenbeck
@@ -260,5 +265,5 @@ def test_projection_takes_known_modes_out():
 
 
 def test_a_pair_operator_says_that_it_needs_pairs():
-    with pytest.raises(ValueError, match="has no y"):
+    with pytest.raises(InputError, match="has no y"):
         transfer(lambda x: x, lambda x: x, Batch(torch.zeros(2, 1)))

@@ -52,7 +52,7 @@ def data(springs):
 def functions(n_rows=200, n_functions=6, components=2, tied=True, seed=0):
     generator = torch.Generator().manual_seed(seed)
     f, Tf, g, Tg = torch.randn(4, n_rows, n_functions, components, generator=generator, dtype=torch.float64)
-    return Action(f=f, Tg=Tf, g=f, Tf=Tf) if tied else Action(f=f, Tg=Tg, g=g, Tf=Tf)
+    return Action.with_tied_sides(f, Tf) if tied else Action(f=f, Tg=Tg, g=g, Tf=Tf)
 
 
 def test_slow_coordinates_are_those_of_the_springs(data):
@@ -70,7 +70,7 @@ def test_projected_loss_is_the_least_low_rank_loss_over_last_layers(tied):
     f = torch.randn(2000, 5, 2, generator=generator, dtype=torch.float64)
     mixing = torch.diag(torch.tensor([0.9, 0.8, 0.6, 0.4, 0.2], dtype=torch.float64))
     Tf = torch.einsum("bik,ij->bjk", f, mixing)
-    action = Action(f=f, Tg=Tf, g=f, Tf=Tf) if tied else Action(f=f, Tg=Tf, g=f.clone(), Tf=Tf.clone())
+    action = Action(f=f, Tg=Tf, g=f, Tf=Tf, tied=tied)
     # low_rank_loss estimates a product of expectations from pairs of rows; the projection is exact on the sample.
     least = float(projected_low_rank_loss(action, 2, ridge=0.0))
     weights = [torch.randn(5, 2, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2 - tied)]
@@ -98,13 +98,13 @@ def test_projected_loss_is_the_least_low_rank_loss_over_last_layers(tied):
 @pytest.mark.parametrize("tied", [True, False])
 def test_projected_loss_of_full_rank_is_vamp2(tied):
     action = functions(tied=tied)
-    positive = Action(f=action.f, Tg=action.f, g=action.f, Tf=action.f) if tied else action
+    positive = Action.with_tied_sides(action.f, action.f) if tied else action
     assert float(projected_low_rank_loss(positive, 6)) == pytest.approx(float(vamp2_loss(positive)), rel=1e-9)
 
 
 def test_tied_sides_leave_out_negative_eigenvalues():
     f = torch.randn(100, 3, 1, dtype=torch.float64)
-    action = Action(f=f, Tg=-f, g=f, Tf=-f)
+    action = Action.with_tied_sides(f, -f)
     assert float(projected_low_rank_loss(action, 3)) == 0
 
 
@@ -182,7 +182,7 @@ def test_ridge_is_a_share_of_the_mean_variance_where_a_function_hardly_varies():
     signs = torch.tensor([[1.0, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1]], dtype=torch.float64).T
     f = (signs * torch.tensor([1.0, 2.97, 0.03]).sqrt())[:, :, None]
     Tf = f * torch.tensor([1.0, 0.5, 0.9])[:, None]
-    (combinations,) = best_combinations(Action(f=f, Tg=Tf, g=f, Tf=Tf, known=(1.0,)), 2, ridge=0.1)
+    (combinations,) = best_combinations(Action.with_tied_sides(f, Tf, known=(1.0,)), 2, ridge=0.1)
     values = np.array([0.5 / 1.1, 0.9 * 0.03 / 0.13])  # of the modes, which are the squares of their norms
     weights = np.sqrt(values / np.array([1.1 * 2.97, 0.13]))
     assert combinations.abs().numpy() == pytest.approx(np.vstack((np.zeros(2), np.diag(weights))), abs=1e-6)

@@ -23,8 +23,7 @@ from analysis.benchmarks.record import write
 from analysis.small_batches import naive_joint
 from analysis.validation import RESULTS
 from spectraldyn.networks.mlp import CommonTrunk
-from spectraldyn.objectives import build_objective
-from spectraldyn.objectives.nested import joint_nesting
+from spectraldyn.objectives import dpnet_relaxed_loss, joint_nesting, stateless
 from spectraldyn.records import Objective
 
 SAMPLES = 160_000
@@ -32,9 +31,9 @@ LAST_SHARE, LAST_RATE = 0.2, 0.03
 """Of the steps, a last part at a small learning rate and with a long average, as NeuralSVD has one."""
 BATCHES = (8, 16, 64, 256, 1024, 4096)
 OBJECTIVES: dict[str, Objective] = {
-    "NeuralSVD": joint_nesting,
-    "naive product": naive_joint,
-    "DPNet-relaxed": build_objective("dpnet-relaxed", []),
+    "NeuralSVD": stateless(joint_nesting),
+    "naive product": stateless(naive_joint),
+    "DPNet-relaxed": stateless(dpnet_relaxed_loss),
 }
 VAMPNET = "VAMPNet of deeptime"
 

@@ -25,7 +25,7 @@ from spectraldyn.data.samples import PairData
 from spectraldyn.learning.loop import train
 from spectraldyn.networks.mlp import CommonTrunk
 from spectraldyn.networks.sides import Sides
-from spectraldyn.objectives.nested import joint_nesting
+from spectraldyn.objectives import joint_nesting, stateless
 from spectraldyn.operators.transfer import reversible_transfer
 
 N_FRAMES, N_INPUTS, N_MODES, LAG = 100_000, 30, 5, 5
@@ -81,7 +81,7 @@ def measure(name: str, batch_size: int) -> list[dict[str, Any]]:
     def ours() -> None:
         own = network()
         train(
-            Sides(own, own), reversible_transfer, joint_nesting, data, batch_size=batch_size, n_steps=STEPS,
+            Sides(own, own), reversible_transfer, stateless(joint_nesting), data, batch_size=batch_size, n_steps=STEPS,
             learning_rate=1e-3, average_share=0.01, seed=0,
         )  # fmt: skip
 

@@ -22,18 +22,16 @@ from analysis.benchmarks.race import LIMIT, N_MODES, Clock, Data, ours, simulate
 from analysis.benchmarks.record import write
 from analysis.validation import RESULTS
 from spectraldyn.learning.warm_start import EXTRA_FUNCTIONS, FOLDED_PAIRS, MIN_BATCH, PAIRS_PER_FUNCTION, STEPS
-from spectraldyn.objectives import build_objective
-from spectraldyn.objectives.nested import joint_nesting
-from spectraldyn.objectives.vamp import vamp2_loss
+from spectraldyn.objectives import dpnet_relaxed_loss, joint_nesting, stateless, vamp2_loss
 
 Contestant = Callable[..., Any]
 DPNET = "DPNet-relaxed in our loop"
 """It does not get there; five initialisations show that as well as fifty."""
 CONTESTANTS: dict[str, Contestant] = {
-    "NeuralSVD": partial(ours, objective=joint_nesting, warm=True, n_steps=1500),
-    "NeuralSVD, cold": partial(ours, objective=joint_nesting, warm=False, n_steps=1500),
-    "VAMP-2 in our loop": partial(ours, objective=vamp2_loss, warm=False, n_steps=1500),
-    DPNET: partial(ours, objective=build_objective("dpnet-relaxed", []), warm=False, n_steps=1500),
+    "NeuralSVD": partial(ours, objective=stateless(joint_nesting), warm=True, n_steps=1500),
+    "NeuralSVD, cold": partial(ours, objective=stateless(joint_nesting), warm=False, n_steps=1500),
+    "VAMP-2 in our loop": partial(ours, objective=stateless(vamp2_loss), warm=False, n_steps=1500),
+    DPNET: partial(ours, objective=stateless(dpnet_relaxed_loss), warm=False, n_steps=1500),
     "VAMPNet of deeptime": vampnet,
 }
 LEARNING_RATES, BATCH_SIZES = (3e-3, 5e-3, 1e-2), (256, 512, 1024)

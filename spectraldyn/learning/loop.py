@@ -122,7 +122,7 @@ def learn(
     n_steps = schedule.n_steps
     run = _Run(sides, schedule, torch.Generator(device=samples.device).manual_seed(seed))
     if checkpoint is not None:
-        run.load(checkpoint)
+        run.load(checkpoint, device)
     every = max(1, n_steps // EVALUATIONS)
     with (
         cpu_settings(sides),
@@ -234,7 +234,7 @@ class _Run:
         except (OSError, RuntimeError) as error:
             warnings.warn(f"the state of training cannot be kept in {path}: {error}", InputWarning, stacklevel=2)
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, device: torch.device) -> None:
         """Take up the state where there is one that can be read; else begin anew."""
         try:
             stored = torch.load(path, map_location=self.sides.device, weights_only=True)

@@ -32,7 +32,7 @@ def dpnet_relaxed_loss(action: Action, distortion_weight: float = 1.0, ridge: fl
     """
     A, B, C = moments(unit_norm(action))
     largest_left = _largest_eigenvalue(A)
-    largest_right = largest_left if C is A else _largest_eigenvalue(C)
+    largest_right = largest_left if C is None else _largest_eigenvalue(C)
     return -B.square().sum() / (largest_left * largest_right) + distortion_weight * _distortions(A, C, ridge)
 
 
@@ -51,6 +51,6 @@ def _largest_eigenvalue(matrix: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(matrix.where(matrix.isfinite(), 0.0))[-1]
 
 
-def _distortions(A: Tensor, C: Tensor, ridge: float) -> Tensor:
+def _distortions(A: Tensor, C: Tensor | None, ridge: float) -> Tensor:
     left = metric_distortion(A, ridge)
-    return 2 * left if C is A else left + metric_distortion(C, ridge)
+    return 2 * left if C is None else left + metric_distortion(C, ridge)

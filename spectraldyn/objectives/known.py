@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from spectraldyn.errors import InputError
 from spectraldyn.records import Action
 
 
@@ -23,15 +24,10 @@ def with_squared_norms(action: Action, squared_norms: Sequence[float]) -> Action
     def rescaled(functions: Tensor) -> Tensor:
         return functions * factors[:, None]
 
-    f, Tf = rescaled(action.f), rescaled(action.Tf)
-    tied = action.f is action.g
-    return Action(
-        f=f,
-        Tg=Tf if tied else rescaled(action.Tg),
-        g=f if tied else rescaled(action.g),
-        Tf=Tf,
-        known=tuple(squared_norms),
-    )
+    f, Tf, known = rescaled(action.f), rescaled(action.Tf), tuple(squared_norms)
+    if action.tied:
+        return Action.with_tied_sides(f, Tf, known)
+    return Action(f=f, Tg=rescaled(action.Tg), g=rescaled(action.g), Tf=Tf, known=known)
 
 
 def unit_norm(action: Action) -> Action:
@@ -48,11 +44,10 @@ def affine(action: Action, scale: float, shift: float) -> Action:
     require_tied(action)
     values = tuple(max(0.0, scale * value + shift) for value in action.known)
     action = with_squared_norms(action, values)
-    Tf = scale * action.Tf + shift * action.f
-    return Action(f=action.f, Tg=Tf, g=action.f, Tf=Tf, known=values)
+    return Action.with_tied_sides(action.f, scale * action.Tf + shift * action.f, values)
 
 
 def require_tied(action: Action) -> None:
     """Refuse an action with two different sides: the formula holds for self-adjoint operators only."""
-    if action.f is not action.g:
-        raise ValueError("this objective is for self-adjoint operators with tied sides, but left and right differ")
+    if not action.tied:
+        raise InputError("this objective is for self-adjoint operators with tied sides, but left and right differ")

@@ -28,14 +28,15 @@ Wen, Yang, Liu, Zhang, "Trace-penalty minimization for large-scale eigenspace co
 1175.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from spectraldyn.linalg import gram_product, gram_product_gradient, inner
+from spectraldyn.linalg import gram_product, gram_product_gradient, inner, n_rows
 from spectraldyn.objectives.known import affine
-from spectraldyn.records import Action, Objective
+from spectraldyn.records import Action
 
 
 def low_rank_loss(action: Action) -> Tensor:
@@ -100,7 +101,8 @@ def trace_penalty(action: Action, penalty: float = 1.0) -> Tensor:
 
 def operator_term(action: Action) -> Tensor:
     """⟨f_i, T g_i⟩ for every mode, taken evenly from the operator and its adjoint; shape (L,)."""
-    return (inner(action.f, action.Tg) + inner(action.Tf, action.g)) / 2
+    forward = inner(action.f, action.Tg)
+    return forward if action.tied else (forward + inner(action.Tf, action.g)) / 2
 
 
 class _ApproximationError(torch.autograd.Function):
@@ -125,9 +127,9 @@ class _ApproximationError(torch.autograd.Function):
         tied: bool,
     ) -> Tensor:
         if tied:
-            return -2 * mode_mask.dot(inner(f, Tg)) + (value_mask * gram_product(f, f, f, f)).sum()
+            return -2 * mode_mask.dot(inner(f, Tg)) + (value_mask * gram_product(f)).sum()
         term = (inner(f, Tg) + inner(Tf, g)) / 2
-        return -2 * mode_mask.dot(term) + (value_mask * gram_product(f, f, g, g)).sum()
+        return -2 * mode_mask.dot(term) + (value_mask * gram_product(f, g)).sum()
 
     @staticmethod
     def setup_context(context: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -138,10 +140,9 @@ class _ApproximationError(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         f, Tg, g, Tf, mode_mask, gradient_mask = context.saved_tensors
-        rows = f.shape[0]
-        pull = mode_mask[:, None] * (upstream / rows)
-        if context.tied:  # the sides are one tensor: what reaches it twice is returned once
-            metric = gram_product_gradient(4 * upstream * gradient_mask, f, f)
+        pull = mode_mask[:, None] * (upstream / n_rows(f.shape[0]))
+        if context.tied:  # the sides are one set of functions: what reaches it twice is returned once
+            metric = gram_product_gradient(4 * upstream * gradient_mask, f)
             return metric - 2 * pull * Tg, -2 * pull * f, None, None, None, None, None, None
         d_f = gram_product_gradient(2 * upstream * gradient_mask, f, g) - pull * Tg
         d_g = gram_product_gradient(2 * upstream * gradient_mask, g, f) - pull * Tf
@@ -149,10 +150,9 @@ class _ApproximationError(torch.autograd.Function):
 
 
 def _approximation_error(action: Action, mode_mask: Tensor, value_mask: Tensor, gradient_mask: Tensor) -> Tensor:
-    tied = action.f is action.g and action.Tg is action.Tf
     return _ApproximationError.apply(
-        action.f, action.Tg, action.g, action.Tf, mode_mask, value_mask, gradient_mask, tied
+        action.f, action.Tg, action.g, action.Tf, mode_mask, value_mask, gradient_mask, action.tied
     )
 
 
-NESTINGS: dict[str, Objective] = {"joint": joint_nesting, "sequential": sequential_nesting}
+NESTINGS: dict[str, Callable[[Action], Tensor]] = {"joint": joint_nesting, "sequential": sequential_nesting}

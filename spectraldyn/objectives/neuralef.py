@@ -49,6 +49,7 @@ def neural_eigenmaps_loss(action: Action, weight: float = 10.0) -> Tensor:
 def _rayleigh(action: Action) -> tuple[Tensor, Tensor]:
     """R_jj, shape (L,), and R_ij, shape (L, L), in which only j carries gradient."""
     require_tied(action)
+    # Quotients of averages, not averages of normalised functions: a norm may come from rows of other processes.
     norms = inner(action.f, action.f).sqrt()
-    f, Tf = action.f / norms[:, None], action.Tf / norms[:, None]
-    return inner(f, Tf), gram(Tf.detach(), f)
+    overlaps = gram(action.Tf.detach(), action.f) / (norms.detach()[:, None] * norms)
+    return inner(action.f, action.Tf) / norms.square(), overlaps

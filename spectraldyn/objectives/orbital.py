@@ -30,7 +30,7 @@ def orbital_minimisation(action: Action, shift: float = 0.0) -> Tensor:
         Added to T, which must be positive semidefinite with it.
     """
     action = unit_norm(affine(action, 1.0, shift))
-    product = gram_product(action.f, action.f, action.f, action.Tf)
+    product = gram_product(action.f, action.f, g_other=action.Tf)
     return -2 * operator_term(action).sum() + product.sum()
 
 
@@ -41,5 +41,5 @@ def triangularised_orbital_minimisation(action: Action, shift: float = 0.0) -> T
     nothing. Only for networks that share nothing between modes.
     """
     action = unit_norm(affine(action, 1.0, shift))
-    product = gram_product(action.f, action.f.detach(), action.f, action.Tf.detach())
+    product = gram_product(action.f, action.f, action.f.detach(), action.Tf.detach())
     return -2 * operator_term(action).sum() + 2 * product.tril().sum()

@@ -37,7 +37,7 @@ def projected_low_rank_loss(action: Action, rank: int, ridge: float = RIDGE) -> 
     """
     K = whitened(*moments(action), ridge)
     finite = K.where(K.isfinite(), 0.0)  # the decomposition raises on diverged entries; the last term carries them on
-    if action.f is action.g:
+    if action.tied:
         values = torch.linalg.eigvalsh((finite + finite.T) / 2).flip(0)[:rank].clamp_min(0)
     else:
         values = torch.linalg.svdvals(finite)[:rank]

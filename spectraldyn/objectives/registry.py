@@ -1,21 +1,18 @@
 """Every optimisation framework by name, with what it takes to combine it with an operator and networks."""
 
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from spectraldyn.errors import InputError
+from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.objectives.dpnet import dpnet_loss, dpnet_relaxed_loss
-from spectraldyn.objectives.laplacian import (
-    AugmentedLagrangianLaplacian,
-    generalised_graph_drawing,
-    graph_drawing,
-    spectralnet_loss,
-)
+from spectraldyn.objectives.laplacian import augmented_lagrangian_laplacian, generalised_graph_drawing, graph_drawing
 from spectraldyn.objectives.nested import (
     block_nesting,
     joint_nesting,
@@ -25,9 +22,9 @@ from spectraldyn.objectives.nested import (
 )
 from spectraldyn.objectives.neuralef import neural_eigenmaps_loss, neuralef_loss
 from spectraldyn.objectives.orbital import orbital_minimisation, triangularised_orbital_minimisation
-from spectraldyn.objectives.spin import SpIN
+from spectraldyn.objectives.spin import spin
 from spectraldyn.objectives.vamp import vamp1_loss, vamp2_loss
-from spectraldyn.records import Objective
+from spectraldyn.records import Action, Objective, State
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,8 @@ class Framework:
     Attributes
     ----------
     formula : callable
-        A function Action → loss, or a class whose instances are such functions and carry state.
+        Action → loss. One that has a second argument `state` is an `Objective`, which carries its state; one that has
+        an argument `parameters` takes the trainable parameters, of which it keeps derivatives.
     ordered : bool
         The leading span of every size is optimal at the optimum, not just the span of all functions.
     separate_networks : bool
@@ -48,8 +46,8 @@ class Framework:
         Only for positive semidefinite operators: negative eigenvalues make the loss unbounded or its order wrong.
     contraction : bool
         Only for operators whose eigenvalues are at most 1: written in terms of the Laplacian 1 − T ≥ 0.
-    takes_parameters : bool
-        The formula is built with the trainable parameters, of which it keeps derivatives.
+    remark : str
+        Why it does not converge in general; empty where it does.
     """
 
     formula: Callable[..., Any]
@@ -58,21 +56,33 @@ class Framework:
     tied: bool = False
     positive: bool = False
     contraction: bool = False
-    takes_parameters: bool = False
-    options: tuple[str, ...] = field(init=False)
-    """Names of the keyword options that `build` takes."""
+    remark: str = ""
+    arguments: tuple[str, ...] = field(init=False)
+    """Names of the arguments of the formula."""
 
     def __post_init__(self) -> None:
-        names = tuple(inspect.signature(self.formula).parameters)
-        object.__setattr__(self, "options", tuple(name for name in names if name not in ("action", "parameters")))
+        object.__setattr__(self, "arguments", tuple(inspect.signature(self.formula).parameters))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the keyword options that `build` takes."""
+        return tuple(name for name in self.arguments if name not in ("action", "state", "parameters"))
 
     def build(self, parameters: Sequence[torch.nn.Parameter], **options: Any) -> Objective:
         """The objective for one training run; `parameters` is ignored by those that keep nothing about them."""
-        if self.takes_parameters:
-            return self.formula(parameters, **options)
-        if isinstance(self.formula, type):
-            return self.formula(**options)
-        return partial(self.formula, **options) if options else self.formula
+        if "parameters" in self.arguments:
+            options["parameters"] = tuple(parameters)
+        formula = partial(self.formula, **options) if options else self.formula
+        return formula if "state" in self.arguments else stateless(formula)
+
+
+def stateless(formula: Callable[[Action], Tensor]) -> Objective:
+    """A plain formula as an objective that remembers nothing."""
+    return partial(_beside_state, formula)
+
+
+def _beside_state(formula: Callable[[Action], Tensor], action: Action, state: State) -> tuple[Tensor, State]:
+    return formula(action), state
 
 
 OBJECTIVES: dict[str, Framework] = {
@@ -80,34 +90,44 @@ OBJECTIVES: dict[str, Framework] = {
     "sequential": Framework(sequential_nesting, ordered=True, separate_networks=True),
     "block": Framework(block_nesting, ordered=False),
     "low-rank": Framework(low_rank_loss, ordered=False),
-    "vamp-e": Framework(low_rank_loss, ordered=False),
     "vamp-1": Framework(vamp1_loss, ordered=False),
     "vamp-2": Framework(vamp2_loss, ordered=False),
     "dpnet": Framework(dpnet_loss, ordered=False),
-    "dpnet-relaxed": Framework(dpnet_relaxed_loss, ordered=False),
-    "spin": Framework(SpIN, ordered=True, tied=True, takes_parameters=True),
+    "dpnet-relaxed": Framework(
+        dpnet_relaxed_loss,
+        ordered=False,
+        remark="its score has a kink at the optimum, where the spectral norms of the Gram matrices cross, and descent "
+        "stays short of it",
+    ),
+    "spin": Framework(
+        spin,
+        ordered=True,
+        tied=True,
+        remark="its moving averages lag behind the functions, so that it needs smaller and many more steps than others",
+    ),
     "neuralef": Framework(neuralef_loss, ordered=True, separate_networks=True, tied=True, positive=True),
     "neural-eigenmaps": Framework(neural_eigenmaps_loss, ordered=True, tied=True, positive=True),
     "orbital-minimisation": Framework(orbital_minimisation, ordered=False, tied=True, positive=True),
     "triangularised-orbital-minimisation": Framework(
         triangularised_orbital_minimisation, ordered=True, separate_networks=True, tied=True, positive=True
     ),
-    "triangularised-orthogonalisation-free": Framework(
-        sequential_nesting, ordered=True, separate_networks=True, tied=True
-    ),
-    "symmetric-low-rank-product": Framework(low_rank_loss, ordered=False, tied=True),
     "trace-penalty": Framework(trace_penalty, ordered=False, tied=True),
     "graph-drawing": Framework(graph_drawing, ordered=False, tied=True, contraction=True),
     "generalised-graph-drawing": Framework(generalised_graph_drawing, ordered=True, tied=True, contraction=True),
     "augmented-lagrangian-laplacian": Framework(
-        AugmentedLagrangianLaplacian, ordered=True, tied=True, contraction=True
+        augmented_lagrangian_laplacian, ordered=True, tied=True, contraction=True
     ),
-    "spectralnet": Framework(spectralnet_loss, ordered=False, tied=True, contraction=True),
 }
+OTHER_NAMES = {
+    "vamp-e": "low-rank",
+    "symmetric-low-rank-product": "low-rank",
+    "triangularised-orthogonalisation-free": "sequential",
+}
+"""Published under these names, but the same formula."""
 
 
 def build_objective(name: str, parameters: Sequence[torch.nn.Parameter] = (), **options: Any) -> Objective:
-    """The objective of that name for one training run.
+    """The objective of that name for one training run, with an `InputWarning` if it does not converge in general.
 
     Parameters
     ----------
@@ -123,6 +143,8 @@ def build_objective(name: str, parameters: Sequence[torch.nn.Parameter] = (), **
         if option not in framework.options:
             valid = ", ".join(framework.options) or "none"
             raise InputError(f"objective {name!r} has no option {option!r}; its options: {valid}")
+    if framework.remark:
+        warnings.warn(f"objective {name!r} often fails to converge: {framework.remark}", InputWarning, stacklevel=2)
     return framework.build(parameters, **options)
 
 
@@ -164,6 +186,8 @@ def check_combination(
 
 
 def _lookup(name: str) -> Framework:
+    if name in OTHER_NAMES:
+        raise InputError(f"objective {name!r} is another name of {OTHER_NAMES[name]!r}: choose that")
     if name not in OBJECTIVES:
         raise InputError(f"objective {name!r} is unknown; choose one of {', '.join(OBJECTIVES)}")
     return OBJECTIVES[name]

@@ -14,19 +14,20 @@ ICLR 2019 (arXiv:1806.02215): masked gradient and Algorithm 1.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from spectraldyn.linalg import gram
+from spectraldyn.linalg import gram, n_rows, total
 from spectraldyn.objectives.known import require_tied
 from spectraldyn.objectives.whitening import RIDGE, cholesky
-from spectraldyn.records import Action
+from spectraldyn.records import Action, State
 
 
-class SpIN:
-    """−tr Λ with the masked gradient; the moving averages are its attributes.
+def spin(
+    action: Action, state: State, parameters: Sequence[torch.nn.Parameter], decay: float = 0.01, ridge: float = RIDGE
+) -> tuple[Tensor, State]:
+    """−tr Λ (scalar) with the masked gradient, and the moving averages it rests on.
 
     Where mode k alone changes by du_k, then, with summation over b,
 
@@ -38,93 +39,65 @@ class SpIN:
 
     Parameters
     ----------
+    action : Action
+        Tied sides.
+    state : dict
+        "covariance" (L, L): moving average of Σ. "jacobian": moving average of J for every parameter, a list of tensors
+        (P, ...) of the P pairs b ≤ k in which k is learned; about L²/2 copies of the parameters. "n_batches": in the
+        averages.
     parameters : sequence of torch.nn.Parameter
         All that the functions depend on.
     decay : float
         Weight of the newest batch in the moving averages, which start as plain means.
     ridge : float
         See `regularised`.
-
-    Attributes
-    ----------
-    covariance : Tensor (L, L) or None
-        Moving average of Σ; None before the first call.
-    jacobian : list of Tensor (P, ...)
-        Moving average of J for every parameter, of the P pairs b ≤ k in which k is learned.
-    n_batches : int
-        Batches in the averages.
     """
+    require_tied(action)
+    u, Tu = action.f, action.Tf
+    if not torch.is_grad_enabled():
+        inverse = _inverse_cholesky(state["covariance"] if state else gram(u), ridge)
+        return -(inverse @ gram(u, Tu) @ inverse.T).trace(), state
+    modes, before = _pairs(u.shape[1], len(action.known), u.device)
+    state = _averaged(state, gram(u, u.detach()), modes, before, parameters, decay)
+    inverse = _inverse_cholesky(state["covariance"], ridge)
+    scale = inverse.diagonal()[:, None]
+    quotients = inverse @ gram(u, Tu).detach() @ inverse.T
+    from_operator = -2 * (scale * inverse * gram(u, Tu.detach())).sum()
+    coefficients = 2 * scale * (quotients.tril() @ inverse)
+    # The ridge makes the diagonal of the factorised matrix (1 + ridge) Σ_kk.
+    coefficients.diagonal().mul_(1 + ridge)
+    weights = coefficients[modes, before]
+    # J is that of all processes, each of which adds its share to the gradient.
+    from_metric = sum(
+        (parameter * torch.tensordot(weights.to(mean.dtype), mean, dims=1)).sum()
+        for parameter, mean in zip(parameters, state["jacobian"], strict=True)
+    ) / n_rows(1)
+    # Only the gradient of the two parts is meant: their values say nothing.
+    surrogate = from_operator + from_metric
+    return surrogate - surrogate.detach() - quotients.trace(), state
 
-    def __init__(self, parameters: Sequence[torch.nn.Parameter], decay: float = 0.01, ridge: float = RIDGE):
-        self.parameters = tuple(parameters)
-        self.decay = decay
-        self.ridge = ridge
-        self.covariance: Tensor | None = None
-        self.jacobian: list[Tensor] = []
-        self.n_batches = 0
 
-    def __call__(self, action: Action) -> Tensor:
-        require_tied(action)
-        u, Tu = action.f, action.Tf
-        learning = torch.is_grad_enabled()
-        modes, before = _pairs(u.shape[1], len(action.known), u.device)
-        if learning:
-            self._average(gram(u, u.detach()), modes, before)
-        covariance = gram(u, u) if self.covariance is None else self.covariance
-        inverse = _inverse_cholesky(covariance, self.ridge)
-        scale = inverse.diagonal()[:, None]
-        quotients = inverse @ gram(u, Tu).detach() @ inverse.T
-        value = -quotients.trace()
-        if not learning:
-            return value
-        from_operator = -2 * (scale * inverse * gram(u, Tu.detach())).sum()
-        coefficients = 2 * scale * (quotients.tril() @ inverse)
-        # The ridge makes the diagonal of the factorised matrix (1 + ridge) Σ_kk.
-        coefficients.diagonal().mul_(1 + self.ridge)
-        weights = coefficients[modes, before]
-        from_metric = sum(
-            (parameter * torch.tensordot(weights.to(mean.dtype), mean, dims=1)).sum()
-            for parameter, mean in zip(self.parameters, self.jacobian, strict=True)
-        )
-        # Only the gradient of the two parts is meant: their values say nothing.
-        surrogate = from_operator + from_metric
-        return value + surrogate - surrogate.detach()
-
-    def _average(self, overlaps: Tensor, modes: Tensor, before: Tensor) -> None:
-        """Take ⟨u_i, sg u_j⟩ of one batch (L, L), and its derivatives, into the averages."""
-        # One backward pass for each pair, as not every operator's derivatives can be batched.
-        rows = [
-            torch.autograd.grad(overlap, self.parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
-            for overlap in overlaps[modes, before]
-        ]
-        derivatives = [torch.stack(parameter_rows) for parameter_rows in zip(*rows, strict=True)]
-        self.n_batches += 1
-        if self.covariance is None:
-            self.covariance = overlaps.detach().clone()
-            self.jacobian = derivatives
-            return
-        rate = max(self.decay, 1 / self.n_batches)
-        self.covariance.lerp_(overlaps.detach(), rate)
-        for mean, derivative in zip(self.jacobian, derivatives, strict=True):
-            mean.lerp_(derivative, rate)
-
-    @property
-    def n_bytes(self) -> int:
-        """Memory of the averages: about L²/2 copies of the parameters."""
-        held = [*self.jacobian] if self.covariance is None else [self.covariance, *self.jacobian]
-        return sum(tensor.numel() * tensor.element_size() for tensor in held)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed training needs."""
-        return {"covariance": self.covariance, "jacobian": self.jacobian, "n_batches": self.n_batches}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up a state from `state_dict`."""
-        device = self.parameters[0].device
-        covariance = state["covariance"]
-        self.covariance = None if covariance is None else covariance.to(device, copy=True)
-        self.jacobian = [mean.to(device, copy=True) for mean in state["jacobian"]]
-        self.n_batches = state["n_batches"]
+def _averaged(
+    state: State,
+    overlaps: Tensor,
+    modes: Tensor,
+    before: Tensor,
+    parameters: Sequence[torch.nn.Parameter],
+    decay: float,
+) -> State:
+    """The state with ⟨u_i, sg u_j⟩ of one more batch (L, L), and its derivatives, in the averages."""
+    # One backward pass for each pair, as not every operator's derivatives can be batched.
+    rows = [
+        torch.autograd.grad(overlap, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+        for overlap in overlaps[modes, before]
+    ]
+    newest = [overlaps.detach(), *(total(torch.stack(parameter_rows)) for parameter_rows in zip(*rows, strict=True))]
+    n_batches = state.get("n_batches", 0) + 1
+    if n_batches > 1:
+        rate = max(decay, 1 / n_batches)
+        means = (state["covariance"], *state["jacobian"])
+        newest = [mean.lerp(part, rate) for mean, part in zip(means, newest, strict=True)]
+    return {"covariance": newest[0], "jacobian": newest[1:], "n_batches": n_batches}
 
 
 def _pairs(n_modes: int, n_known: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -37,11 +37,12 @@ def vamp2_loss(action: Action, ridge: float = RIDGE) -> Tensor:
     return -whitened(*moments(action), ridge).square().sum()
 
 
-def moments(action: Action) -> tuple[Tensor, Tensor, Tensor]:
+def moments(action: Action) -> tuple[Tensor, Tensor, Tensor | None]:
     """A = ⟨f_i, f_j⟩, B = ⟨f_i, T g_j⟩ (evenly from T and its adjoint) and C = ⟨g_i, g_j⟩, each (L, L).
 
-    C is the same tensor as A where the sides are tied.
+    C is None where the sides are tied: it then is A.
     """
-    A = gram(action.f, action.f)
-    B = (gram(action.f, action.Tg) + gram(action.Tf, action.g)) / 2
-    return A, B, A if action.f is action.g else gram(action.g, action.g)
+    A, B = gram(action.f), gram(action.f, action.Tg)
+    if action.tied:
+        return A, (B + B.T) / 2, None
+    return A, (B + gram(action.Tf, action.g)) / 2, gram(action.g)

@@ -26,13 +26,13 @@ def cholesky(matrix: Tensor, ridge: float) -> Tensor:
     return factor.masked_fill(failed[..., None, None] > 0, torch.nan)
 
 
-def whitened(A: Tensor, B: Tensor, C: Tensor, ridge: float) -> Tensor:
-    """K = L_A⁻¹ B L_C⁻ᵀ, shape (L, L), with L Lᵀ the regularised Gram matrices.
+def whitened(A: Tensor, B: Tensor, C: Tensor | None, ridge: float) -> Tensor:
+    """K = L_A⁻¹ B L_C⁻ᵀ, shape (L, L), with L Lᵀ the regularised Gram matrices; without C it is A.
 
     Its singular values are those of A^−½ B C^−½, since L and the symmetric root differ by a rotation; Cholesky has no
     degenerate gradients where eigenvalues of A or C coincide.
     """
     left = cholesky(A, ridge)
-    right = left if C is A else cholesky(C, ridge)
+    right = left if C is None else cholesky(C, ridge)
     half = torch.linalg.solve_triangular(left, B, upper=False)
     return torch.linalg.solve_triangular(right, half.T, upper=False).T

@@ -1,0 +1,17 @@
+"""Operators: what each does to the learned functions on a batch."""
+
+from spectraldyn.operators.kernel import canonical_dependence, integral_kernel
+from spectraldyn.operators.overdamped import Diffusion, energy_space_resolvent, shifted_generator
+from spectraldyn.operators.schroedinger import schroedinger
+from spectraldyn.operators.transfer import reversible_transfer, transfer
+
+__all__ = [
+    "Diffusion",
+    "canonical_dependence",
+    "energy_space_resolvent",
+    "integral_kernel",
+    "reversible_transfer",
+    "schroedinger",
+    "shifted_generator",
+    "transfer",
+]

@@ -26,7 +26,7 @@ def integral_kernel(kernel: Callable[[Tensor, Tensor], Tensor]) -> Operator:
 
     Every x of a batch meets every y, so ⟨f, K g⟩ averages over all B² values of the kernel. With the same network on
     both sides (a symmetric, positive kernel) this is the eigenvalue problem: x and y are then independent samples
-    of one law, and the two Gram matrices of the metric term come from different samples.
+    of one law, and the two Gram matrices of the metric term come from different samples. Never tied.
 
     Parameters
     ----------
@@ -37,6 +37,7 @@ def integral_kernel(kernel: Callable[[Tensor, Tensor], Tensor]) -> Operator:
         x, y = batch.pair
         values = kernel(x.unsqueeze(1), y.unsqueeze(0))
         f, g = left(x), right(y)
+        # Averages over the other ends of this batch: not `total`, which would add functions of different states.
         return Action(
             f=f.unsqueeze(2),
             Tg=(values @ g / len(y)).unsqueeze(2),

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from spectraldyn.derivatives import forward_mode, value_and_gradient, value_gradient_and_second
+from spectraldyn.errors import InputError
 from spectraldyn.operators.transfer import root_weight, with_constant
 from spectraldyn.records import Action, Batch, Network, Operator
 
@@ -54,7 +55,7 @@ def energy_space_resolvent(diffusion: Diffusion, shift: float) -> Operator:
         root = root_weight(batch)
         f = root * torch.cat((value, gradient), dim=2)
         Tf = root * torch.cat((value, torch.zeros_like(gradient)), dim=2)
-        return Action(f=f, Tg=Tf, g=f, Tf=Tf, known=(1.0,))
+        return Action.with_tied_sides(f, Tf, known=(1.0,))
 
     return operator
 
@@ -93,14 +94,14 @@ def shifted_generator(
         root = root_weight(batch)
         f = root * with_constant(value).unsqueeze(2)
         Tf = f + root * _without_constant(generated.unsqueeze(2)) / shift
-        return Action(f=f, Tg=Tf, g=f, Tf=Tf, known=(1.0,))
+        return Action.with_tied_sides(f, Tf, known=(1.0,))
 
     return operator
 
 
 def _check_shift(shift: float) -> None:
     if not shift > 0:
-        raise ValueError(f"shift is {shift!r}: it must be a positive rate")
+        raise InputError(f"shift is {shift!r}: it must be a positive rate")
 
 
 def _without_constant(derivatives: Tensor) -> Tensor:

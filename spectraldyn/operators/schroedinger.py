@@ -41,6 +41,6 @@ def schroedinger(potential: Callable[[Tensor], Tensor], shift: float = 0.0, scal
         image = laplacian + (shift - potential(batch.x)).unsqueeze(1) * value
         root = root_weight(batch)
         f, Tf = root * value.unsqueeze(2), root * image.unsqueeze(2) / scale
-        return Action(f=f, Tg=Tf, g=f, Tf=Tf)
+        return Action.with_tied_sides(f, Tf)
 
     return operator

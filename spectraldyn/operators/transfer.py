@@ -25,7 +25,7 @@ def with_constant(functions: Tensor) -> Tensor:
 
 
 def transfer(left: Network, right: Network, batch: Batch) -> Action:
-    """General (nonreversible) dynamics: left functions at x, right functions at y, K = 1."""
+    """General (nonreversible) dynamics: left functions at x, right functions at y, K = 1; never tied."""
     x, y = batch.pair
     root = root_weight(batch)
     f = root * with_constant(left(x)).unsqueeze(2)
@@ -43,5 +43,4 @@ def reversible_transfer(left: Network, right: Network, batch: Batch) -> Action:
     f = ends.unflatten(0, (2, -1)).permute(1, 2, 0)
     if batch.weight is not None:
         f = root_weight(batch) * f
-    Tf = f.flip(2)
-    return Action(f=f, Tg=Tf, g=f, Tf=Tf, known=(1.0,))
+    return Action.with_tied_sides(f, f.flip(2), known=(1.0,))
