@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.polynomial import hermite_e, legendre
+from spectraldyn.spectra.decomposition import Projection, decompose_projection
 
 from spectraldyn.errors import InputError
 from spectraldyn.linalg import gram
@@ -19,7 +20,6 @@ from spectraldyn.operators import (
     transfer,
 )
 from spectraldyn.records import Batch
-from spectraldyn.spectra.decomposition import Projection, decompose_projection
 from spectraldyn.systems import SYSTEMS, Separable, double_well, hydrogen, ornstein_uhlenbeck
 
 SHIFT = 3.0

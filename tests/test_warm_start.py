@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import lfilter
+from spectraldyn.spectra.decomposition import decompose
+from spectraldyn.spectra.validation import averages
 
 from spectraldyn import NeuralSVD
 from spectraldyn.data.samples import PairData
@@ -18,8 +20,6 @@ from spectraldyn.objectives.projected import projected_low_rank_loss
 from spectraldyn.objectives.vamp import vamp2_loss
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.records import Action
-from spectraldyn.spectra.decomposition import decompose
-from spectraldyn.spectra.validation import averages
 from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 LAG = 2

@@ -1,6 +1,6 @@
 """Stretches of rows of features, and the samples that a training draws from them."""
 
-from spectraldyn.data.dataset import Column, Dataset, InputFile, Source, plain_columns
+from spectraldyn.data.dataset import MAX_COLUMNS, Column, Dataset, InputFile, Source, plain_columns
 from spectraldyn.data.samples import MAX_SCORED_PAIRS, FreshSamples, PairSamples, Rows, Samples, WeightedSamples
 from spectraldyn.data.stretches import (
     Stretches,
@@ -14,6 +14,7 @@ from spectraldyn.data.stretches import (
 )
 
 __all__ = [
+    "MAX_COLUMNS",
     "MAX_SCORED_PAIRS",
     "Column",
     "Dataset",

@@ -19,6 +19,9 @@ quicker, and the copy is small. Larger ones stay where they are, in memory or on
 CHUNK_VALUES = 2**22
 """Values of one chunk (32 MB in double precision), so that a pass over all rows needs no memory to speak of."""
 
+MAX_COLUMNS = 10_000
+"""Whitening takes the covariance of all columns, here 0.8 GB in double precision, and diagonalises it."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -86,7 +89,7 @@ class Source:
 
 
 class Dataset(list):
-    """Rows of features: a list of (T_i, d) arrays, one for every stretch, which deeptime and scikit-learn take as it is.
+    """Rows of features: a list of (T_i, d) arrays, one for every stretch, which deeptime takes as it is.
 
     Rows are counted over all stretches laid end to end. The arrays may be views of files on disk, and nothing here
     copies them.

@@ -1,8 +1,8 @@
 """Stretches of rows, the blocks they are cut into, and the lagged pairs within them.
 
-A *stretch* is an uninterrupted run of evenly spaced rows; a *block* is a contiguous piece of one, used for resampling and
-for holding data out. Both are ranges of rows, counted over all stretches laid end to end. No pair and no block ever
-crosses the end of a stretch.
+A *stretch* is an uninterrupted run of evenly spaced rows; a *block* is a contiguous piece of one, used for resampling
+and for holding data out. Both are ranges of rows, counted over all stretches laid end to end. No pair and no block
+ever crosses the end of a stretch.
 """
 
 from collections.abc import Sequence

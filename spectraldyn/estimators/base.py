@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from spectraldyn.data import Dataset, Samples
+from spectraldyn.data import MAX_COLUMNS, Dataset, Samples
 from spectraldyn.errors import InputError
 from spectraldyn.learning import History, Schedule, learn
 from spectraldyn.networks import NETWORKS, Layout, Sides, Whitening
@@ -170,6 +170,11 @@ def is_trajectory_list(data: object) -> bool:
 def whitening_of(data: Dataset) -> Whitening:
     """Whitening of all rows, in float64."""
     width = data[0].shape[1]
+    if width > MAX_COLUMNS:
+        raise InputError(
+            f"the data have {width:,} columns, more than {MAX_COLUMNS:,}: the covariance of so many takes too much memory "
+            "and time, choose fewer features"
+        )
     mean, covariance = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width, dtype=torch.float64)
     for _, rows in data.chunks():
         mean += torch.tensor(rows, dtype=torch.float64).sum(dim=0) / data.n_rows

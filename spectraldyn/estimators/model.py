@@ -326,7 +326,7 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
     matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
     sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
     sides.load_state_dict(stored["sides"])
-    model = kind(
+    return kind(  # type: ignore[return-value]
         spectrum=Spectrum(**_arrays(stored["spectrum"])),
         moments=Moments(**_arrays(stored["moments"])),
         scores=stored["scores"],
@@ -334,7 +334,6 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
         settings=settings_type(layout=layout, **settings),
         sides=sides,
     )
-    return model  # type: ignore[return-value]
 
 
 def _tensors(record: Spectrum | Moments) -> dict[str, Any]:

@@ -100,8 +100,8 @@ class NeuralSVD(base.NeuralEstimator):
         Of Adam at the start; it falls to 0 by a cosine.
     warm_start : bool, default=True
         Begin with some steps of at least 512 pairs in which the last layer is solved for (see
-        `spectraldyn.learning.warm_start`), and train twice: with all inputs scaled by how slow they are, and with all alike. Kept is what does better on
-        the held-out pairs.
+        `spectraldyn.learning.warm_start`), and train twice: with all inputs scaled by how slow they are, and with all
+        alike. Kept is what does better on the held-out pairs.
     test_fraction : float, default=0.2
         Share of the data, in contiguous blocks, that is held out for early stopping and scores. With 0 there is but one
         training, after a warm start that with scaled inputs.

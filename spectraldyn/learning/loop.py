@@ -122,7 +122,7 @@ def learn(
     n_steps = schedule.n_steps
     run = _Run(sides, schedule, torch.Generator(device=samples.device).manual_seed(seed))
     if checkpoint is not None:
-        run.load(checkpoint, device)
+        run.load(checkpoint)
     every = max(1, n_steps // EVALUATIONS)
     with (
         cpu_settings(sides),
@@ -137,7 +137,7 @@ def learn(
                     raise InputError(
                         f"training diverged at learning_rate {schedule.learning_rate:g}: choose a smaller one"
                     )
-                score, test_loss = run.judge(operator, samples.scored())
+                score = run.judge(operator, samples.scored())
                 bar.set_postfix_str("" if math.isnan(score) else f"held-out score {score:.4f}")
                 if run.step - run.progress.kept_step >= PATIENCE * every:
                     run.progress.step = n_steps
@@ -201,13 +201,14 @@ class _Run:
             torch._foreach_lerp_(self._averages, self._weights, self._follow if self.step > 1 else 1.0)
         return loss
 
-    def judge(self, operator: Operator, scored: tuple[Batch, Batch] | None) -> tuple[float, float]:
-        """Score the averaged parameters; keep them unless earlier ones were better by more than the tolerance."""
+    def judge(self, operator: Operator, scored: tuple[Batch, Batch] | None) -> float:
+        """Held-out score of the averaged parameters."""
         score, loss = (math.nan, math.nan) if scored is None else held_out_score(self.averaged, operator, *scored)
         self.note(score, loss)
-        return score, loss
+        return score
 
     def note(self, score: float, loss: float) -> None:
+        """Keep the averaged parameters unless earlier ones were better by more than the tolerance."""
         progress = self.progress
         progress.steps.append(self.step)
         progress.scores.append(score)
@@ -234,7 +235,7 @@ class _Run:
         except (OSError, RuntimeError) as error:
             warnings.warn(f"the state of training cannot be kept in {path}: {error}", InputWarning, stacklevel=2)
 
-    def load(self, path: Path, device: torch.device) -> None:
+    def load(self, path: Path) -> None:
         """Take up the state where there is one that can be read; else begin anew."""
         try:
             stored = torch.load(path, map_location=self.sides.device, weights_only=True)
@@ -257,7 +258,7 @@ def held_out_score(sides: Sides, operator: Operator, train: Batch, test: Batch) 
     parts = []
     for rows in (train, test):
         action = operator(sides.left, sides.right, rows)
-        grams = (gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g))
+        grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
         parts.append([part.double().cpu().numpy() for part in grams])
     a, c = (SHRINKAGE * parts[0][i] + (1 - SHRINKAGE) * parts[1][i] for i in (0, 2))
     return projected_norm((a, parts[1][1], c), RANK_TOLERANCE), float(low_rank_loss(action))

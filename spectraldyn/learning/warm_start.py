@@ -24,7 +24,7 @@ from spectraldyn.learning.loop import cpu_settings, descend, held_out_score
 from spectraldyn.linalg import gram
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, linear_layers
 from spectraldyn.networks.sides import Layout, Sides, build_sides
-from spectraldyn.networks.whitening import Whitening, WhitenedLinear
+from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 from spectraldyn.objectives.projected import projected_low_rank_loss
 from spectraldyn.records import Action, Operator, State
 from spectraldyn.spectra.rayleigh_ritz import leading, rayleigh_ritz
@@ -61,7 +61,6 @@ SOLVED_PAIRS = 50_000
 RIDGES = (1e-2, 1e-3, 1e-4)
 LEAST_NORM = 0.2
 """Squared norm with which a mode begins at least: one that begins near zero would hardly grow."""
-
 
 
 def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Tensor, Tensor]:
@@ -156,10 +155,7 @@ def best_combinations(action: Action, n_modes: int, ridge: float, least_norm: fl
     approximation, squared at least `least_norm`. Added to every variance is the ridge times the larger of itself and
     their mean.
     """
-    A, B, C = (
-        part.double().cpu().numpy()
-        for part in (gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g))
-    )
+    A, B, C = (part.double().cpu().numpy() for part in (gram(action.f), gram(action.f, action.Tg), gram(action.g)))
     for matrix in (A, C):
         variances = np.diag(matrix) - matrix[0] ** 2
         # A function that hardly varies would otherwise get a weight so large that no later step could correct it.

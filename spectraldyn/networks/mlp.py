@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spectraldyn.derivatives import Jet, affine, propagate
-from spectraldyn.networks.whitening import Whitening, WhitenedLinear
-
+from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "gelu": nn.GELU,

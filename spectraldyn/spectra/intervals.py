@@ -20,9 +20,7 @@ BLOCK_RELAXATIONS = 10
 """Length of a bootstrap block in units of the slowest timescale, where the trajectories are long enough."""
 
 
-def block_bootstrap(
-    moments: Moments, lag_index: int, slowest: float, random_state: int
-) -> tuple[Moments, np.ndarray]:
+def block_bootstrap(moments: Moments, lag_index: int, slowest: float, random_state: int) -> tuple[Moments, np.ndarray]:
     """Blocks long enough to be independent of each other, and how often each enters every replicate.
 
     Long blocks make the replicates independent, but there must be enough of them to resample.

@@ -186,7 +186,7 @@ def operator_moments(
         parts = []
         for batch in block:
             action = operator(left, right, batch)
-            grams = (gram(action.f, action.f), gram(action.f, action.Tg), gram(action.g, action.g))
+            grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
             parts.append([len(batch.x) * part.cpu().numpy() for part in grams])
             rows.append((len(sums), len(batch.x)))
             tied, n_known = action.tied, len(action.known)

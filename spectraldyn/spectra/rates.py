@@ -1,8 +1,8 @@
 """Relaxation rates of an infinitesimal generator with error bars, from moments of its resolvent.
 
 The resolvent T = η (η − L)⁻¹ in its energy space, with ⟨f, f⟩ = C + 𝓓/η and ⟨f, T f⟩ = C, has the eigenvalues
-σ = η/(η + κ): the rates are κ = η (1/σ − 1), and the Dirichlet form is 𝓓 = η (⟨f, f⟩ − ⟨f, T f⟩). This is the variational
-principle 𝓓 v = κ C v of the generator.
+σ = η/(η + κ): the rates are κ = η (1/σ − 1), and the Dirichlet form is 𝓓 = η (⟨f, f⟩ − ⟨f, T f⟩). This is the
+variational principle 𝓓 v = κ C v of the generator.
 
 References
 ----------

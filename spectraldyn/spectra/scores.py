@@ -51,9 +51,7 @@ def projected_norm(averages: Averages, tolerance: float, whole: bool = False) ->
     return float(np.linalg.norm(left.T @ b @ right) ** 2)
 
 
-def split_scores(
-    train: Averages, test: Averages | None, *, tied: bool, n_modes: int | None = None
-) -> dict[str, float]:
+def split_scores(train: Averages, test: Averages | None, *, tied: bool, n_modes: int | None = None) -> dict[str, float]:
     """Scores of the spectrum found on training pairs, on these and on held-out pairs.
 
     Parameters

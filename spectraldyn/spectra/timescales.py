@@ -126,9 +126,7 @@ def _modes(moments: Moments, lag_index: int, n_modes: int | None) -> Eigenmodes:
     return moments.eigenmodes(spectrum if n_modes is None else leading(spectrum, n_modes), lag_index)
 
 
-def _matched(
-    gram: np.ndarray, modes: Eigenmodes, others: Eigenmodes, transitions: Sequence[int]
-) -> list[int | None]:
+def _matched(gram: np.ndarray, modes: Eigenmodes, others: Eigenmodes, transitions: Sequence[int]) -> list[int | None]:
     """Transitions of other modes, each those of the one mode that it resembles most; None where none is left."""
     overlaps = np.abs(others.functions.conj().T @ gram @ modes.functions)
     result: list[int | None] = [None] * len(others.values)
