@@ -6,76 +6,59 @@ from typing import TYPE_CHECKING, Any
 from spectraldyn.version import __version__
 
 if TYPE_CHECKING:
-    from spectraldyn import plots, systems
-    from spectraldyn.baselines.compare import Comparison, compare_methods, compare_trajectories
+    from spectraldyn import data, learning, networks, objectives, operators, plots, systems
+    from spectraldyn.baselines import Comparison, compare_methods, compare_trajectories
+    from spectraldyn.data import Dataset
     from spectraldyn.errors import InputError, InputWarning
-    from spectraldyn.estimators.generator_svd import GeneratorSVD
-    from spectraldyn.estimators.model import GeneratorModel, NeuralSVDModel
-    from spectraldyn.estimators.neural_svd import NeuralSVD
-    from spectraldyn.features.load import Features, load_features
-    from spectraldyn.learning.spectrum import learn_spectrum
-    from spectraldyn.pipeline.generator import analyze_generator, fit_generator
-    from spectraldyn.pipeline.transfer import Results, analyze, fit_trajectories, refit_at_lags
-    from spectraldyn.report.comparison import write_comparison
-    from spectraldyn.report.write import write_results
+    from spectraldyn.estimators import GeneratorModel, GeneratorSVD, NeuralSVD, NeuralSVDModel
+    from spectraldyn.features import load_features
+    from spectraldyn.io import describe_files, open_trajectory
+    from spectraldyn.learning import learn_spectrum
+    from spectraldyn.pipeline import (
+        GeneratorResults,
+        TransferResults,
+        analyze,
+        analyze_generator,
+        fit_generator,
+        fit_trajectories,
+        refit_at_lags,
+        transform_trajectories,
+    )
+    from spectraldyn.report import write_comparison, write_results
 
-__all__ = [
-    "Comparison",
-    "Features",
-    "GeneratorModel",
-    "GeneratorSVD",
-    "InputError",
-    "InputWarning",
-    "NeuralSVD",
-    "NeuralSVDModel",
-    "Results",
-    "__version__",
-    "analyze",
-    "analyze_generator",
-    "compare_methods",
-    "compare_trajectories",
-    "fit_generator",
-    "fit_trajectories",
-    "learn_spectrum",
-    "load_features",
-    "plots",
-    "refit_at_lags",
-    "systems",
-    "write_comparison",
-    "write_results",
-]
-
+_ROOMS = ("data", "learning", "networks", "objectives", "operators", "plots", "systems")
 _HOMES = {
-    "Comparison": "baselines.compare",
-    "Features": "features.load",
-    "GeneratorModel": "estimators.model",
-    "GeneratorSVD": "estimators.generator_svd",
-    "InputError": "errors",
-    "InputWarning": "errors",
-    "NeuralSVD": "estimators.neural_svd",
-    "NeuralSVDModel": "estimators.model",
-    "Results": "pipeline.transfer",
-    "analyze": "pipeline.transfer",
-    "analyze_generator": "pipeline.generator",
-    "compare_methods": "baselines.compare",
-    "compare_trajectories": "baselines.compare",
-    "fit_generator": "pipeline.generator",
-    "fit_trajectories": "pipeline.transfer",
-    "learn_spectrum": "learning.spectrum",
-    "load_features": "features.load",
-    "refit_at_lags": "pipeline.transfer",
-    "write_comparison": "report.comparison",
-    "write_results": "report.write",
+    "baselines": ("Comparison", "compare_methods", "compare_trajectories"),
+    "data": ("Dataset",),
+    "errors": ("InputError", "InputWarning"),
+    "estimators": ("GeneratorModel", "GeneratorSVD", "NeuralSVD", "NeuralSVDModel"),
+    "features": ("load_features",),
+    "io": ("describe_files", "open_trajectory"),
+    "learning": ("learn_spectrum",),
+    "pipeline": (
+        "GeneratorResults",
+        "TransferResults",
+        "analyze",
+        "analyze_generator",
+        "fit_generator",
+        "fit_trajectories",
+        "refit_at_lags",
+        "transform_trajectories",
+    ),
+    "report": ("write_comparison", "write_results"),
 }
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_ROOMS, *_HOME]
 
 
 def __getattr__(name: str) -> Any:
     # Importing torch takes seconds, which commands that only read files should not pay.
-    if name in ("plots", "systems"):
+    if name in _ROOMS:
         return import_module(f"spectraldyn.{name}")
-    if name not in _HOMES:
+    if name not in _HOME:
         raise AttributeError(f"module 'spectraldyn' has no attribute {name!r}")
-    return getattr(import_module(f"spectraldyn.{_HOMES[name]}"), name)
+    return getattr(import_module(f"spectraldyn.{_HOME[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from spectraldyn.commands.compare import add_compare
 from spectraldyn.commands.files import add_features, add_info
 from spectraldyn.commands.fit import add_fit, add_transform, fit
+from spectraldyn.commands.options import as_options
 from spectraldyn.commands.systems import add_simulate, add_systems
 from spectraldyn.errors import InputError
 from spectraldyn.version import __version__
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("ignore")
             return options.handler(options)
     except InputError as error:
-        print(f"spectraldyn: error: {error}", file=sys.stderr)
+        print(f"spectraldyn: error: {as_options(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         again = "; run the same command again to go on from where it stopped" if options.handler is fit else ""

@@ -17,7 +17,7 @@ from scipy.spatial.distance import cdist, pdist
 
 from spectraldyn.baselines.records import Learned, Problem
 from spectraldyn.baselines.tuning import in_chunks, real_parts, slow_coordinates, tuned
-from spectraldyn.spectra.decomposition import orthonormal
+from spectraldyn.spectra.rayleigh_ritz import orthonormal
 
 CENTRES_FROM = 10_000
 """Frames, drawn at random, whose k-means centres carry the Gaussian functions."""
@@ -57,7 +57,7 @@ def _edmd(problem: Problem, n_centres: int, width: float) -> Learned:
     # Overlapping Gaussians are almost dependent, and deeptime inverts their covariance as it is: eigenvalues above 1
     # would come of that. The same span without its null directions has none.
     on_sample = gaussians(sample)
-    directions = orthonormal(on_sample.T @ on_sample / len(sample))
+    directions = orthonormal(on_sample.T @ on_sample / len(sample), n_known=1)
 
     def basis(points: np.ndarray) -> np.ndarray:
         return np.concatenate((np.ones((len(points), 1)), gaussians(points) @ directions), axis=1)

@@ -10,15 +10,15 @@ import numpy as np
 from sklearn.utils import check_array
 from tqdm.auto import tqdm
 
-from spectraldyn.baselines.judge import judge
+from spectraldyn.baselines.judge import Split, judge_outcome
 from spectraldyn.baselines.methods import METHODS
-from spectraldyn.baselines.process import THREADS, Job, run_in_process, store_frames
+from spectraldyn.baselines.process import THREADS, Job, Runner, in_new_interpreter, run_job, store_rows
 from spectraldyn.baselines.records import MethodResult
-from spectraldyn.data.stretches import split_stretches, starts_within
+from spectraldyn.data import Dataset, pair_starts, split_stretches
 from spectraldyn.errors import InputError
-from spectraldyn.pipeline.transfer import aligned, format_number, load_for_lag
-from spectraldyn.spectra import timescales as its
-from spectraldyn.spectra.timescales import Timescale
+from spectraldyn.pipeline import aligned, format_number, load_for_lag
+from spectraldyn.spectra.timescales import Timescale, in_time
+from spectraldyn.units import TimeAxis
 from spectraldyn.version import __version__
 
 TEST_FRACTION = 0.3
@@ -33,12 +33,9 @@ class Comparison:
     ----------
     results : list of MethodResult
     n_modes : int
-    lag_frames : int
-        Lag time in stored frames.
-    unit : {"ps", "frames"}
-        Of every time.
-    frame_time : float
-        Time between stored frames in this unit.
+    lagtime : int
+        In rows.
+    time : TimeAxis
     reversible : bool
     seed : int
         Of the split and of every method.
@@ -49,9 +46,8 @@ class Comparison:
 
     results: list[MethodResult]
     n_modes: int
-    lag_frames: int
-    unit: str
-    frame_time: float
+    lagtime: int
+    time: TimeAxis
     reversible: bool
     seed: int
     n_train_pairs: int
@@ -59,9 +55,14 @@ class Comparison:
     warnings: list[str] = field(default_factory=list)
 
     @property
+    def unit(self) -> str:
+        """Of every time: "ps", or "frames" (stored ones) where their spacing is unknown."""
+        return self.time.unit
+
+    @property
     def lag_time(self) -> float:
         """Lag time in `unit`."""
-        return self.lag_frames * self.frame_time
+        return self.time.time(self.lagtime)
 
     def rows(self) -> list[dict[str, Any]]:
         """One dictionary of plain values for every method, as compare.json holds them; what is undetermined is None."""
@@ -130,6 +131,7 @@ def compare_methods(
     random_state: int = 0,
     device: str = "auto",
     time_limit: float | None = None,
+    runner: Runner = in_new_interpreter,
     progress: bool = False,
 ) -> Comparison:
     """Fit every method to the same part of the data and judge all on the rest by the same code.
@@ -138,15 +140,16 @@ def compare_methods(
     method holds out for itself it takes from the training blocks. Held-out scores: moments of [1, f] over the training
     pairs give, by Rayleigh–Ritz (canonical correlation analysis where the dynamics are not taken as reversible),
     `n_modes` functions with their values, which are scored on the held-out pairs (see
-    `spectraldyn.spectra.validation`). Timescales come from the same step over all pairs, with block-bootstrap
+    `spectraldyn.spectra.scores`). Timescales come from the same step over all pairs, with block-bootstrap
     intervals; those of the Markov state model are its own, with Bayesian intervals. Every method runs alone in a new
     process with one thread.
 
     Parameters
     ----------
     trajectories : list of ndarray (T, d)
+        Or a Dataset.
     lagtime : int
-        In frames.
+        In frames (rows of the data).
     n_modes : int
         Processes, the constant one not counted.
     methods : sequence of str, or mapping of str to dict, optional
@@ -160,13 +163,15 @@ def compare_methods(
         Where networks are trained.
     time_limit : float, optional
         Seconds after which a method counts as failed.
+    runner : Runner
+        What does a method's job; see `spectraldyn.baselines.process`.
     progress : bool
         Show a progress bar on stderr.
 
     Returns
     -------
     Comparison
-        With times in frames. A method that fails is among the results, with the reason.
+        With times in frames, or in those of the data set. A method that fails is among the results, with the reason.
 
     Raises
     ------
@@ -175,24 +180,26 @@ def compare_methods(
     """
     chosen = check_methods(methods)
     _check_numbers(lagtime, n_modes, random_state)
-    frames, lengths = _laid_end_to_end(trajectories)
-    train, test = split_stretches(lengths, lagtime, TEST_FRACTION, np.random.default_rng(random_state))
-    train_rows, test_rows = (starts_within(pieces, lagtime) for pieces in (train, test))
-    if min(len(train_rows), len(test_rows)) < 2:
+    data = _checked(trajectories)
+    random = np.random.default_rng(random_state)
+    train, test = split_stretches(data.stretches, lagtime, TEST_FRACTION, random)
+    split = Split(data.stretches, train, test, int(lagtime), int(n_modes), bool(reversible), int(random_state))
+    n_train, n_test = (len(pair_starts(part, lagtime)) for part in (train, test))
+    if min(n_train, n_test) < 2:
         raise InputError(
-            f"the data are too short to hold part of them out: {len(frames)} frames in {len(lengths)} uninterrupted "
+            f"the data are too short to hold part of them out: {data.n_rows} frames in {len(data)} uninterrupted "
             f"stretches at a lag of {lagtime} frames"
         )
     jobs = [
         Job(
             method=method,
             options=dict(options),
-            lengths=lengths,
-            train=[(piece.start, piece.stop) for piece in train],
-            lagtime=int(lagtime),
-            n_modes=int(n_modes),
-            seed=int(random_state),
-            reversible=bool(reversible),
+            lengths=[len(part) for part in data],
+            train=[(stretch.start, stretch.stop) for stretch in train],
+            lagtime=split.lagtime,
+            n_modes=split.n_modes,
+            seed=split.seed,
+            reversible=split.reversible,
             device=device,
         )
         for method, options in chosen.items()
@@ -202,20 +209,22 @@ def compare_methods(
         tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder,
         tqdm(jobs, desc="comparing", unit="method", disable=not progress) as bar,
     ):
-        store_frames(Path(folder), frames)
+        store_rows(Path(folder), data)
         for job in bar:
             bar.set_postfix_str(job.method)
-            results.append(judge(job, run_in_process(Path(folder), job, time_limit), train_rows, test_rows))
+            result = judge_outcome(job, run_job(Path(folder), job, time_limit, runner), split)
+            scales = [in_time(scale, data.time.row_time) for scale in result.timescales]
+            results.append(replace(result, timescales=scales))
     return Comparison(
         results=results,
-        n_modes=int(n_modes),
-        lag_frames=int(lagtime),
-        unit="frames",
-        frame_time=1.0,
-        reversible=bool(reversible),
-        seed=int(random_state),
-        n_train_pairs=len(train_rows),
-        n_test_pairs=len(test_rows),
+        n_modes=split.n_modes,
+        lagtime=split.lagtime,
+        time=data.time,
+        reversible=split.reversible,
+        seed=split.seed,
+        n_train_pairs=n_train,
+        n_test_pairs=n_test,
+        warnings=list(data.warnings),
     )
 
 
@@ -251,23 +260,10 @@ def compare_trajectories(
         One sentence on what in the input cannot be used.
     """
     check_methods(options.get("methods"))
-    loaded, lagtime = load_for_lag(
+    data, lagtime = load_for_lag(
         lag, files, top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
     )
-    comparison = compare_methods(loaded, lagtime, progress=progress, **options)
-    unit, frame_time = ("frames", 1.0) if loaded.timestep_ps is None else ("ps", loaded.timestep_ps)
-    step_time = stride * frame_time
-    return replace(
-        comparison,
-        lag_frames=lagtime * stride,
-        unit=unit,
-        frame_time=frame_time,
-        warnings=list(loaded.warnings),
-        results=[
-            replace(result, timescales=[its.in_time(scale, step_time) for scale in result.timescales])
-            for result in comparison.results
-        ],
-    )
+    return compare_methods(data, lagtime, progress=progress, **options)
 
 
 def check_methods(
@@ -292,18 +288,24 @@ def _check_numbers(lagtime: int, n_modes: int, random_state: int) -> None:
         if value != int(value) or value < 1:
             raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
     if not 0 <= random_state < 2**32:
-        raise InputError(f"the seed is {random_state}: it must lie between 0 and 2^32 - 1")
+        raise InputError(f"`random_state` is {random_state}: it must lie between 0 and 2^32 - 1")
 
 
-def _laid_end_to_end(trajectories: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
-    """All frames, and the lengths of the trajectories; InputError where they are no numbers of one width."""
+def _checked(trajectories: Sequence[np.ndarray]) -> Dataset:
+    """As one data set; InputError where they are no numbers of one width."""
     if isinstance(trajectories, np.ndarray) and trajectories.ndim == 2:
         trajectories = [trajectories]
     try:
         parts = [check_array(part, dtype=[np.float64, np.float32]) for part in trajectories]
-        return np.concatenate(parts), [len(part) for part in parts]
     except ValueError as error:
         raise InputError(f"the trajectories cannot be used: {str(error).splitlines()[0]}") from error
+    if isinstance(trajectories, Dataset):
+        return trajectories
+    widths = sorted({part.shape[1] for part in parts})
+    if len(widths) != 1:
+        raise InputError(f"the trajectories cannot be used: they have {' and '.join(map(str, widths))} columns")
+    precision = np.result_type(*parts)
+    return Dataset([part.astype(precision, copy=False) for part in parts])
 
 
 def _cell(scale: Timescale) -> str:

@@ -1,43 +1,86 @@
 """One judgement for all methods: held-out scores, and timescales with error bars."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from spectraldyn.baselines.process import Job, Outcome
 from spectraldyn.baselines.records import MethodResult
 from spectraldyn.baselines.tuning import with_constant
-from spectraldyn.data.stretches import cut_blocks
-from spectraldyn.estimators.base import N_BLOCKS
-from spectraldyn.spectra import timescales as its
-from spectraldyn.spectra.decomposition import decompose, truncated
-from spectraldyn.spectra.moments import lagged_moments
-from spectraldyn.spectra.timescales import Timescale
-from spectraldyn.spectra.validation import split_scores
+from spectraldyn.data import pair_starts
+from spectraldyn.spectra.scores import pair_averages, split_scores
+from spectraldyn.spectra.timescales import Timescale, block_moments, read_off_timescales, with_rare_events
 
 
-def judge(job: Job, outcome: Outcome, train_rows: np.ndarray, test_rows: np.ndarray) -> MethodResult:
-    """Scores and timescales, in frames, of the functions that a method has learned.
+@dataclass(frozen=True)
+class Split:
+    """What every method is judged on.
+
+    Attributes
+    ----------
+    stretches : list of range
+        All rows.
+    train, test : list of range
+        Stretches to learn from, and stretches that no method has seen; each holds a pair.
+    lagtime, n_modes : int
+    reversible : bool
+    seed : int
+        Of the resampling.
+    """
+
+    stretches: list[range]
+    train: list[range]
+    test: list[range]
+    lagtime: int
+    n_modes: int
+    reversible: bool
+    seed: int
+
+
+def judge(left: np.ndarray, right: np.ndarray | None, split: Split) -> tuple[list[Timescale], dict[str, float]]:
+    """Timescales and scores of functions that have been evaluated on all rows.
 
     Parameters
     ----------
-    job : Job
-    outcome : Outcome
-        Of this job.
-    train_rows, test_rows : ndarray of int
-        First frames of the pairs for training and of those held out.
+    left, right : ndarray (n_rows, k)
+        Slow functions; `right` where they differ and the dynamics are not taken as reversible.
+    split : Split
+
+    Returns
+    -------
+    list of Timescale
+        In rows, by Rayleigh–Ritz over all pairs, with block-bootstrap intervals.
+    dict
+        See `spectraldyn.spectra.scores.split_scores`.
+
+    Raises
+    ------
+    ArithmeticError
+        If the functions are not finite, or do not vary.
     """
+    lag, tied = split.lagtime, split.reversible
+    functions = with_constant(left, tied, right)
+    averages = []
+    for part in (split.train, split.test):
+        starts = pair_starts(part, lag)
+        averages.append(pair_averages(functions[starts], functions[starts + lag], tied=tied))
+    scores = split_scores(averages[0], averages[1], tied=tied, n_modes=split.n_modes)
+    moments = block_moments(functions, split.stretches, [lag], tied=tied)
+    timescales = read_off_timescales(moments, functions, split.stretches, lag, split.seed, n_modes=split.n_modes)[lag]
+    if not timescales:
+        raise ArithmeticError("its functions do not vary")
+    return timescales, scores
+
+
+def judge_outcome(job: Job, outcome: Outcome, split: Split) -> MethodResult:
+    """What a method has made of its job, judged; a method that failed is a result that says so."""
     failed = MethodResult(job.method, outcome.failed, settings=outcome.settings, warnings=outcome.warnings)
     if outcome.failed is not None or outcome.left is None:
         return failed
     try:
-        functions = with_constant(outcome.left, job.reversible, outcome.right)
-        scores = split_scores(functions, job.lagtime, train_rows, test_rows, job.reversible, job.n_modes)
-        timescales = _timescales(job, functions)
+        timescales, scores = judge(outcome.left, outcome.right, split)
     except (ArithmeticError, np.linalg.LinAlgError) as error:
         return replace(failed, failed=str(error))
-    if not timescales:
-        return replace(failed, failed="its functions do not vary")
     if outcome.own_timescales is not None:
         timescales = [
             _as_seen(own, scale.n_transitions) for own, scale in zip(outcome.own_timescales, timescales, strict=False)
@@ -59,17 +102,4 @@ def judge(job: Job, outcome: Outcome, train_rows: np.ndarray, test_rows: np.ndar
 def _as_seen(own: Timescale, n_transitions: int | None) -> Timescale:
     """A method's own timescale, its interval as it is, marked as unresolved where the process was seen too rarely."""
     counted = replace(own, n_transitions=n_transitions)
-    return replace(counted, unresolved=its.with_rare_events(counted, np.inf, np.inf).unresolved)
-
-
-def _timescales(job: Job, functions: np.ndarray) -> list[Timescale]:
-    """In frames, by Rayleigh–Ritz over all pairs, with block-bootstrap intervals."""
-    ends = np.cumsum(job.lengths).tolist()
-    stretches = [range(stop - length, stop) for stop, length in zip(ends, job.lengths, strict=True)]
-    blocks = cut_blocks(job.lengths, max(1, len(functions) // N_BLOCKS))
-    moments = lagged_moments(functions, stretches, blocks, {job.lagtime: job.lagtime})
-    spectrum = truncated(decompose(*moments.means(0), reversible=job.reversible), job.n_modes)
-    values = its.timescales_from_eigenvalues(spectrum.eigenvalues, job.lagtime)
-    slowest = float(values[np.isfinite(values)].max(initial=job.lagtime))
-    transitions = [its.count_transitions(mode.real, stretches) for mode in (functions @ spectrum.eigenfunctions).T]
-    return its.timescales_at_lag(moments, 0, spectrum, job.reversible, transitions, slowest, job.seed)
+    return replace(counted, unresolved=with_rare_events(counted, np.inf, np.inf).unresolved)

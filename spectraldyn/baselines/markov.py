@@ -16,7 +16,8 @@ from deeptime.markov.msm import BayesianMSM, MaximumLikelihoodMSM
 
 from spectraldyn.baselines.records import Learned, Problem
 from spectraldyn.baselines.tuning import real_parts, slow_coordinates, tuned
-from spectraldyn.spectra.timescales import CONFIDENCE, Timescale, unresolved_reason
+from spectraldyn.spectra.intervals import CONFIDENCE
+from spectraldyn.spectra.timescales import Timescale, unresolved_reason
 
 Discrete = list[np.ndarray]
 """Cluster of every frame of several trajectories."""

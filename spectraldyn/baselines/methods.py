@@ -8,7 +8,7 @@ from spectraldyn.baselines.linear import tica, vamp
 from spectraldyn.baselines.markov import msm
 from spectraldyn.baselines.records import Learned, Problem
 from spectraldyn.baselines.vampnet import vampnet
-from spectraldyn.estimators.neural_svd import NeuralSVD
+from spectraldyn.estimators import NeuralSVD
 
 
 def neural_svd(problem: Problem, **options: Any) -> Learned:
@@ -24,12 +24,14 @@ def neural_svd(problem: Problem, **options: Any) -> Learned:
         },
     )
     model = estimator.fit_fetch(problem.trajectories)
-    n_left = 1 + model.config["n_modes"]
+    layout = model.settings.layout
+    n_left = 1 + layout.n_modes
     return Learned(
         functions=lambda frames: model.functions(frames)[:, 1:n_left],
         right=None if model.reversible else lambda frames: model.functions(frames)[:, n_left:],
         settings={
-            **{name: model.config[name] for name in ("nesting", "network", "hidden", "activation")},
+            "objective": model.settings.objective,
+            **{name: getattr(layout, name) for name in ("network", "hidden", "activation")},
             **{name: getattr(estimator, name) for name in ("batch_size", "learning_rate")},
             "kept_step": estimator.history_.kept_step,
         },

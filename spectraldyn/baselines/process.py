@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ import torch
 
 from spectraldyn.baselines.methods import METHODS
 from spectraldyn.baselines.records import Problem
+from spectraldyn.data import Dataset, stretches_of
 from spectraldyn.errors import InputError
+from spectraldyn.files import replacing
 from spectraldyn.spectra.timescales import Timescale
 
 THREADS = 1
 """For every method, whatever library computes: networks of this size gain nothing from more."""
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-_FRAMES, _JOB, _ANSWER, _ERRORS = "frames.npy", "job.json", "answer.json", "errors.txt"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_ROWS, _JOB, _ANSWER, _ERRORS = "rows.npy", "job.json", "answer.json", "errors.txt"
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Job:
     options : dict
         Further arguments of the method, in plain values.
     lengths : list of int
-        Of all trajectories, laid end to end in the file of frames.
+        Of all stretches, laid end to end in the file of rows.
     train : list of (int, int)
-        First frames of the pieces to learn from, and the frames after their last.
+        First rows of the stretches to learn from, and the rows after their last.
     lagtime, n_modes, seed, reversible, device
         See `Problem`.
     """
@@ -59,14 +61,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a method made of all frames, and its price.
+    """What a method made of all rows, and its price.
 
     Attributes
     ----------
     failed : str or None
         Why there is nothing else here.
-    left, right : ndarray (n_frames, k) or None
-        Its functions at every frame.
+    left, right : ndarray (n_rows, k) or None
+        Its functions at every row.
     seconds : float or None
         Wall time of the fit with the setting that was chosen.
     tuning_seconds : float or None
@@ -77,7 +79,7 @@ class Outcome:
     settings : dict
     warnings : list of str
     own_timescales : list of Timescale or None
-        In frames.
+        In rows.
     """
 
     failed: str | None = None
@@ -91,43 +93,62 @@ class Outcome:
     own_timescales: list[Timescale] | None = None
 
 
-def store_frames(folder: Path, frames: np.ndarray) -> None:
-    """Write all frames, laid end to end, where every process finds them."""
-    np.save(folder / _FRAMES, frames)
+Runner = Callable[[Path, float | None], int]
+"""Does the job that lies in a folder, by `main`, within so many seconds; returns the exit code, or raises
+TimeoutError."""
 
 
-def run_in_process(folder: Path, job: Job, time_limit: float | None) -> Outcome:
-    """Do a job in a new process; whatever happens to it is an outcome.
-
-    Parameters
-    ----------
-    folder : Path
-        With the frames of `store_frames`.
-    job : Job
-    time_limit : float or None
-        Seconds, with imports, after which the process is ended.
-    """
-    place = folder / job.method
-    place.mkdir()
-    (place / _JOB).write_text(json.dumps(asdict(job)))
+def in_new_interpreter(place: Path, time_limit: float | None) -> int:
+    """The runner of a comparison: a new interpreter with one thread, in which nothing has been computed yet."""
     # A script without a guard, a notebook or standard input cannot be imported anew, as multiprocessing would do.
     command = [sys.executable, "-m", "spectraldyn.baselines.process", str(place)]
     environment = {
         **os.environ,
-        **{name: str(THREADS) for name in _THREAD_VARIABLES},
+        **{name: str(THREADS) for name in THREAD_VARIABLES},
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     with (place / _ERRORS).open("w") as errors:
         child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
         try:
-            code = child.wait(time_limit)
+            return child.wait(time_limit)
         except subprocess.TimeoutExpired:
-            return Outcome(failed=f"not done within {time_limit:g} seconds")
+            raise TimeoutError from None
         finally:
             child.kill()
             child.wait()
+
+
+def store_rows(folder: Path, data: Dataset) -> None:
+    """Write all rows, laid end to end, where every process finds them."""
+    shape = (data.n_rows, data[0].shape[1])
+    stored = np.lib.format.open_memmap(folder / _ROWS, mode="w+", dtype=data[0].dtype, shape=shape)
+    for rows, view in data.chunks():
+        stored[rows.start : rows.stop] = view
+    stored.flush()
+
+
+def run_job(folder: Path, job: Job, time_limit: float | None, runner: Runner = in_new_interpreter) -> Outcome:
+    """Do a job in a process of its own; whatever happens to it is an outcome.
+
+    Parameters
+    ----------
+    folder : Path
+        With the rows of `store_rows`.
+    job : Job
+    time_limit : float or None
+        Seconds, with imports, after which the process is ended.
+    runner : Runner
+    """
+    place = folder / job.method
+    place.mkdir()
+    (place / _JOB).write_text(json.dumps(asdict(job)))
+    try:
+        code = runner(place, time_limit)
+    except TimeoutError:
+        return Outcome(failed=f"not done within {time_limit:g} seconds")
     if not (place / _ANSWER).exists():
-        said = (place / _ERRORS).read_text(errors="replace").strip().splitlines()
+        errors = place / _ERRORS
+        said = errors.read_text(errors="replace").strip().splitlines() if errors.exists() else []
         return Outcome(failed=f"its process ended with code {code}" + (f": {said[-1]}" if said else ""))
     answer = json.loads((place / _ANSWER).read_text())
     own = answer.pop("own_timescales", None)
@@ -140,7 +161,7 @@ def main(place: Path) -> None:
     torch.set_num_threads(THREADS)
     _load_what_is_loaded_late()
     job = json.loads((place / _JOB).read_text())
-    frames = np.load(place.parent / _FRAMES)
+    frames = np.load(place.parent / _ROWS)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
@@ -150,9 +171,8 @@ def main(place: Path) -> None:
         except Exception as error:  # whatever a method raises is the outcome of that method
             answer = {"failed": f"{type(error).__name__}: {error}".strip().splitlines()[0]}
     answer["warnings"] = sorted({str(warning.message) for warning in caught})
-    draft = place / f".{_ANSWER}"
-    draft.write_text(json.dumps(answer))
-    draft.replace(place / _ANSWER)
+    with replacing(place / _ANSWER) as draft:
+        draft.write_text(json.dumps(answer))
 
 
 def _do(place: Path, job: Job, frames: np.ndarray) -> dict[str, Any]:
@@ -176,8 +196,8 @@ def _do(place: Path, job: Job, frames: np.ndarray) -> dict[str, Any]:
         np.save(place / f"{side}.npy", np.asarray(values, dtype=np.float64))
     own = None
     if learned.own_timescales is not None:
-        ends = np.cumsum(job.lengths)[:-1]
-        own = [asdict(scale) for scale in learned.own_timescales(np.split(frames, ends))]
+        everything = [frames[stretch.start : stretch.stop] for stretch in stretches_of(job.lengths)]
+        own = [asdict(scale) for scale in learned.own_timescales(everything)]
     return {
         "seconds": seconds if learned.seconds is None else learned.seconds,
         "tuning_seconds": None if learned.seconds is None else seconds,

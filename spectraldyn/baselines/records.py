@@ -18,7 +18,7 @@ class Problem:
     trajectories : list of ndarray (T, d)
         Uninterrupted pieces, each with at least one pair.
     lagtime : int
-        In frames.
+        In rows.
     n_modes : int
         Processes asked for, the constant not counted.
     seed : int
@@ -59,7 +59,7 @@ class Learned:
     seconds : float, optional
         For the setting that was chosen, where several were tried.
     own_timescales : callable, optional
-        From all trajectories to the timescales, in frames, that the method itself gives with intervals of its own.
+        From all trajectories to the timescales, in rows, that the method itself gives with intervals of its own.
     """
 
     functions: Callable[[np.ndarray], np.ndarray]

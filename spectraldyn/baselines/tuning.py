@@ -9,10 +9,10 @@ import numpy as np
 from deeptime.decomposition import TICA
 
 from spectraldyn.baselines.records import Learned, Problem
-from spectraldyn.data.stretches import cross_validation_folds, starts_within
+from spectraldyn.data import Dataset, cross_validation_folds, pair_starts, stretches_of
 from spectraldyn.learning.loop import SHRINKAGE
-from spectraldyn.spectra.decomposition import decompose, truncated
-from spectraldyn.spectra.validation import averages, vamp_scores
+from spectraldyn.spectra.rayleigh_ritz import leading, rayleigh_ritz
+from spectraldyn.spectra.scores import pair_averages, vamp_scores
 
 FOLDS = 3
 SCORED_PAIRS = 10_000
@@ -27,8 +27,8 @@ def tuned(problem: Problem, grid: Sequence[dict[str, Any]], fit: Callable[..., L
     """Choose the setting of best cross-validated VAMP-2, and fit it to all training data.
 
     Every block is held out once, so that a rare state counts wherever it was visited. The norms are those of validation
-    and, with a small weight, training pairs, as in `spectraldyn.learning.loop.held_out_score`: validation blocks that
-    never visit a rare state tell nothing of functions that do not vary there. Where the data are too short to hold part of
+    and, with a small weight, training pairs, as in `spectraldyn.learning.held_out_score`: validation blocks that never
+    visit a rare state tell nothing of functions that do not vary there. Where the data are too short to hold part of
     them out, the first setting is taken.
 
     Parameters
@@ -39,7 +39,8 @@ def tuned(problem: Problem, grid: Sequence[dict[str, Any]], fit: Callable[..., L
     fit : callable (Problem, **setting) → Learned
     """
     random = np.random.default_rng(problem.seed)
-    folds = cross_validation_folds([len(part) for part in problem.trajectories], problem.lagtime, FOLDS, random)
+    stretches = stretches_of([len(part) for part in problem.trajectories])
+    folds = cross_validation_folds(stretches, problem.lagtime, FOLDS, random)
     scores = np.zeros(len(grid))
     failures: list[Exception] = []
     if all(fitted and validation for fitted, validation in folds):
@@ -64,18 +65,21 @@ def _score(
     problem: Problem, fold: tuple[list[range], list[range]], fit: Callable[..., Learned], setting: dict[str, Any]
 ) -> float:
     """VAMP-2 on the validation pieces of one fold, from at most some ten thousand pairs of either part."""
-    frames = np.concatenate(problem.trajectories)
-    part = replace(problem, trajectories=[frames[piece.start : piece.stop] for piece in fold[0]])
-    starts = [starts_within(pieces, problem.lagtime) for pieces in fold]
-    starts = [rows[:: -(-len(rows) // SCORED_PAIRS)] for rows in starts]
-    rows = np.concatenate([*starts, *(some + problem.lagtime for some in starts)])
-    functions = with_constant(fit(part, **setting).functions(frames[rows]), problem.reversible)
-    n_train, n_both = len(starts[0]), len(rows) // 2
-    train = averages(functions, n_both, np.arange(n_train))
-    test = averages(functions, n_both, np.arange(n_train, n_both))
-    spectrum = truncated(decompose(*train, reversible=problem.reversible), problem.n_modes)
+    data = Dataset(problem.trajectories)
+    part = replace(problem, trajectories=[data.rows(np.arange(s.start, s.stop)) for s in fold[0]])
+    functions = fit(part, **setting).functions
+    averages = []
+    for stretches in fold:
+        starts = pair_starts(stretches, problem.lagtime)
+        starts = starts[:: -(-len(starts) // SCORED_PAIRS)]
+        ends = (
+            with_constant(functions(data.rows(rows)), problem.reversible) for rows in (starts, starts + problem.lagtime)
+        )
+        averages.append(pair_averages(*ends, tied=problem.reversible))
+    train, test = averages
+    spectrum = leading(rayleigh_ritz(train, tied=problem.reversible, both_ends=not problem.reversible), problem.n_modes)
     c00, c11 = (SHRINKAGE * train[i] + (1 - SHRINKAGE) * test[i] for i in (0, 2))
-    return vamp_scores(spectrum, (c00, test[1], c11), problem.reversible)["vamp2"]
+    return vamp_scores(spectrum, (c00, test[1], c11))["vamp2"]
 
 
 def with_constant(left: np.ndarray, reversible: bool, right: np.ndarray | None = None) -> np.ndarray:

@@ -16,12 +16,10 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from spectraldyn.baselines.records import Learned, Problem
-from spectraldyn.data.stretches import split_stretches, starts_within
-from spectraldyn.estimators.base import float64_chunks, pick_device, whitening_of
-from spectraldyn.estimators.model import evaluate
-from spectraldyn.estimators.neural_svd import NeuralSVD
-from spectraldyn.networks.mlp import CommonTrunk
-from spectraldyn.networks.sides import Sides
+from spectraldyn.data import Dataset, pair_starts, split_stretches
+from spectraldyn.estimators import NeuralSVD, evaluate
+from spectraldyn.estimators.base import pick_device, whitening_of
+from spectraldyn.networks import CommonTrunk, Sides
 
 VALIDATION_FRACTION = 0.2
 """Share of the training data that is held out, in blocks; as much as by NeuralSVD."""
@@ -51,19 +49,19 @@ def vampnet(
     max_epochs : int
     """
     device = pick_device(problem.device)
-    frames = np.concatenate(problem.trajectories)
-    whitening = whitening_of(frames)
-    inputs = torch.cat([whitening(part).float() for part in float64_chunks(frames)]).to(device)
-    lengths = [len(part) for part in problem.trajectories]
-    split = split_stretches(lengths, problem.lagtime, VALIDATION_FRACTION, np.random.default_rng(problem.seed))
-    train, validation = (torch.tensor(starts_within(pieces, problem.lagtime), device=device) for pieces in split)
+    data = Dataset(problem.trajectories)
+    whitening = whitening_of(data)
+    inputs = torch.cat([whitening(torch.tensor(view)).float() for _, view in data.chunks()]).to(device)
+    random = np.random.default_rng(problem.seed)
+    split = split_stretches(data.stretches, problem.lagtime, VALIDATION_FRACTION, random)
+    train, validation = (torch.tensor(pair_starts(part, problem.lagtime), device=device) for part in split)
     if not len(train) or not len(validation):
         raise ValueError("the data are too short for validation blocks, which early stopping needs")
-    data, held_out = ((inputs[rows], inputs[rows + problem.lagtime]) for rows in (train, validation))
+    pairs, held_out = ((inputs[rows], inputs[rows + problem.lagtime]) for rows in (train, validation))
     best = None
     for learning_rate, batch_size in product(learning_rates, batch_sizes):
         started = time.perf_counter()
-        sides, score, n_epochs = _train(problem, data, held_out, device, learning_rate, batch_size, max_epochs)
+        sides, score, n_epochs = _train(problem, pairs, held_out, device, learning_rate, batch_size, max_epochs)
         seconds = time.perf_counter() - started
         if best is None or score > best[0]:
             chosen = {"learning rate": learning_rate, "batch size": batch_size, "epochs": n_epochs}
@@ -71,10 +69,11 @@ def vampnet(
     if best is None or not np.isfinite(best[0]):
         raise ArithmeticError("no setting reaches a finite validation score")
     _, sides, seconds, chosen = best
+    whole = Sides(*(nn.Sequential(whitening.to(device), network) for network in sides.distinct)).double()
     n_left = problem.n_modes + 1
     return Learned(
-        functions=lambda states: evaluate(whitening, sides, states)[:, 1:n_left],
-        right=None if problem.reversible else lambda states: evaluate(whitening, sides, states)[:, n_left:],
+        functions=lambda states: evaluate(whole, Dataset([states]))[:, 1:n_left],
+        right=None if problem.reversible else lambda states: evaluate(whole, Dataset([states]))[:, n_left:],
         settings={
             **chosen,
             "hidden": list(NeuralSVD().hidden),
@@ -115,7 +114,7 @@ def _train(
             epoch, since = epoch + 1, since + 1
             if score > best_score:
                 best_score, best, since = score, estimator.fetch_model(), 0
-    return Sides(best.lobe, best.lobe_timelagged), best_score, epoch
+    return Sides(best.lobe, None if problem.reversible else best.lobe_timelagged), best_score, epoch
 
 
 def _network(n_inputs: int, n_modes: int) -> nn.Module:

@@ -33,11 +33,10 @@ def add_compare(commands: argparse._SubParsersAction) -> None:
 def _compare(options: argparse.Namespace) -> int:
     arguments = lagged_arguments(options)
     # torch and matplotlib take seconds to import, so that only a command that needs them pays.
-    from spectraldyn.baselines.compare import compare_trajectories
-    from spectraldyn.report.comparison import MARK, write_comparison
-    from spectraldyn.report.folders import check_folder
+    from spectraldyn.baselines import compare_trajectories
+    from spectraldyn.report import check_comparison_folder, write_comparison
 
-    out = check_folder(output_name(options, "-comparison"), options.force, MARK)
+    out = check_comparison_folder(output_name(options, "-comparison"), options.force)
     methods = ",".join(options.methods) if options.methods else None
     comparison = compare_trajectories(options.files, methods=methods, **arguments)
     out = write_comparison(comparison, out, options.force)

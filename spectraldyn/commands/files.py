@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from spectraldyn.commands.options import command
+from spectraldyn.commands.options import as_options, command
 from spectraldyn.errors import InputError
 
 
@@ -32,18 +32,19 @@ def add_features(commands: argparse._SubParsersAction) -> None:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from spectraldyn.io.info import describe_files
+    from spectraldyn.io import describe_files
 
     failed = False
     for line, error in describe_files(options.files, options.top):
         failed = failed or error
+        line = as_options(line)
         print(f"spectraldyn: error: {line}" if error else line, file=sys.stderr if error else sys.stdout, flush=True)
     return 2 if failed else 0
 
 
 def _features(options: argparse.Namespace) -> int:
-    from spectraldyn.features.definitions import FEATURES, available_features
-    from spectraldyn.io.files import load_topology
+    from spectraldyn.features import FEATURES, available_features
+    from spectraldyn.io import load_topology
 
     if options.top is None:
         if options.atoms is not None:

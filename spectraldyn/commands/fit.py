@@ -76,16 +76,16 @@ def add_transform(commands: argparse._SubParsersAction) -> None:
 def fit(options: argparse.Namespace) -> int:
     arguments = _fit_arguments(options)
     # torch and matplotlib take seconds to import, so that only a command that needs them pays.
-    from spectraldyn.features.store import cache_folder
-    from spectraldyn.pipeline.generator import fit_generator
-    from spectraldyn.pipeline.transfer import fit_trajectories
-    from spectraldyn.report.folders import check_folder
-    from spectraldyn.report.write import write_results
+    from spectraldyn.features import cache_folder
+    from spectraldyn.pipeline import Results, fit_generator, fit_trajectories
+    from spectraldyn.report import check_results_folder, write_results
 
-    out = check_folder(output_name(options, "-results"), options.force)
+    out = check_results_folder(output_name(options, "-results"), options.force)
     arguments |= {"n_states": options.states, "checkpoint_folder": cache_folder()}
+    results: Results
     if options.operator == "generator":
-        results = fit_generator(options.files, options.potential, **arguments)
+        potential = _potential(options.potential)
+        results = fit_generator(options.files, potential, name=options.potential, **arguments)
     else:
         results = fit_trajectories(options.files, **arguments)
     out = write_results(results, out, options.force)
@@ -95,13 +95,23 @@ def fit(options: argparse.Namespace) -> int:
     return 0
 
 
+def _potential(name: str) -> Any:
+    """The potential of that name; InputError for another name."""
+    from spectraldyn.systems import SYSTEMS
+
+    if name not in SYSTEMS:
+        names = [name for name, system in SYSTEMS.items() if not system.periodic]
+        raise InputError(f"--potential {name} is unknown: choose one of {', '.join(names)}")
+    return SYSTEMS[name]
+
+
 def _fit_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What the fit takes; InputError for options that are missing or mean nothing for the operator asked for."""
     if options.operator == "transfer":
         arguments = lagged_arguments(options)
         if options.potential is not None:
             raise InputError("--potential is for --operator generator: leave it out, or ask for the generator")
-        return {**arguments, "nesting": options.nesting or "joint", "refit_lags": options.refit_lags}
+        return {**arguments, "objective": options.nesting or "joint", "refit_lags": options.refit_lags}
     if options.potential is None:
         raise InputError("--operator generator needs --potential: see `spectraldyn systems` for the names")
     meaningless = {
@@ -114,14 +124,14 @@ def _fit_arguments(options: argparse.Namespace) -> dict[str, Any]:
     for option, value in meaningless.items():
         if value:
             raise InputError(f"{option} means nothing with --operator generator: leave it out")
-    return {**common_arguments(options), "nesting": options.nesting or "sequential"}
+    return {**common_arguments(options), "objective": options.nesting or "sequential"}
 
 
 def _transform(options: argparse.Namespace) -> int:
-    from spectraldyn.pipeline.project import project_files
+    from spectraldyn.pipeline import transform_trajectories
 
     out = output_name(options, "-modes.npz")
-    features = project_files(options.run, options.files, out, options.force, progress=True)
-    print_notes(features.warnings)
-    print(f"{sum(map(len, features))} frames: {out}")
+    data = transform_trajectories(options.run, options.files, out, options.force, progress=True)
+    print_notes(data.warnings)
+    print(f"{data.n_rows} frames: {out}")
     return 0

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,6 @@ def add_trajectory_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lag", metavar="TIME", help="lag time: stored frames (50) or a time (50ps)")
     parser.add_argument(
         "--timestep",
-        "--frame-spacing",
         metavar="TIME",
         help="time between stored frames, for files that do not carry it (DCD): 1ps",
     )
@@ -120,4 +120,13 @@ def output_name(options: argparse.Namespace, ending: str) -> str:
 
 def print_notes(warnings: list[str]) -> None:
     for warning in warnings:
-        print(f"note: {warning}", file=sys.stderr)
+        print(f"note: {as_options(warning)}", file=sys.stderr)
+
+
+_OPTIONS = {"n_states": "--states", "n_modes": "--modes", "random_state": "--seed"}
+"""Parameters of the library that the command line calls by another name."""
+
+
+def as_options(text: str) -> str:
+    """A sentence of the library, in which `timestep` is a parameter, as one in which it is the option --timestep."""
+    return re.sub(r"`(\w+)`", lambda name: _OPTIONS.get(name[1], "--" + name[1].replace("_", "-")), text)

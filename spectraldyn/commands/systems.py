@@ -33,11 +33,9 @@ def add_simulate(commands: argparse._SubParsersAction) -> None:
         "--frames", type=positive, metavar="N", help="stored frames; by default enough to meet the exact timescales"
     )
     parser.add_argument(
-        "--spacing", metavar="TIME", help="time between stored frames: 0.2ps; by default as suits the system"
+        "--timestep", metavar="TIME", help="time between stored frames: 0.2ps; by default as suits the system"
     )
-    parser.add_argument(
-        "--timestep", metavar="TIME", help="step of the integrator: 1fs; by default as suits the system"
-    )
+    parser.add_argument("--step", metavar="TIME", help="step of the integrator: 1fs; by default as suits the system")
     parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the random numbers")
     parser.add_argument("--force", action="store_true", help="replace existing files")
 
@@ -56,7 +54,7 @@ def _systems(options: argparse.Namespace) -> int:
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    from spectraldyn.io.particles import WITH_TIMES, check_output, write_particles
+    from spectraldyn.io import WITH_TIMES, check_output, write_particles
     from spectraldyn.systems import DISCRETE, RUNS, SCHROEDINGER, SYSTEMS
 
     name = options.system
@@ -65,11 +63,11 @@ def _simulate(options: argparse.Namespace) -> int:
         reason = "is not a system of particles in space" if known else "is not a system"
         raise InputError(f"{name} {reason}: those that can be simulated are " + ", ".join(RUNS))
     run, system = RUNS[name], SYSTEMS[name]
-    spacing = _picoseconds(options.spacing, "--spacing", run.spacing)
-    timestep = _picoseconds(options.timestep, "--timestep", run.timestep)
+    spacing = _picoseconds(options.timestep, "--timestep", run.spacing)
+    step = _picoseconds(options.step, "--step", run.timestep)
     n_frames = options.frames or run.n_frames
     path, topology = check_output(options.out, options.force)
-    states = system.simulate(n_frames, spacing, seed=options.seed, timestep=timestep, progress=True)[0]
+    states = system.simulate(n_frames, spacing, seed=options.seed, timestep=step, progress=True)[0]
     write_particles(path, topology, states, spacing)
     timed = path.suffix[1:] in WITH_TIMES
     lag = max(1, round(run.lag / spacing)) * spacing

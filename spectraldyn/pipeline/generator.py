@@ -1,28 +1,47 @@
-"""From trajectory files and a known potential to relaxation rates: what `spectraldyn fit --operator generator` does."""
+"""From trajectory files and a potential to relaxation rates: what `spectraldyn fit --operator generator` does."""
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
+from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
-from spectraldyn.estimators.generator_svd import GeneratorSVD
-from spectraldyn.estimators.model import GeneratorModel
-from spectraldyn.features.load import Features, load_features
-from spectraldyn.pipeline.transfer import REPRESENTATIVES, Results, check_states
-from spectraldyn.spectra.generator import Rate, correlation_frames, rate_intervals
+from spectraldyn.estimators import GeneratorModel, GeneratorSVD
+from spectraldyn.features import load_features
+from spectraldyn.pipeline.results import GeneratorResults
+from spectraldyn.pipeline.transfer import REPRESENTATIVES, check_states
+from spectraldyn.spectra.rates import Rate, correlation_rows, rate_intervals
 from spectraldyn.spectra.states import cluster_modes, metastable_sets, representative_frames
 from spectraldyn.spectra.timescales import Timescale
-from spectraldyn.systems import SYSTEMS
+
+
+class Potential(Protocol):
+    """What a fit needs to know of a potential; those of `spectraldyn.systems` are such."""
+
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def domain(self) -> Sequence[tuple[float, float]]: ...
+    @property
+    def periodic(self) -> bool: ...
+    @property
+    def beta(self) -> float: ...
+    @property
+    def diffusion(self) -> float | Callable[[Tensor], Tensor]: ...
+    def force(self, x: Tensor) -> Tensor: ...
+    def rates(self, n: int) -> np.ndarray: ...
 
 
 def fit_generator(
     files: str | Path | Sequence[str | Path],
-    potential: str,
+    potential: Potential,
     *,
+    name: str | None = None,
     top: str | Path | None = None,
     stride: int = 1,
     skip: str | float | None = None,
@@ -30,7 +49,7 @@ def fit_generator(
     n_states: int | None = None,
     progress: bool = False,
     **estimator: Any,
-) -> Results:
+) -> GeneratorResults:
     """Relaxation rates of overdamped Langevin dynamics in a known potential, from the states in trajectory files.
 
     Parameters
@@ -38,8 +57,11 @@ def fit_generator(
     files, top, stride, skip, timestep
         See `load_features`. The first d Cartesian coordinates, in nm, are the state of a potential of d dimensions;
         of .npy and .npz arrays the first d columns. The time between frames is not needed.
-    potential : str
-        Name in `spectraldyn.systems.SYSTEMS`; it gives the force and the diffusion, in nm²/ps.
+    potential : Potential
+        Gives the force and the diffusion, in nm²/ps: one of `spectraldyn.systems.SYSTEMS`, or your own
+        `spectraldyn.systems.Overdamped`.
+    name : str, optional
+        Of the potential, for the report.
     n_states : int, optional
         Number of metastable sets; by default from the largest gap between the rates.
     progress : bool
@@ -53,52 +75,52 @@ def fit_generator(
         One sentence on what in the input cannot be used.
     """
     started = time.perf_counter()
-    if potential not in SYSTEMS:
-        names = [name for name, system in SYSTEMS.items() if not getattr(system, "periodic", False)]
-        raise InputError(f"--potential {potential} is unknown: choose one of {', '.join(names)}")
-    system = SYSTEMS[potential]
-    if getattr(system, "periodic", False):
+    if potential.periodic:
         raise InputError(
-            f"--potential {potential} lives on a torus, where coordinates in nm mean nothing: use "
+            f"{name or '`potential`'} lives on a torus, where coordinates in nm mean nothing: use "
             "spectraldyn.learn_spectrum with periodic features"
         )
     learner = GeneratorSVD(
-        diffusion=system.diffusion, force=system.force, beta=system.beta, progress=progress, **estimator
+        diffusion=potential.diffusion, force=potential.force, beta=potential.beta, progress=progress, **estimator
     )
     check_states(n_states, learner.n_modes)
-    loaded = load_features(
+    data = load_features(
         files,
         top=top,
         features=None if _ready_made(files) else "positions",
         stride=stride,
         skip=skip,
         timestep=timestep,
-        columns=system.dimension,
+        columns=potential.dimension,
         progress=progress,
     )
-    _check_domain(loaded, potential, system.domain)
-    model = learner.fit_fetch([np.asarray(part, dtype=np.float64) for part in loaded])
-    results = analyze_generator(model, loaded, n_states)
+    _check_domain(data, name or "the potential", potential.domain)
+    learner.fit(data)
+    results = analyze_generator(learner.model_, data, n_states, functions=learner.functions_)
     return dataclasses.replace(
         results,
-        potential=potential,
-        exact_rates=system.rates(model.n_modes),
+        potential=name,
+        exact_rates=_exact_rates(potential, learner.model_.n_modes),
         seconds=time.perf_counter() - started,
     )
 
 
-def analyze_generator(model: GeneratorModel, features: Features, n_states: int | None = None) -> Results:
+def analyze_generator(
+    model: GeneratorModel, data: Dataset, n_states: int | None = None, *, functions: np.ndarray | None = None
+) -> GeneratorResults:
     """Read rates with error bars and metastable sets off a fitted model of a generator.
 
     Parameters
     ----------
     model : GeneratorModel
-        Fitted on `features`, with D in nm²/ps.
-    features : Features
+        Fitted on `data`, with D in nm²/ps.
+    data : Dataset
         From `load_features`. Every frame counts the same in the populations: of a model fitted with weights, these
         are populations of the law that was sampled.
     n_states : int, optional
         Number of metastable sets; by default from the largest gap between the rates.
+    functions : ndarray (n_rows, M), optional
+        ``model.functions(data)``, where they have been evaluated already: `GeneratorSVD.functions_`.
 
     Raises
     ------
@@ -106,29 +128,23 @@ def analyze_generator(model: GeneratorModel, features: Features, n_states: int |
         If `n_states` is not between 2 and one more than the number of modes.
     """
     check_states(n_states, model.n_modes)
-    ends = np.cumsum([len(part) for part in features]).tolist()
-    stretches = [range(stop - len(part), stop) for stop, part in zip(ends, features, strict=True)]
-    modes = model.transform(np.concatenate(features))
-    seed = model.config["seed"]
-    rates = rate_intervals(model.decomposition, model.moments, correlation_frames(modes, stretches), seed)
+    modes = model.modes_from(model.functions(data) if functions is None else functions)
+    seed = model.settings.seed
+    memory = correlation_rows(modes, data.stretches)
+    rates = rate_intervals(model.moments, model.spectrum, model.shift, memory, seed)
     if n_states is None:
         values = np.maximum(model.rates, 1e-12 * model.rates[-1])
         n_states = 2 if len(values) == 1 else 2 + int(np.argmax(values[1:] / values[:-1]))
     sets = metastable_sets(modes, cluster_modes(modes, seed), n_states)
-    return Results(
+    return GeneratorResults(
         model=model,
-        features=features,
-        lag_frames=None,
-        unit="ps",
-        frame_time=float("nan") if features.timestep_ps is None else features.timestep_ps,
+        data=data,
         timescales=[_timescale(rate) for rate in rates],
-        timescales_by_lag={},
         modes=modes,
-        eigenfunctions=modes,
         sets=sets,
-        mfpt=None,
         representatives=representative_frames(modes, sets, REPRESENTATIVES, seed),
-        warnings=[*features.warnings, *_remarks(model, rates)],
+        warnings=[*data.warnings, *_remarks(model, rates)],
+        seconds=0.0,
         rates=rates,
     )
 
@@ -138,17 +154,25 @@ def _ready_made(files: str | Path | Sequence[str | Path]) -> bool:
     return Path(first).suffix.lower() in (".npy", ".npz")
 
 
-def _check_domain(features: Features, potential: str, domain: Sequence[tuple[float, float]]) -> None:
+def _exact_rates(potential: Potential, n: int) -> np.ndarray | None:
+    try:
+        return potential.rates(n)
+    except InputError:  # in many dimensions, where no closed form was stated
+        return None
+
+
+def _check_domain(data: Dataset, name: str, domain: Sequence[tuple[float, float]]) -> None:
     """Frames far outside the region where the potential is defined come from another system or other units."""
-    for part, source in zip(features, features.sources, strict=True):
-        for k, (low, high) in enumerate(domain):
-            outside = np.flatnonzero((part[:, k] < low) | (part[:, k] > high))
-            if len(outside):
-                row = outside[0]
-                raise InputError(
-                    f"{source.path}: in frame {source.frames[row]} {features.columns[k]} is {part[row, k]:g}, outside "
-                    f"the domain of {potential}, {low:g} to {high:g} nm: give the potential these files were made in"
-                )
+    low, high = np.array(domain).T
+    for rows, states in data.chunks():
+        outside = np.argwhere((states < low) | (states > high))
+        if len(outside):
+            row, k = outside[0]
+            file, frame = data.frame(rows.start + row)
+            raise InputError(
+                f"{file.path}: in frame {frame} {data.columns[k].name} is {states[row, k]:g}, outside the domain of "
+                f"{name}, {low[k]:g} to {high[k]:g} nm: give the potential these files were made in"
+            )
 
 
 def _timescale(rate: Rate) -> Timescale:
@@ -157,11 +181,11 @@ def _timescale(rate: Rate) -> Timescale:
 
 
 def _remarks(model: GeneratorModel, rates: list[Rate]) -> list[str]:
+    """What a reader of the numbers must know."""
+    wanted = model.settings.layout.n_modes
     remarks = [f"process {i}: rate unresolved, {rate.unresolved}" for i, rate in enumerate(rates, 1) if rate.unresolved]
-    if model.n_modes < model.config["n_modes"]:
-        remarks.append(
-            f"only {model.n_modes} of {model.config['n_modes']} modes are linearly independent on these data"
-        )
+    if model.n_modes < wanted:
+        remarks.append(f"only {model.n_modes} of {wanted} modes are linearly independent on these data")
     if not np.isfinite(model.scores["resolvent_test"]):
         remarks.append("no part of the data was held out: no early stopping and no held-out scores")
     if all(rate.low is None for rate in rates):

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectraldyn.baselines.compare import Comparison
+from spectraldyn.baselines import Comparison
 from spectraldyn.plots.figures import COLOURS, MARKERS
 
 

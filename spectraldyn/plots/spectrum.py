@@ -1,6 +1,5 @@
 """Figures of one slow spectrum."""
 
-import re
 from typing import Any
 
 import numpy as np
@@ -8,24 +7,24 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectraldyn.pipeline.transfer import Results
+from spectraldyn.data import Column
+from spectraldyn.pipeline import GeneratorResults, Results, TransferResults
 from spectraldyn.plots.figures import COLOURS, MARKERS, figure_axes, figure_of
 from spectraldyn.spectra.timescales import Timescale
 
 MAX_POINTS = 20_000
-_LENGTH = re.compile("(x|y|z|distance) ")
 
 
-def plot_timescales(results: Results, ax: Axes | None = None) -> Axes:
+def plot_timescales(results: TransferResults, ax: Axes | None = None) -> Axes:
     """Implied timescales of all processes against the lag time, with 95 % bands and the lag time of the fit.
 
     Refits at each lag time, where there are any, are open markers with error bars over the lines.
     """
-    if not results.timescales_by_lag:
+    if not isinstance(results, TransferResults):
         raise ValueError("these results have no lag times: they belong to a generator; see plot_rates")
     ax = ax or figure_axes()
     lags = np.array(sorted(results.timescales_by_lag))
-    times = lags * results.frame_time
+    times = lags * results.data.time.row_time
     n_modes = max(len(scales) for scales in results.timescales_by_lag.values())
     resolved_values = []
     for k in range(n_modes):
@@ -76,13 +75,13 @@ def _process(by_lag: dict[int, list[Timescale]], lags: np.ndarray, k: int) -> tu
     return value, low, high
 
 
-def _draw_refits(results: Results, ax: Axes) -> list[np.ndarray]:
+def _draw_refits(results: TransferResults, ax: Axes) -> list[np.ndarray]:
     """Timescales of the refits over the lines of the one fit; returns the values drawn."""
     refits = results.refitted_timescales_by_lag
     if refits is None:
         return []
     lags = np.array(sorted(refits))
-    times = lags * results.frame_time
+    times = lags * results.data.time.row_time
     drawn = []
     # Larger than the markers on the lines, which stay visible inside.
     style: dict[str, Any] = {
@@ -104,9 +103,9 @@ def _draw_refits(results: Results, ax: Axes) -> list[np.ndarray]:
     return drawn
 
 
-def plot_rates(results: Results, ax: Axes | None = None) -> Axes:
+def plot_rates(results: GeneratorResults, ax: Axes | None = None) -> Axes:
     """Relaxation rates of a generator with 95 % intervals, beside the exact ones where the potential is known."""
-    if results.rates is None:
+    if not isinstance(results, GeneratorResults):
         raise ValueError("these results have no rates: they belong to a transfer operator; see plot_timescales")
     ax = ax or figure_axes()
     number = np.arange(1, len(results.rates) + 1)
@@ -133,7 +132,7 @@ def plot_rates(results: Results, ax: Axes | None = None) -> Axes:
 def plot_singular_values(results: Results, ax: Axes | None = None) -> Axes:
     """Singular values from the norms of the functions as trained, beside those from Rayleigh–Ritz."""
     ax = ax or figure_axes(4.2, 3.2)
-    ritz, norms = results.model.singular_values, results.model.decomposition.norms
+    ritz, norms = results.model.singular_values, results.model.spectrum.norms
     trained, read_off = np.arange(1, len(norms) + 1), np.arange(1, len(ritz) + 1)
     ax.bar(trained - 0.2, norms, 0.38, color=COLOURS[4], label="norms, as trained")
     ax.bar(read_off + 0.2, ritz, 0.38, color=COLOURS[0], hatch="//", edgecolor="white", label="Rayleigh–Ritz")
@@ -217,7 +216,7 @@ def plot_modes(results: Results, axes: np.ndarray | None = None) -> np.ndarray:
     rows = _some_rows(len(x))
     for k, ax in enumerate(axes):
         mode = results.modes[rows, k]
-        if len(results.features.columns) == 1:
+        if len(results.data.columns) == 1:
             ax.plot(x[rows], mode, ".", markersize=2, color=COLOURS[0], rasterized=True)
             ax.set(xlabel=labels[0], ylabel="standard deviations" if k == 0 else "", title=f"mode {k + 1}")
             continue
@@ -232,37 +231,48 @@ def plot_modes(results: Results, axes: np.ndarray | None = None) -> np.ndarray:
 
 
 def coordinates(results: Results) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
-    """Two coordinates of every frame in which to draw it, and their labels.
+    """Two coordinates of every row in which to draw it, and their labels.
 
     The backbone torsions φ and ψ in degrees of the residue whose torsions follow the slow modes most closely, where
     they are among the features; the features themselves where there are at most two; else the two slowest modes.
     """
-    columns = {name: i for i, name in enumerate(results.features.columns)}
-    residues = [name.split()[1] for name in columns if name.startswith("phi ") and name.endswith(" sin")]
-    residues = [r for r in residues if {f"{t} {r} {p}" for t in ("phi", "psi") for p in ("cos", "sin")} <= set(columns)]
-    frames = np.concatenate(results.features) if residues or len(columns) <= 2 else np.empty((0, 0))
-    if residues:
+    data, modes = results.data, results.modes
+    torsions = _torsions(data.columns)
+    if torsions:
+        rows = _some_rows(data.n_rows)
 
         def strength(residue: str) -> float:
-            picked = [columns[f"{t} {residue} {p}"] for t in ("phi", "psi") for p in ("cos", "sin")]
-            rows = _some_rows(len(frames))
-            correlation = np.corrcoef(frames[rows][:, picked].T, results.modes[rows].T)[:4, 4:]
-            return float(np.nansum(correlation**2))
+            picked = data.rows(rows)[:, torsions[residue]]
+            return float(np.nansum(np.corrcoef(picked.T, modes[rows].T)[:4, 4:] ** 2))
 
-        best = max(residues, key=strength)
-        phi, psi = (
-            np.degrees(np.arctan2(frames[:, columns[f"{t} {best} sin"]], frames[:, columns[f"{t} {best} cos"]]))
-            for t in ("phi", "psi")
-        )
+        best = max(torsions, key=strength)
+        values = [data.column(number) for number in torsions[best]]
+        phi, psi = (np.degrees(np.arctan2(values[k + 1], values[k])) for k in (0, 2))
         return phi, psi, (f"φ of {best} (degrees)", f"ψ of {best} (degrees)")
-    # What mdtraj computes is in nm, except angles; ready-made arrays are in units of their own.
-    named = [name + (" (nm)" if _LENGTH.match(name) and results.features.topology else "") for name in columns]
-    if len(columns) == 2:
-        return frames[:, 0], frames[:, 1], (named[0], named[1])
-    if len(columns) == 1:
-        return frames[:, 0], results.modes[:, 0], (named[0], "mode 1 (standard deviations)")
-    second = results.modes[:, min(1, results.modes.shape[1] - 1)]
-    return results.modes[:, 0], second, ("mode 1 (standard deviations)", "mode 2 (standard deviations)")
+    labels = [column.name + (f" ({column.unit})" if column.unit else "") for column in data.columns[:2]]
+    if len(data.columns) == 2:
+        return data.column(0), data.column(1), (labels[0], labels[1])
+    if len(data.columns) == 1:
+        return data.column(0), modes[:, 0], (labels[0], "mode 1 (standard deviations)")
+    return (
+        modes[:, 0],
+        modes[:, min(1, modes.shape[1] - 1)],
+        (
+            "mode 1 (standard deviations)",
+            "mode 2 (standard deviations)",
+        ),
+    )
+
+
+def _torsions(columns: tuple[Column, ...]) -> dict[str, list[int]]:
+    """Residue → numbers of cos φ, sin φ, cos ψ and sin ψ, where all four are among the columns."""
+    place = {(column.kind, column.site, column.part): number for number, column in enumerate(columns)}
+    wanted = {
+        column.site: [(kind, column.site, part) for kind in ("phi", "psi") for part in ("cos", "sin")]
+        for column in columns
+        if column.kind == "phi"
+    }
+    return {site: [place[key] for key in keys] for site, keys in wanted.items() if all(key in place for key in keys)}
 
 
 def _some_rows(n_rows: int) -> np.ndarray:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from spectraldyn import plots
-from spectraldyn.baselines.compare import Comparison
-from spectraldyn.report.folders import check_folder, complete_folder
+from spectraldyn.baselines import Comparison
+from spectraldyn.files import check_folder, complete_folder
 
 MARK = "compare.json"
 
@@ -31,8 +31,23 @@ def write_comparison(comparison: Comparison, out: str | Path, force: bool = Fals
     InputError
         If the folder cannot be written.
     """
-    out = check_folder(out, force, MARK)
+    out = check_comparison_folder(out, force)
     with complete_folder(out) as draft:
         plots.save_figure(plots.plot_comparison(comparison)[0], draft / "comparison.png")
         (draft / MARK).write_text(json.dumps(comparison.rows(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return out
+
+
+def check_comparison_folder(out: str | Path, force: bool) -> Path:
+    """The folder to write, if it may be written; InputError otherwise."""
+    return check_folder(out, force, _holds_comparison, MARK)
+
+
+def _holds_comparison(folder: Path) -> bool:
+    try:
+        stored = json.loads((folder / MARK).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(stored, list) and all(
+        isinstance(row, dict) and {"method", "failed", "peak_mb"} <= row.keys() for row in stored
+    )

@@ -193,6 +193,11 @@ class Mapped:
         """Inverse temperature."""
         return self.latent.beta
 
+    @property
+    def periodic(self) -> bool:
+        """Never: a map that keeps the ends together is not provided for."""
+        return False
+
     def energy(self, y: Tensor) -> Tensor:
         """U(x) + ln|det J(x)| / β at y (..., d); shape (...)."""
         with torch.no_grad():

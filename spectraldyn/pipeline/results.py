@@ -1,0 +1,134 @@
+"""What a fit has found: the record of a transfer operator, and that of a generator."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spectraldyn.data import Dataset
+from spectraldyn.estimators import GeneratorModel, NeuralSVDModel
+from spectraldyn.pipeline.agreement import agreement_summary, agreements
+from spectraldyn.pipeline.tables import rate_table, timescale_table
+from spectraldyn.spectra.rates import Rate
+from spectraldyn.spectra.states import MetastableSets
+from spectraldyn.spectra.timescales import ByLag, Timescale
+
+
+@dataclass(frozen=True, repr=False)
+class Results:
+    """The slow spectrum of a data set and what follows from it, whatever the operator.
+
+    Attributes
+    ----------
+    model : NeuralSVDModel or GeneratorModel
+    data : Dataset
+        Knows files, frames, columns and times.
+    timescales : list of Timescale
+        Slowest first, with 95 % intervals, in `unit`.
+    modes : ndarray (n_rows, n_modes)
+        Of all rows, stretch after stretch.
+    sets : MetastableSets
+    representatives : list of ndarray
+        For every state, rows of `modes` that show it, the most typical first.
+    warnings : list of str
+    seconds : float
+        Wall time of the fit, 0 where not measured.
+    """
+
+    model: NeuralSVDModel | GeneratorModel
+    data: Dataset
+    timescales: list[Timescale]
+    modes: np.ndarray
+    sets: MetastableSets
+    representatives: list[np.ndarray]
+    warnings: list[str]
+    seconds: float
+
+    def _sets_line(self) -> str:
+        populations = ", ".join(f"{p:.3g}" for p in self.sets.populations)
+        return f"Metastable sets: {len(self.sets.populations)}, populations {populations}"
+
+
+@dataclass(frozen=True, repr=False)
+class TransferResults(Results):
+    """The slow spectrum of a transfer operator.
+
+    Attributes
+    ----------
+    eigenfunctions : ndarray (n_rows, n_modes)
+        The eigenfunctions that belong to the timescales. The same functions as `modes` where the dynamics are taken
+        as reversible; otherwise possibly complex, while `modes` are the left singular functions.
+    timescales_by_lag : dict
+        Lag time in rows → timescales of the same functions at that lag time, in `unit`.
+    mfpt : ndarray (n_states, n_states)
+        Mean first passage times in `unit`, from row to column; NaN where undetermined.
+    refitted_timescales_by_lag : dict or None
+        As `timescales_by_lag`, but at every lag time of a new fit; None where none was asked for.
+    """
+
+    model: NeuralSVDModel
+    eigenfunctions: np.ndarray
+    timescales_by_lag: ByLag
+    mfpt: np.ndarray
+    refitted_timescales_by_lag: ByLag | None = None
+
+    @property
+    def unit(self) -> str:
+        """Of every time: "ps", or "frames" (stored ones) where their spacing is unknown."""
+        return self.data.time.unit
+
+    @property
+    def lag_time(self) -> float:
+        """Lag time in `unit`."""
+        return self.data.time.time(self.model.lagtime)
+
+    @property
+    def refit_agreement(self) -> dict[int, list[bool | None]]:
+        """Lag time in rows → for every process whether the refit gives its timescale within the error bars.
+
+        None where there is nothing to compare (see `spectraldyn.pipeline.agreement`). Empty without refits; the lag
+        time of the fit, where a refit is the fit itself, is left out.
+        """
+        if self.refitted_timescales_by_lag is None:
+            return {}
+        refits = {lag: scales for lag, scales in self.refitted_timescales_by_lag.items() if lag != self.model.lagtime}
+        return agreements(self.timescales_by_lag, refits, self.data.time)
+
+    @property
+    def refit_summary(self) -> str | None:
+        """One sentence on how far refits at other lag times agree; None without refits."""
+        return None if self.refitted_timescales_by_lag is None else agreement_summary(self.refit_agreement)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"Implied timescales at lag {self.lag_time:g} {self.unit}",
+            *timescale_table(self.timescales, self.unit),
+            *filter(None, [self.refit_summary]),
+            self._sets_line(),
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, repr=False)
+class GeneratorResults(Results):
+    """The slow spectrum of a generator; times are in ps where D is in nm²/ps.
+
+    Attributes
+    ----------
+    rates : list of Rate
+        Relaxation rates per `unit`, with 95 % intervals.
+    potential : str or None
+        Name of the potential.
+    exact_rates : ndarray (n_modes,) or None
+        Known rates of that potential.
+    """
+
+    model: GeneratorModel
+    rates: list[Rate]
+    potential: str | None = None
+    exact_rates: np.ndarray | None = None
+
+    unit = "ps"
+
+    def __repr__(self) -> str:
+        title = "Relaxation rates of the generator" + (f" in {self.potential}" if self.potential else "")
+        return "\n".join([title, *rate_table(self.rates, self.exact_rates, self.unit), self._sets_line()])
