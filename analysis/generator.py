@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from spectraldyn.spectra.generator import rate_intervals
 
 from analysis.grid import oracle_rates
 from analysis.validation import RESULTS, markdown
 from spectraldyn import GeneratorSVD, load_features
-from spectraldyn.spectra.generator import rate_intervals
 from spectraldyn.systems import SYSTEMS
 
 N_MODES = 7

@@ -10,6 +10,7 @@ from deeptime.decomposition import TICA, VAMP
 from problems import REPOSITORY_DATA
 from scipy.linalg import eigh
 from scipy.signal import lfilter
+from spectraldyn.spectra.validation import split_scores
 
 from spectraldyn import compare_methods, load_features, plots
 from spectraldyn.baselines import process
@@ -23,7 +24,6 @@ from spectraldyn.cli import main
 from spectraldyn.data.stretches import cross_validation_folds, split_stretches, starts_within
 from spectraldyn.spectra import timescales as its
 from spectraldyn.spectra.timescales import Timescale
-from spectraldyn.spectra.validation import split_scores
 from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 TAU, LAG = 30.0, 5

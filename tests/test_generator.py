@@ -7,6 +7,12 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from spectraldyn.spectra.generator import (
+    GeneratorMoments,
+    correlation_frames,
+    decompose_generator,
+    rate_intervals,
+)
 
 from analysis.grid import oracle_rates
 from spectraldyn.cli import main
@@ -14,12 +20,6 @@ from spectraldyn.errors import InputError
 from spectraldyn.estimators.generator_svd import GeneratorSVD
 from spectraldyn.estimators.model import GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.generator import fit_generator
-from spectraldyn.spectra.generator import (
-    GeneratorMoments,
-    correlation_frames,
-    decompose_generator,
-    rate_intervals,
-)
 from spectraldyn.systems import SYSTEMS, double_well
 
 PUBLISHED = [1.199, 7.889, 15.361, 82.08, 94.93, 132.62, 144.39]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from scipy.signal import lfilter
+from spectraldyn.spectra.decomposition import decompose
 
 from spectraldyn.data.stretches import cut_blocks
 from spectraldyn.spectra import timescales as its
-from spectraldyn.spectra.decomposition import decompose
 from spectraldyn.spectra.moments import lagged_moments
 
 TAU = 30.0

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial import legendre
+from spectraldyn.spectra.decomposition import decompose
+from spectraldyn.spectra.validation import averages
 
 from analysis.benchmarks.oracle import judged, pieces
 from analysis.benchmarks.record import write
@@ -32,8 +34,6 @@ from analysis.benchmarks.study import (
 )
 from spectraldyn.baselines.process import Job, Outcome, run_in_process, store_frames
 from spectraldyn.baselines.tuning import with_constant
-from spectraldyn.spectra.decomposition import decompose
-from spectraldyn.spectra.validation import averages
 from spectraldyn.systems import DISCRETE, MarkovChain
 
 N_MODES = {"three-state-chain": 2, "noisy-logistic-map": 6}

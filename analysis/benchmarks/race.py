@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from deeptime.decomposition.deep import VAMPNet
 from deeptime.util.data import TrajectoriesDataset
+from spectraldyn.spectra.decomposition import Decomposition, decompose, truncated
+from spectraldyn.spectra.validation import vamp_scores
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -25,9 +27,7 @@ from spectraldyn.networks.mlp import CommonTrunk, Whitening
 from spectraldyn.networks.sides import Sides, build_sides
 from spectraldyn.operators.transfer import reversible_transfer
 from spectraldyn.records import Batch, Objective
-from spectraldyn.spectra.decomposition import Decomposition, decompose, truncated
 from spectraldyn.spectra.moments import Averages
-from spectraldyn.spectra.validation import vamp_scores
 from spectraldyn.systems import mixed_double_wells
 
 N_MODES, LAG, SPACING = 5, 5, 0.02

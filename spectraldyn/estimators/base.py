@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -162,7 +162,7 @@ class Checkpoint:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def is_trajectory_list(data: object) -> bool:
+def is_trajectory_list(data: object) -> TypeGuard[list[np.ndarray]]:
     """Whether data is a list of 2-D arrays (trajectories) and not one array written as nested lists."""
     return isinstance(data, list) and bool(data) and all(np.ndim(item) == 2 for item in data)
 
@@ -172,8 +172,8 @@ def whitening_of(data: Dataset) -> Whitening:
     width = data[0].shape[1]
     if width > MAX_COLUMNS:
         raise InputError(
-            f"the data have {width:,} columns, more than {MAX_COLUMNS:,}: the covariance of so many takes too much memory "
-            "and time, choose fewer features"
+            f"the data have {width:,} columns, more than {MAX_COLUMNS:,}: the covariance of so many takes too much "
+            "memory and time, choose fewer features"
         )
     mean, covariance = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width, dtype=torch.float64)
     for _, rows in data.chunks():

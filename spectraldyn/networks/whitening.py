@@ -1,7 +1,7 @@
 """Whitening of the inputs, inside the network: a fixed linear map to uncorrelated coordinates, and the layer on it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +89,7 @@ class WhitenedLinear(nn.Module):
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.linear.weight, self.linear.bias
+        weight, bias = self._parameters_of_linear
         batch, matrix = self.whitening.centred(x), self.whitening.matrix
         if weight.ndim == 2:
             return torch.linalg.multi_dot((batch, matrix, weight.T)) + bias
@@ -100,5 +100,9 @@ class WhitenedLinear(nn.Module):
     def propagate(self, jet: Jet) -> Jet:
         """The same for a jet; see `spectraldyn.derivatives`."""
         whitened = self.whitening.propagate(jet)
-        weight = self.linear.weight
-        return affine(whitened, weight.T if weight.ndim == 2 else weight, self.linear.bias)
+        weight, bias = self._parameters_of_linear
+        return affine(whitened, weight.T if weight.ndim == 2 else weight, bias)
+
+    @property
+    def _parameters_of_linear(self) -> tuple[Tensor, Tensor]:
+        return cast(Tensor, self.linear.weight), cast(Tensor, self.linear.bias)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.linalg import gram
@@ -166,7 +167,7 @@ def operator_moments(
     left: Network,
     right: Network,
     blocks: Iterable[Iterable[Batch]],
-    stretch: Sequence[int] | None = None,
+    stretch: ArrayLike | None = None,
 ) -> Moments:
     """Moments of what an operator does to learned functions, in one pass over batches in double precision.
 
@@ -177,10 +178,11 @@ def operator_moments(
         In double precision.
     blocks : iterable of iterable of Batch
         For every block the rows of it, some at once.
-    stretch : sequence of int, optional
+    stretch : array_like of int, optional
         The stretch of every block; by default the blocks are of one.
     """
-    sums, rows = [], []
+    sums: list[np.ndarray] = []
+    rows = []
     tied, n_known = True, 0
     for block in blocks:
         parts = []
