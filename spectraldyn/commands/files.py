@@ -32,7 +32,7 @@ def add_features(commands: argparse._SubParsersAction) -> None:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from spectraldyn.io.info import describe_files
+    from spectraldyn.io import describe_files
 
     failed = False
     for line, error in describe_files(options.files, options.top):
@@ -43,7 +43,7 @@ def _info(options: argparse.Namespace) -> int:
 
 def _features(options: argparse.Namespace) -> int:
     from spectraldyn.features.definitions import FEATURES, available_features
-    from spectraldyn.io.files import load_topology
+    from spectraldyn.io import load_topology
 
     if options.top is None:
         if options.atoms is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from spectraldyn.errors import InputError
 from spectraldyn.estimators.model import load_model
 from spectraldyn.features.load import Features, load_features
-from spectraldyn.io.files import load_topology
+from spectraldyn.io import load_topology
 from spectraldyn.report.folders import draft_folder, holds_results
 from spectraldyn.report.write import save_modes
 from spectraldyn.spectra.states import memberships_of

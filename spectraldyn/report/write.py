@@ -12,7 +12,7 @@ import numpy as np
 
 from spectraldyn import plots
 from spectraldyn.features.load import Features
-from spectraldyn.io.structures import write_structures
+from spectraldyn.io import write_structures
 from spectraldyn.pipeline.transfer import Results
 from spectraldyn.report.folders import check_folder, complete_folder
 from spectraldyn.report.page import render
@@ -159,12 +159,14 @@ def _write_structures(results: Results, folder: Path) -> list[str | None]:
     (folder / "states").mkdir()
     file_of_row, frame_of_row = results.features.file_of_row, results.features.frame_of_row
     written: list[str | None] = []
+    wanted: dict[Path, list[tuple[Path, int]]] = {}
     for state, rows in enumerate(results.representatives, 1):
         name = f"states/state_{state}.pdb"
         picked = [(results.features.files[file_of_row[row]].path, int(frame_of_row[row])) for row in rows]
         if picked:
-            write_structures(folder / name, picked, reference.topology)
+            wanted[folder / name] = picked
         written.append(name if picked else None)
+    write_structures(wanted, reference.topology)
     return written
 
 
