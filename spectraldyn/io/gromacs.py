@@ -1,12 +1,14 @@
-"""GROMACS XTC and TRR, decoded by mdtraj at the places that a walk over the frame headers finds.
+"""GROMACS XTC and TRR, of which mdtraj decodes the frames that a walk over the headers finds.
 
-mdtraj ends silently at the first frame that is incomplete, and its C code believes what a header says.
+mdtraj ends silently at the first frame that is incomplete, and its C code believes what a header says. It is
+given copies of frames known to be complete.
 """
 
-import contextlib
+import os
 import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -15,54 +17,68 @@ import numpy as np
 from mdtraj.formats import TRRTrajectoryFile, XTCTrajectoryFile
 
 from spectraldyn.io.frames import Damaged, Frames, Indexed, cell_of
-from spectraldyn.io.silence import decode, opened
+from spectraldyn.io.silence import decode
 
 
 class Header(NamedTuple):
-    """What the header of one frame says; `content` is the number of bytes that follow it."""
+    """What the header of one frame says; `size` is the number of bytes that follow it."""
 
     n_atoms: int
     step: int
     time: float
-    content: int
+    size: int
 
 
 class Gromacs(Indexed):
     """A chain of frames, each with its own header, and nothing that says how many there should be."""
 
-    kind: str
     reader: Callable
 
     def __init__(self, path: Path, n_atoms: int | None = None) -> None:
         self.path = path
-        offsets, headers = [], []
-        for offset, header in self._walk():
-            offsets.append(offset)
-            headers.append((header.step, header.time))
-            self.n_atoms = header.n_atoms
+        headers = list(self._walk())
         self.n_frames = len(headers)
-        self._offsets = np.array(offsets, dtype=np.int64)
-        self._steps, self._times = np.array(headers, dtype=np.float64).reshape(-1, 2).T
+        self.n_atoms = headers[0].n_atoms
+        self._steps = np.array([header.step for header in headers], dtype=np.float64)
+        self._times = np.array([header.time for header in headers], dtype=np.float64)
+        self._starts = np.cumsum([0, *(header.size for header in headers)])
 
     def extent(self) -> tuple[int, np.ndarray | None]:
         return self.n_frames, self._times
 
     def blocks(self, runs: Iterable[tuple[int, int]]) -> Iterator[Frames]:
-        with _ascii_name(self.path) as name, opened(self.kind, self.reader, name) as file:
-            file.offsets = self._offsets
+        # Copies have a name that the C code can open, which is ASCII, and nothing in them that is not decoded.
+        plain = tempfile.gettempdir().isascii()
+        with (
+            self.path.open("rb") as file,
+            tempfile.TemporaryDirectory(dir=None if plain else os.curdir) as folder,
+        ):
+            copy = Path(folder if plain else os.path.relpath(folder), "frames")
+            padding = self.padding(copy)
             for first, count in runs:
-                if first != file.tell():
-                    file.seek(first)
-                xyz, _, _, boxes, *_ = decode(first, count, partial(file.read, count))
+                file.seek(self._starts[first])
+                copy.write_bytes(padding + file.read(self._starts[first + count] - self._starts[first]))
+                n_read = count + bool(padding)
+                xyz, boxes = decode(first, count, partial(self._decoded, copy, n_read, count))
                 where = slice(first, first + count)
                 found = Frames(xyz, self._times[where], step=self._steps[where])
                 if boxes is not None:
                     cell = cell_of(*np.moveaxis(boxes, 1, 0))
-                    found = Frames(xyz, found.time, cell[:, :3], cell[:, 3:], found.step)
+                    found = replace(found, lengths=cell[:, :3], angles=cell[:, 3:])
                 yield found
 
-    def _walk(self) -> Iterator[tuple[int, Header]]:
-        """Where each frame begins and what its header says; raises Damaged at the first fault."""
+    def padding(self, path: Path) -> bytes:
+        """A frame to be decoded before the others, if the decoder needs one; may use the path."""
+        return b""
+
+    def _decoded(self, path: Path, n_read: int, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+        with self.reader(str(path)) as file:
+            xyz, _, _, boxes, *_ = file.read(n_read)
+        wanted = slice(n_read - count, None)
+        return np.ascontiguousarray(xyz[wanted, : self.n_atoms]), None if boxes is None else boxes[wanted]
+
+    def _walk(self) -> Iterator[Header]:
+        """The header of each frame; raises Damaged at the first fault."""
         size = self.path.stat().st_size
         count, n_atoms, end = 0, 0, 0
         with self.path.open("rb") as file:
@@ -70,7 +86,7 @@ class Gromacs(Indexed):
                 file.seek(start)
                 try:
                     header = self.header(file)
-                    end = file.tell() + header.content
+                    end = file.tell() + header.size
                     if count and header.n_atoms != n_atoms:
                         raise Damaged(f"has {header.n_atoms} atoms, the frames before it {n_atoms}")
                 except EOFError:
@@ -84,7 +100,7 @@ class Gromacs(Indexed):
                         if count
                         else "the file ends inside its first frame, so it holds no complete frame"
                     )
-                yield start, header
+                yield header._replace(size=end - start)
                 count, n_atoms = count + 1, header.n_atoms
 
     @staticmethod
@@ -96,7 +112,7 @@ class Gromacs(Indexed):
 class Xtc(Gromacs):
     """Positions rounded and compressed."""
 
-    kind, reader = "XTC", XTCTrajectoryFile
+    reader = XTCTrajectoryFile
 
     @staticmethod
     def header(file: BinaryIO) -> Header:
@@ -122,11 +138,21 @@ class Xtc(Gromacs):
             raise Damaged("has a corrupt header of its compressed positions")
         return Header(n_atoms, step, time, (size + 3) // 4 * 4)
 
+    def padding(self, path: Path) -> bytes:
+        """A frame of more atoms than the others have.
+
+        From corrupt data the decoder may take more atoms than there are: it writes past the end of buffers that have
+        the size of the first frame. An item holds ten atoms or less.
+        """
+        with XTCTrajectoryFile(str(path), "w") as file:
+            file.write(np.zeros((1, self.n_atoms + 11, 3), dtype=np.float32))
+        return path.read_bytes()
+
 
 class Trr(Gromacs):
     """Positions of single or double precision."""
 
-    kind, reader = "TRR", TRRTrajectoryFile
+    reader = TRRTrajectoryFile
 
     @staticmethod
     def header(file: BinaryIO) -> Header:
@@ -154,15 +180,3 @@ def unpack(file: BinaryIO, layout: str) -> tuple:
     if len(data) < size:
         raise EOFError
     return struct.unpack(layout, data)
-
-
-@contextlib.contextmanager
-def _ascii_name(path: Path) -> Iterator[Path]:
-    """The file under a name that mdtraj's C readers can take."""
-    if str(path).isascii():
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / "trajectory"
-        link.symlink_to(path.absolute())
-        yield link
