@@ -8,7 +8,7 @@ import mdtraj
 import pytest
 
 from spectraldyn.errors import InputError
-from spectraldyn.io.files import load_topology, scan
+from spectraldyn.io import load_topology, scan
 
 CORPUS = Path(__file__).parents[1].parent / "shared" / "data" / "damaged"
 MANIFEST = json.loads((CORPUS / "manifest.json").read_text()) if CORPUS.is_dir() else {"files": {}}

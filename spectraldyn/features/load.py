@@ -16,8 +16,7 @@ from tqdm import tqdm
 from spectraldyn.errors import InputError
 from spectraldyn.features.definitions import define_features
 from spectraldyn.features.featurize import Featurizer
-from spectraldyn.io.arrays import SUFFIXES, read_arrays
-from spectraldyn.io.files import FileSummary, common_timestep, load_frames, load_topology
+from spectraldyn.io import SUFFIXES, FileSummary, common_timestep, load_topology, open_trajectory, read_arrays
 from spectraldyn.units import Duration, parse_duration
 
 
@@ -289,7 +288,7 @@ def _reference(top: str | Path | mdtraj.Trajectory | None, paths: list[Path]) ->
     topology = top if isinstance(top, mdtraj.Trajectory) else load_topology(top, paths)
     if topology.n_frames:
         return topology[0], None
-    return load_frames(paths[0], topology.topology, [0]), paths[0]
+    return open_trajectory(paths[0], topology.topology).read([0]), paths[0]
 
 
 def _array_tables(paths: list[Path], progress: bool) -> list[_Table]:

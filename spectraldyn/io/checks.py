@@ -1,13 +1,12 @@
-"""Checks of positions, boxes and time stamps: what the readers deliver soundly may still be unusable."""
+"""Checks of positions and boxes: what the readers deliver soundly may still be unusable."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import mdtraj
 import numpy as np
 
 from spectraldyn.errors import InputError
-from spectraldyn.io.frames import Frames, named
+from spectraldyn.io.frames import Frames, is_box, named
 
 FARTHEST = 1e5
 """Positions beyond this (nm) are those of an exploded simulation: diffusing for 1 s, an ion moves 1e5 nm."""
@@ -52,59 +51,65 @@ class FrameChecks:
         self._first: np.ndarray | None = None
         self._moving = False
         self._faults: dict[str, list[int]] = {}
-        self._n_boxed = 0
-
-    @property
-    def sound(self) -> bool:
-        """Whether no frame seen so far is at fault."""
-        return not self._faults
+        self._boxed = False
+        self._impossible: list[int] = []
 
     def look(self, frames: Frames) -> mdtraj.Trajectory | None:
-        """Check a chunk; the trajectory it makes, or None if a frame in it, or before it, is at fault."""
-        xyz = frames.xyz
+        """Check the next chunk; the trajectory it makes, or None if a frame in it, or before it, is at fault."""
         first = self.n_frames
-        if xyz.shape[1] != self.topology.n_atoms:
-            raise InputError(
-                f"{self.path}: frame {first} has {xyz.shape[1]} atoms, the topology has "
-                f"{self.topology.n_atoms}: give the topology of these very atoms"
-            )
-        self.n_frames += len(xyz)
-        with np.errstate(invalid="ignore"):
-            farthest = np.abs(xyz).max(axis=(1, 2))
-        self._blame("NaN or infinite positions", ~np.isfinite(farthest), first)
-        self._blame(f"positions beyond {FARTHEST:g} nm (an exploded simulation?)", farthest > FARTHEST, first)
-        if xyz.shape[1] > 1:
-            self._blame("all atoms at one and the same point", (xyz == xyz[:, :1]).all(axis=(1, 2)), first)
+        self.n_frames += len(frames.xyz)
+        chunk = self.admit(frames, np.arange(first, self.n_frames))
         if self._first is None:
-            self._first = xyz[0].copy()
-        self._moving = self._moving or bool((xyz != self._first).any())
-        lengths, angles = self._box(frames, first)
-        if not self.sound:
-            return None
-        time = np.arange(first, self.n_frames) if frames.time is None else frames.time
-        chunk = mdtraj.Trajectory(xyz, self.topology, time, lengths, angles)
-        self._measure_bonds(chunk, first)
+            self._first = frames.xyz[0].copy()
+        self._moving = self._moving or bool((frames.xyz != self._first).any())
+        if chunk is not None:
+            self._measure_bonds(chunk, first)
         return chunk
 
-    def _blame(self, fault: str, bad: np.ndarray, first: int) -> None:
-        if bad.any():
-            self._faults.setdefault(fault, []).extend((first + np.flatnonzero(bad)).tolist())
+    def admit(self, frames: Frames, rows: np.ndarray) -> mdtraj.Trajectory | None:
+        """Check each frame for itself; the trajectory they make, or None where a frame so far is at fault.
 
-    def _box(self, frames: Frames, first: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        Parameters
+        ----------
+        frames : Frames
+        rows : (n,) int
+            Their numbers in the file.
+        """
+        xyz = frames.xyz
+        if xyz.shape[1] != self.topology.n_atoms:
+            raise InputError(
+                f"{self.path}: frame {rows[0]} has {xyz.shape[1]} atoms, the topology has "
+                f"{self.topology.n_atoms}: give the topology of these very atoms"
+            )
+        with np.errstate(invalid="ignore"):
+            farthest = np.abs(xyz).max(axis=(1, 2))
+        self._blame("NaN or infinite positions", rows[~np.isfinite(farthest)])
+        self._blame(f"positions beyond {FARTHEST:g} nm (an exploded simulation?)", rows[farthest > FARTHEST])
+        if xyz.shape[1] > 1:
+            self._blame("all atoms at one and the same point", rows[(xyz == xyz[:, :1]).all(axis=(1, 2))])
+        lengths, angles = self._box(frames, rows)
+        if self._faults:
+            return None
+        return mdtraj.Trajectory(xyz, self.topology, rows if frames.time is None else frames.time, lengths, angles)
+
+    def _blame(self, fault: str, rows: np.ndarray) -> None:
+        if len(rows):
+            self._faults.setdefault(fault, []).extend(rows.tolist())
+
+    def _box(self, frames: Frames, rows: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
         """The chunk's box, or None: zeros and NaN are how several formats write that there is none."""
-        boxed = np.zeros(len(frames.xyz), dtype=bool)
+        boxed = np.zeros(len(rows), dtype=bool)
         if frames.lengths is not None and frames.angles is not None:
-            with np.errstate(invalid="ignore"):
-                boxed = (np.isfinite(frames.lengths) & (frames.lengths > 0)).all(axis=1)
-                boxed &= (np.isfinite(frames.angles) & (frames.angles > 0) & (frames.angles < 180)).all(axis=1)
+            boxed = is_box(np.concatenate([frames.lengths, frames.angles], axis=1))
+            written = (np.isfinite(frames.lengths) & (frames.lengths != 0)).any(axis=1)
+            self._impossible.extend(rows[written & ~boxed][: _MOST_NAMED - len(self._impossible)].tolist())
         if self.periodic is None:
-            self.periodic = bool(boxed[0])
+            self.periodic = self._boxed = bool(boxed[0])
             if self.periodic and frames.lengths is not None and frames.angles is not None:
                 self._judge_box(frames.lengths[0], frames.angles[0])
-            self._n_boxed = int(boxed[0])
-        if (boxed != bool(self._n_boxed)).any():
-            odd = first + int(np.flatnonzero(boxed != bool(self._n_boxed))[0])
-            has = "no valid periodic box" if self._n_boxed else "a periodic box"
+        if (boxed != self._boxed).any():
+            odd = rows[np.argmax(boxed != self._boxed)]
+            has = "no valid periodic box" if self._boxed else "a periodic box"
             raise InputError(
                 f"{self.path}: frame {odd} has {has}, unlike the frames before it: write the file with "
                 "a box in every frame or in none"
@@ -146,14 +151,23 @@ class FrameChecks:
                 found = first + np.flatnonzero(length[:, bond] > limit)
                 frames.extend(found[: _MOST_NAMED - len(frames)].tolist())
 
-    def finish(self) -> None:
-        """Judge the whole file; adds to `warnings`."""
+    def complain(self) -> None:
+        """Raise the first fault of single frames, if there is one."""
         for fault, frames in self._faults.items():
             raise InputError(f"{self.path}: {fault} in {named(frames)}: remove these frames or repair the file")
+
+    def finish(self) -> None:
+        """Judge the whole file; adds to `warnings`."""
+        self.complain()
         if self.n_frames == 1:
             raise InputError(f"{self.path}: the file holds one frame, which makes no pair at any lag time")
         if not self._moving:
             raise InputError(f"{self.path}: all {self.n_frames} frames are the same, so there are no dynamics in it")
+        if self._impossible:
+            self.warnings.append(
+                f"{self.path}: the unit cell of {named(self._impossible)} is no periodic box, however it is read, and "
+                "is taken as none"
+            )
         if len(self._bonds):
             self._judge_bonds()
 
@@ -188,85 +202,3 @@ class FrameChecks:
 
 def _frames_of(where: dict[int, list[int]], broken: np.ndarray) -> list[int]:
     return sorted({frame for bond, frames in where.items() if not broken[bond] for frame in frames})
-
-
-def read_times(path: str, times: np.ndarray | None) -> tuple[float | None, tuple[int, ...], list[str]]:
-    """Frame spacing and uninterrupted stretches from time stamps.
-
-    Parameters
-    ----------
-    path : str
-        The file as its user named it.
-    times : (n,) float64 or None
-        Time stamps in ps, as far as rounding to float32 leaves them exact.
-
-    Returns
-    -------
-    timestep_ps : float or None
-        None where there are no stamps, or the same one everywhere.
-    segment_starts : tuple of int
-    warnings : list of str
-
-    Raises
-    ------
-    InputError
-        If the stamps are so uneven that no spacing can be told.
-    """
-    if times is None or len(times) < 2 or (times == times[0]).all():
-        return None, (0,), []
-    if not np.isfinite(times).all():
-        return None, (0,), [f"{path}: some time stamps are missing or not numbers, so all are ignored"]
-    steps = np.diff(times)
-    # Stamps are stored, or were once computed, in float32: near 1e6 ps they are off by up to 0.03 ps each.
-    rounding = np.spacing(np.abs(times).astype(np.float32)).astype(float)
-    even = (times[-1] - times[0]) / len(steps)
-    line = times[0] + even * np.arange(len(times))
-    if even > 0 and (np.abs(times - line) <= 2 * rounding + 1e-3 * even).all():
-        return _neat(even, len(steps), rounding.max()), (0,), []
-    forward = np.sort(steps[steps > rounding[1:]])
-    if not len(forward):
-        raise InputError(f"{path}: time stamps never increase (from {times[0]:g} ps on): write the file with its times")
-    usual = forward[(len(forward) - 1) // 2]
-    regular = np.abs(steps - usual) <= 2 * np.maximum(rounding[1:], rounding[:-1]) + 1e-3 * usual
-    breaks = np.flatnonzero(~regular)
-    if len(breaks) > max(1, 0.1 * len(steps)):
-        raise InputError(
-            f"{path}: time stamps are uneven: {len(breaks)} of {len(steps)} steps differ from the "
-            f"usual {usual:.6g} ps (the first at frame {breaks[0] + 1}), so that no lag time is defined: write evenly "
-            "spaced frames"
-        )
-    starts = (0, *(int(index) + 1 for index in breaks))
-    ends = (*starts[1:], len(times))
-    covered = sum(times[end - 1] - times[start] for start, end in zip(starts, ends, strict=True))
-    n_regular = int(regular.sum())
-    timestep = _neat(covered / n_regular, n_regular, rounding.max())
-    return timestep, starts, list(_describe(path, times, starts[1:], rounding))
-
-
-def _neat(spacing: float, n_steps: int, rounding: float) -> float:
-    """The spacing without the digits that rounding of the stamps put there: 0.2 rather than 0.20000000149."""
-    for digits in range(1, 7):
-        short = float(f"{spacing:.{digits}g}")
-        if abs(short - spacing) * n_steps <= 2 * rounding:
-            return short
-    return float(spacing)
-
-
-def _describe(path: str, times: np.ndarray, starts: Iterable[int], rounding: np.ndarray) -> Iterable[str]:
-    kinds: dict[str, list[int]] = {"occurs twice": [], "goes back": [], "jumps": []}
-    for start in starts:
-        step = times[start] - times[start - 1]
-        kind = "occurs twice" if abs(step) <= rounding[start] else "goes back" if step < 0 else "jumps"
-        kinds[kind].append(start)
-    for kind, found in kinds.items():
-        if not found:
-            continue
-        start = found[0]
-        before, after = times[start - 1], times[start]
-        what = (
-            f"time stamp {after:g} ps occurs twice, at frames {start - 1} and {start}"
-            if kind == "occurs twice"
-            else f"time {kind} from {before:g} to {after:g} ps at frame {start}"
-        )
-        more = f" (and at {len(found) - 1} more places)" if len(found) > 1 else ""
-        yield f"{path}: {what}{more}: lagged pairs do not cross it"

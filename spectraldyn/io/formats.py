@@ -1,43 +1,52 @@
 """The table of formats that are read, and their recognition by name and content."""
 
 import gzip
+import os
+import stat
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from spectraldyn.errors import InputError
 from spectraldyn.io import text
-from spectraldyn.io.binary import read_hdf5, read_netcdf, read_trr, read_xtc
-from spectraldyn.io.dcd import read_dcd
-from spectraldyn.io.frames import Frames
+from spectraldyn.io.containers import Hdf5, NetCdf
+from spectraldyn.io.dcd import Dcd
+from spectraldyn.io.frames import Source
+from spectraldyn.io.gromacs import Trr, Xtc
+from spectraldyn.io.times import MODELS, STEPS, Stamps
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format: how it is called, how it is read, which content it has and whether it carries a topology."""
+    """A format: how it is called, how it is read, which content it has and whether it carries a topology.
+
+    `source` opens a file, given the number of atoms that its topology has; `numbers` is what the steps are that
+    it may give its frames.
+    """
 
     title: str
-    read: Callable[[Path, int | None], Iterator[Frames]]
+    source: Callable[[Path, int], Source]
     contents: tuple[str, ...]
     topology: bool = False
+    numbers: Stamps = STEPS
 
 
 _TEXT = ("text", "gzip-compressed text")
 
 FORMATS: dict[str, Format] = {
-    "dcd": Format("CHARMM/NAMD/OpenMM DCD", read_dcd, ("DCD",)),
-    "xtc": Format("GROMACS XTC", read_xtc, ("XTC",)),
-    "trr": Format("GROMACS TRR", read_trr, ("TRR",)),
-    "nc": Format("AMBER NetCDF", read_netcdf, ("NetCDF", "HDF5")),
-    "h5": Format("mdtraj HDF5", read_hdf5, ("HDF5",), topology=True),
-    "pdb": Format("PDB", text.read_pdb, ("PDB", *_TEXT), topology=True),
-    "gro": Format("GROMACS GRO", text.read_gro, _TEXT, topology=True),
-    "xyz": Format("XYZ", text.read_xyz, _TEXT),
-    "mdcrd": Format("AMBER mdcrd", text.read_mdcrd, _TEXT),
-    "lammpstrj": Format("LAMMPS dump", text.read_lammps, ("LAMMPS dump", *_TEXT)),
-    "arc": Format("Tinker arc", text.read_arc, _TEXT),
+    "dcd": Format("CHARMM/NAMD/OpenMM DCD", Dcd, ("DCD",)),
+    "xtc": Format("GROMACS XTC", Xtc, ("XTC",)),
+    "trr": Format("GROMACS TRR", Trr, ("TRR",)),
+    "nc": Format("AMBER NetCDF", NetCdf, ("NetCDF", "HDF5")),
+    "h5": Format("mdtraj HDF5", Hdf5, ("HDF5",), topology=True),
+    "pdb": Format("PDB", text.Pdb, ("PDB", *_TEXT), True, MODELS),
+    "gro": Format("GROMACS GRO", text.Gro, _TEXT, topology=True),
+    "xyz": Format("XYZ", text.Xyz, _TEXT),
+    "mdcrd": Format("AMBER mdcrd", text.Mdcrd, _TEXT),
+    "lammpstrj": Format("LAMMPS dump", text.Lammps, ("LAMMPS dump", *_TEXT)),
+    "arc": Format("Tinker arc", text.Arc, _TEXT),
 }
 """Formats that are read, by their usual extension."""
 
@@ -87,15 +96,23 @@ def extension(path: str | Path) -> str:
 
 
 def check_readable(path: str | Path) -> None:
-    """Refuse what is missing, is a folder, cannot be opened, or is empty."""
+    """Refuse what is missing, is no regular file, cannot be opened, is empty, or has a name that is not UTF-8."""
     try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise InputError(f"{shown}: the name is not valid UTF-8, so no report can name the file: rename it") from None
+    try:
+        mode = Path(path).stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{path}: this is a folder, where a file is needed")
+        if not stat.S_ISREG(mode):  # to open a pipe may wait forever, and it could be read once only
+            raise InputError(f"{path}: this is a pipe or a device, where a file is needed: save its content as a file")
         with Path(path).open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{path}: the file is empty (0 bytes)")
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: this is a folder, where a file is needed") from None
     except OSError as error:
         raise InputError(f"{path}: the file cannot be opened ({error.strerror})") from None
 

@@ -7,7 +7,8 @@ import mdtraj
 
 from spectraldyn.errors import InputError
 from spectraldyn.io.arrays import read_arrays
-from spectraldyn.io.files import FileSummary, load_topology, scan
+from spectraldyn.io.files import FileSummary, scan
+from spectraldyn.io.topologies import load_topology
 
 
 def describe_files(files: Sequence[str], top: str | None) -> Iterator[tuple[str, bool]]:

@@ -1,31 +1,37 @@
 """Frames picked from trajectory files, written as PDB."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import mdtraj
 import numpy as np
 
-from spectraldyn.io.files import load_frames
+from spectraldyn.io.reader import open_trajectory
 
 
-def write_structures(path: Path, picked: Sequence[tuple[Path, int]], topology: mdtraj.Topology) -> None:
-    """Write frames as the models of one PDB file, molecules whole and superposed on the first.
+def write_structures(wanted: Mapping[Path, Sequence[tuple[Path, int]]], topology: mdtraj.Topology) -> None:
+    """Write frames as the models of PDB files, molecules whole and superposed on the first of each.
+
+    Every trajectory is opened once, and only the frames that are written are read from it.
 
     Parameters
     ----------
-    path : Path
-    picked : sequence of (Path, int)
-        Trajectory file and 0-based frame number of every model.
+    wanted : mapping of Path to sequence of (Path, int)
+        For every PDB file to write, the trajectory file and 0-based frame number of each of its models.
     topology : mdtraj.Topology
     """
-    parts = []
-    for file in dict.fromkeys(file for file, _ in picked):
-        wanted = [frame for other, frame in picked if other == file]
-        loaded = load_frames(file, topology, wanted)
-        parts += [((file, frame), loaded[i]) for i, frame in enumerate(wanted)]
-    by_frame = dict(parts)
-    structures = mdtraj.join([by_frame[key] for key in picked], check_topology=False)
+    frames: dict[tuple[Path, int], mdtraj.Trajectory] = {}
+    everything = [place for picked in wanted.values() for place in picked]
+    for path in dict.fromkeys(path for path, _ in everything):
+        rows = sorted({row for other, row in everything if other == path})
+        loaded = open_trajectory(path, topology).read(rows)
+        frames |= {(path, row): loaded.slice(i, copy=False) for i, row in enumerate(rows)}
+    for target, picked in wanted.items():
+        _write_models(target, mdtraj.join([frames[place] for place in picked], check_topology=False))
+
+
+def _write_models(target: Path, structures: mdtraj.Trajectory) -> None:
+    topology = structures.topology
     if structures.unitcell_lengths is not None and topology.n_bonds:
         structures.make_molecules_whole(inplace=True)
     heavy = topology.select("element != H")
@@ -34,4 +40,4 @@ def write_structures(path: Path, picked: Sequence[tuple[Path, int]], topology: m
     else:
         structures.center_coordinates()
     structures.xyz = np.asarray(structures.xyz, dtype=np.float32)
-    structures.save_pdb(str(path))
+    structures.save_pdb(str(target))

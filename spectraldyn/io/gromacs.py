@@ -1,0 +1,182 @@
+"""GROMACS XTC and TRR, of which mdtraj decodes the frames that a walk over the headers finds.
+
+mdtraj ends silently at the first frame that is incomplete, and its C code believes what a header says. It is
+given copies of frames known to be complete.
+"""
+
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from mdtraj.formats import TRRTrajectoryFile, XTCTrajectoryFile
+
+from spectraldyn.io.frames import Damaged, Frames, Indexed, cell_of
+from spectraldyn.io.silence import decode
+
+
+class Header(NamedTuple):
+    """What the header of one frame says; `size` is the number of bytes that follow it."""
+
+    n_atoms: int
+    step: int
+    time: float
+    size: int
+
+
+class Gromacs(Indexed):
+    """A chain of frames, each with its own header, and nothing that says how many there should be."""
+
+    reader: Callable
+
+    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
+        self.path = path
+        headers = list(self._walk())
+        self.n_frames = len(headers)
+        self.n_atoms = headers[0].n_atoms
+        self._steps = np.array([header.step for header in headers], dtype=np.float64)
+        self._times = np.array([header.time for header in headers], dtype=np.float64)
+        self._starts = np.cumsum([0, *(header.size for header in headers)])
+
+    def extent(self) -> tuple[int, np.ndarray | None]:
+        return self.n_frames, self._times
+
+    def blocks(self, runs: Iterable[tuple[int, int]]) -> Iterator[Frames]:
+        # Copies have a name that the C code can open, which is ASCII, and nothing in them that is not decoded.
+        plain = tempfile.gettempdir().isascii()
+        with (
+            self.path.open("rb") as file,
+            tempfile.TemporaryDirectory(dir=None if plain else os.curdir) as folder,
+        ):
+            copy = Path(folder if plain else os.path.relpath(folder), "frames")
+            padding = self.padding(copy)
+            for first, count in runs:
+                file.seek(self._starts[first])
+                copy.write_bytes(padding + file.read(self._starts[first + count] - self._starts[first]))
+                n_read = count + bool(padding)
+                xyz, boxes = decode(first, count, partial(self._decoded, copy, n_read, count))
+                where = slice(first, first + count)
+                found = Frames(xyz, self._times[where], step=self._steps[where])
+                if boxes is not None:
+                    cell = cell_of(*np.moveaxis(boxes, 1, 0))
+                    found = replace(found, lengths=cell[:, :3], angles=cell[:, 3:])
+                yield found
+
+    def padding(self, path: Path) -> bytes:
+        """A frame to be decoded before the others, if the decoder needs one; may use the path."""
+        return b""
+
+    def _decoded(self, path: Path, n_read: int, count: int) -> tuple[np.ndarray, np.ndarray | None]:
+        with self.reader(str(path)) as file:
+            xyz, _, _, boxes, *_ = file.read(n_read)
+        wanted = slice(n_read - count, None)
+        return np.ascontiguousarray(xyz[wanted, : self.n_atoms]), None if boxes is None else boxes[wanted]
+
+    def _walk(self) -> Iterator[Header]:
+        """The header of each frame; raises Damaged at the first fault."""
+        size = self.path.stat().st_size
+        count, n_atoms, end = 0, 0, 0
+        with self.path.open("rb") as file:
+            while (start := end) < size:
+                file.seek(start)
+                try:
+                    header = self.header(file)
+                    end = file.tell() + header.size
+                    if count and header.n_atoms != n_atoms:
+                        raise Damaged(f"has {header.n_atoms} atoms, the frames before it {n_atoms}")
+                except EOFError:
+                    end = size + 1
+                except Damaged as fault:
+                    raise Damaged(f"frame {count} (byte {start}) {fault}") from fault
+                if end > size:
+                    raise Damaged(
+                        f"the file ends inside frame {count}, after {count} complete frames: write the complete ones "
+                        "to a new file (gmx trjconv or mdconvert), or run again when the simulation has ended"
+                        if count
+                        else "the file ends inside its first frame, so it holds no complete frame"
+                    )
+                yield header._replace(size=end - start)
+                count, n_atoms = count + 1, header.n_atoms
+
+    @staticmethod
+    def header(file: BinaryIO) -> Header:
+        """Read the header of a frame; raises EOFError or Damaged."""
+        raise NotImplementedError
+
+
+class Xtc(Gromacs):
+    """Positions rounded and compressed."""
+
+    reader = XTCTrajectoryFile
+
+    @staticmethod
+    def header(file: BinaryIO) -> Header:
+        (magic,) = unpack(file, ">i")
+        if magic not in (1995, 2023):
+            raise Damaged(f"starts with {magic} instead of XTC's 1995, so the file is corrupt from there on")
+        n_atoms, step, time = unpack(file, ">iif")
+        *_, again = unpack(file, ">9fi")
+        if n_atoms < 1 or again != n_atoms:
+            raise Damaged(f"has a corrupt header ({n_atoms} and {again} atoms)")
+        if n_atoms <= 9:  # so few are stored uncompressed
+            return Header(n_atoms, step, time, 12 * n_atoms)
+        _, *bounds, index, size = unpack(file, ">f3i3ii" + ("i" if magic == 1995 else "q"))
+        # The decoder believes these and crashes where they are wrong. Its buffer, which is also that of the encoder,
+        # has 1.2 integers for each coordinate, three of which are not for data.
+        if not 0 < size <= 4 * int(3 * n_atoms * 1.2) - 12:
+            raise Damaged(f"has a corrupt header ({size} bytes for {n_atoms} atoms)")
+        # An index into a table of 73 sizes, of which the first nine are not used; and the smallest and largest
+        # integer coordinates, whose range the encoder keeps this far from an overflow. A range of 2³² would be
+        # a division by zero.
+        ranges = [high - low for low, high in zip(bounds[:3], bounds[3:], strict=True)]
+        if not 9 <= index < 73 or not 0 <= min(ranges) <= max(ranges) < 2**31 - 3:
+            raise Damaged("has a corrupt header of its compressed positions")
+        return Header(n_atoms, step, time, (size + 3) // 4 * 4)
+
+    def padding(self, path: Path) -> bytes:
+        """A frame of more atoms than the others have.
+
+        From corrupt data the decoder may take more atoms than there are: it writes past the end of buffers that have
+        the size of the first frame. An item holds ten atoms or less.
+        """
+        with XTCTrajectoryFile(str(path), "w") as file:
+            file.write(np.zeros((1, self.n_atoms + 11, 3), dtype=np.float32))
+        return path.read_bytes()
+
+
+class Trr(Gromacs):
+    """Positions of single or double precision."""
+
+    reader = TRRTrajectoryFile
+
+    @staticmethod
+    def header(file: BinaryIO) -> Header:
+        (magic,) = unpack(file, ">i")
+        if magic != 1993:
+            raise Damaged(f"starts with {magic} instead of TRR's 1993, so the file is corrupt from there on")
+        _, length = unpack(file, ">ii")
+        if not 0 <= length <= 128:
+            raise Damaged("has a corrupt header")
+        unpack(file, f">{(length + 3) // 4 * 4}s")
+        *sizes, n_atoms, step, _ = unpack(file, ">13i")
+        positions = sizes[7]
+        if n_atoms < 1 or min(sizes) < 0 or positions not in (0, 12 * n_atoms, 24 * n_atoms):
+            raise Damaged("has a corrupt header")
+        if positions == 0:
+            raise Damaged("holds no positions: write a trajectory with positions in every frame")
+        time, _ = unpack(file, ">dd" if positions == 24 * n_atoms else ">ff")
+        return Header(n_atoms, step, time, sum(sizes))
+
+
+def unpack(file: BinaryIO, layout: str) -> tuple:
+    """Values that follow in a file; raises EOFError where it ends before."""
+    size = struct.calcsize(layout)
+    data = file.read(size)
+    if len(data) < size:
+        raise EOFError
+    return struct.unpack(layout, data)
