@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from scipy.signal import lfilter
-from spectraldyn.spectra.decomposition import decompose
 
-from spectraldyn.data.stretches import cut_blocks
+from spectraldyn.data import cut_blocks, stretches_of
+from spectraldyn.spectra import intervals
 from spectraldyn.spectra import timescales as its
-from spectraldyn.spectra.moments import lagged_moments
+from spectraldyn.spectra.moments import Moments, lagged_moments
 
 TAU = 30.0
 
@@ -23,15 +23,9 @@ def autoregressive(n_frames: int, n_trajectories: int, seed: int) -> list[np.nda
 
 def estimate(trajectories: list[np.ndarray], lag: int = 10) -> its.Timescale:
     functions = np.column_stack((np.ones(sum(map(len, trajectories))), np.concatenate(trajectories)))
-    ends = np.cumsum([len(t) for t in trajectories]).tolist()
-    stretches = [range(e - len(t), e) for e, t in zip(ends, trajectories, strict=True)]
-    blocks = cut_blocks([len(t) for t in trajectories], max(1, ends[-1] // 200))
-    moments = lagged_moments(functions, stretches, blocks, {lag: lag})
-    spectrum = decompose(*moments.means(0), reversible=True)
-    values = its.timescales_from_eigenvalues(spectrum.eigenvalues, lag)
-    joined, weights = its.block_bootstrap(moments, 0, float(values[0]), random_state=0)
-    replicates = its.timescales_from_eigenvalues(its.autocorrelations(joined, 0, spectrum, True, weights), lag)
-    return its.timescale_intervals(values, replicates, joined, lag)[0]
+    stretches = stretches_of([len(t) for t in trajectories])
+    moments = its.block_moments(functions, stretches, [lag], tied=True)
+    return its.read_off_timescales(moments, functions, stretches, lag, random_state=0)[lag][0]
 
 
 @pytest.mark.parametrize(
