@@ -7,7 +7,7 @@ from scipy.signal import lfilter
 from spectraldyn.data import cut_blocks, stretches_of
 from spectraldyn.spectra import timescales as its
 from spectraldyn.spectra.intervals import block_bootstrap, participation, percentile_interval, rayleigh_quotients
-from spectraldyn.spectra.moments import Moments, lagged_moments
+from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.rayleigh_ritz import Eigenmodes
 
 TAU = 30.0
@@ -168,8 +168,8 @@ def test_infinite_replicates_make_no_remark():
 
 
 def test_processes_keep_their_transitions_where_they_swap_order_with_the_lag():
-    """A slow process half hidden in white noise, of autocorrelation ½ 0.99^τ, and a quick one of 0.9^τ: up to 7 rows the
-    quick one is first, beyond the slow one."""
+    """A slow process half hidden in white noise, of autocorrelation ½ 0.99^τ, and a quick one of 0.9^τ: the quick one
+    is first up to 7 rows, the slow one beyond."""
     random = np.random.default_rng(0)
     n_rows = 40_000
     slow, quick = (np.cumsum(random.random(n_rows) < p) % 2 * 2.0 - 1 for p in (0.005, 0.05))
