@@ -2,10 +2,7 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -70,6 +67,7 @@ class _Trained:
     score: float
 
 
+@dataclass(eq=False, repr=False)
 class NeuralSVD(base.NeuralEstimator):
     """Slow modes of a transfer (Koopman) operator, learned by nested low-rank approximation.
 
@@ -136,40 +134,12 @@ class NeuralSVD(base.NeuralEstimator):
     ICML 2024 (arXiv:2402.03655).
     """
 
-    def __init__(
-        self,
-        n_modes: int = 3,
-        lagtime: int = 1,
-        *,
-        objective: str = "joint",
-        network: str | None = None,
-        reversible: bool = True,
-        hidden: Sequence[int] = (64, 64),
-        batch_size: int = 512,
-        max_steps: int | None = None,
-        learning_rate: float = 5e-3,
-        warm_start: bool = True,
-        test_fraction: float = 0.2,
-        device: str = "auto",
-        random_state: Any = None,
-        checkpoint_folder: str | Path | None = None,
-        progress: bool = False,
-    ):
-        self.n_modes = n_modes
-        self.lagtime = lagtime
-        self.objective = objective
-        self.network = network
-        self.reversible = reversible
-        self.hidden = hidden
-        self.batch_size = batch_size
-        self.max_steps = max_steps
-        self.learning_rate = learning_rate
-        self.warm_start = warm_start
-        self.test_fraction = test_fraction
-        self.device = device
-        self.random_state = random_state
-        self.checkpoint_folder = checkpoint_folder
-        self.progress = progress
+    n_modes: int = 3
+    lagtime: int = 1
+    _: KW_ONLY
+    objective: str = "joint"
+    reversible: bool = True
+    warm_start: bool = True
 
     def fit(self, X: ArrayLike | list | tuple, y: None = None) -> "NeuralSVD":
         """Learn the modes and read their spectrum off all data.
