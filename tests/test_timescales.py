@@ -5,9 +5,8 @@ import pytest
 from scipy.signal import lfilter
 
 from spectraldyn.data import cut_blocks, stretches_of
-from spectraldyn.spectra import intervals
 from spectraldyn.spectra import timescales as its
-from spectraldyn.spectra.moments import Moments, lagged_moments
+from spectraldyn.spectra.moments import lagged_moments
 
 TAU = 30.0
 
