@@ -50,7 +50,7 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def fetch_model(self) -> Any:
         """The fitted model."""
         check_is_fitted(self)
-        return self.model_  # type: ignore[attr-defined]
+        return self.model_
 
     def transform(self, X: ArrayLike | list) -> Any:
         """Slow modes of every frame; see the `transform` of the model."""

@@ -9,7 +9,6 @@ import torch
 from numpy.typing import ArrayLike
 
 from spectraldyn.data import (
-    MAX_SCORED_PAIRS,
     Dataset,
     PairSamples,
     Rows,
@@ -20,7 +19,7 @@ from spectraldyn.data import (
 )
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import base
-from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate
+from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
 from spectraldyn.learning import History, held_out_score
 from spectraldyn.learning.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
 from spectraldyn.networks import Layout, Sides, Whitening, build_sides
@@ -274,17 +273,14 @@ class NeuralSVD(base.NeuralEstimator):
 
 @torch.no_grad()
 def _scores(sides: Sides, split: PairSamples) -> dict[str, float]:
-    """Scores of the functions on the training and the held-out pairs, on some ten thousand of either."""
+    """Scores of the functions on some ten thousand training and held-out pairs, in double precision."""
     scored = split.scored()
     double = copy.deepcopy(sides).double()
-    parts = scored or (split.batch(split.train[:: -(-len(split.train) // MAX_SCORED_PAIRS)]),)
     averages = []
-    for batch in parts:
-        ends = [
-            torch.cat([x.new_ones(len(x), 1), *(network(x) for network in double.distinct)], dim=1).cpu().numpy()
-            for x in (end.double() for end in batch.pair)
-        ]
-        averages.append(pair_averages(*ends, tied=sides.tied))
+    for batches in scored or (in_batches(split, split.train, MAX_SCORED_PAIRS),):
+        left, right = zip(*(batch.pair for batch in batches), strict=True)
+        x, y = (np.concatenate([evaluated(double, end) for end in ends]) for ends in (left, right))
+        averages.append(pair_averages(x, y, tied=sides.tied))
     return split_scores(averages[0], averages[1] if scored else None, tied=sides.tied)
 
 

@@ -22,7 +22,6 @@ from spectraldyn.files import replacing
 
 VERSION = 2  # counts up whenever the same files and options give other rows or other warnings
 _CHECK_BYTES = 2**24
-_KEY_BYTES = 2**16
 
 
 class DamagedEntry(Exception):
