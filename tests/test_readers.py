@@ -30,7 +30,7 @@ def decoded(monkeypatch):
 
         monkeypatch.setattr(source, "blocks", watched)
 
-    for source in (dcd.Dcd, gromacs.Gromacs, containers.NetCdf, containers.Hdf5):
+    for source in (dcd.Dcd, gromacs.Gromacs, containers.Container):
         watch(source)
     walk, converted = lines.Text._walk, lines._converted
 

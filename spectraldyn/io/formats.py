@@ -95,13 +95,18 @@ def extension(path: str | Path) -> str:
     return parts[-1] if parts else ""
 
 
-def check_readable(path: str | Path) -> None:
-    """Refuse what is missing, is no regular file, cannot be opened, is empty, or has a name that is not UTF-8."""
+def check_name(path: str | Path) -> None:
+    """Refuse a name that is not UTF-8: it can be printed nowhere, and no report can hold it."""
     try:
         os.fsencode(path).decode()
     except UnicodeDecodeError:
         shown = os.fsencode(path).decode(errors="backslashreplace")
         raise InputError(f"{shown}: the name is not valid UTF-8, so no report can name the file: rename it") from None
+
+
+def check_readable(path: str | Path) -> None:
+    """Refuse what is missing, is no regular file, cannot be opened, is empty, or has a name that is not UTF-8."""
+    check_name(path)
     try:
         mode = Path(path).stat().st_mode
         if stat.S_ISDIR(mode):
