@@ -897,7 +897,7 @@ def test_pipes_are_refused(name, topology, tmp_path):
     os.mkfifo(tmp_path / name)
     (tmp_path / f"link-{name}").symlink_to(tmp_path / name)
     for path in (tmp_path / name, tmp_path / f"link-{name}"):
-        for refuse in (scan, lambda path, _: load_topology(path, []), lambda path, _: read_arrays(path)):
+        for refuse in (scan, lambda path, _: load_topology(None, [path]), lambda path, _: read_arrays(path)):
             with pytest.raises(InputError, match=f"{name}: this is a pipe or a device"):
                 refuse(path, topology)
 

@@ -191,3 +191,5 @@ def test_file_key(tmp_path):
         assert file_key(path)["size"] == size
     with pytest.raises(FileNotFoundError):
         file_key(tmp_path / "gone")
+    with pytest.raises(OSError, match="no regular file"):
+        file_key(tmp_path)
