@@ -17,6 +17,7 @@ from spectraldyn.data import (
     n_rows,
     pair_starts,
 )
+from spectraldyn.data.samples import MAX_SCORED_PAIRS, in_batches
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import base
 from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
