@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from deeptime.decomposition import VAMP
 from problems import markov_chain, stationary
-from spectraldyn.spectra.decomposition import decompose
 from spectraldyn.spectra.validation import vamp_scores
 
 from spectraldyn.spectra.moments import lagged_moments

@@ -6,7 +6,7 @@ import pytest
 
 from spectraldyn.data import Column
 from spectraldyn.errors import InputError
-from spectraldyn.features import FEATURES, available_features, define_features
+from spectraldyn.features import FEATURES, available_features, blocks, define_features
 from spectraldyn.features import definitions as features_module
 
 
@@ -245,8 +245,14 @@ def test_default_features_by_kind_of_molecule(monkeypatch):
     protein = define_features(build([("GLY", BACKBONE)] * 7))
     assert protein.names == ["torsions"]
     assert "10 columns" in protein.notes[0]
+    assert "ask for them by name (torsions,ca-distances)" in protein.notes[0]
+    monkeypatch.setattr(features_module, "MAX_COLUMNS", 33)  # 24 of torsions
+    assert "`atoms`" in define_features(build([("GLY", BACKBONE)] * 7)).notes[0]
     with pytest.raises(InputError, match="no default features for 2 atoms"):
         default([("PRT", ["C"])] * 2)
+    monkeypatch.setattr(blocks, "MAX_COLUMNS", 20)
+    with pytest.raises(InputError, match=r"torsions cannot be computed .* 24 columns"):
+        default([("GLY", BACKBONE)] * 7)
 
 
 def test_labels_are_unique_where_chains_or_atoms_repeat():

@@ -17,6 +17,10 @@ MAX_SCORED_PAIRS = 20_000
 MAX_SCORED_STATES = 10_000
 """Fewer, since the operators that act at single states evaluate derivatives as well."""
 
+SCORED_AT_ONCE = 4096
+Scored = tuple[list[Batch], list[Batch]]
+"""Training and held-out rows, some thousand at once."""
+
 
 class Samples(Protocol):
     """What the training needs of its data."""
@@ -28,7 +32,7 @@ class Samples(Protocol):
         """A batch of n independent rows."""
         ...
 
-    def scored(self) -> tuple[Batch, Batch] | None:
+    def scored(self) -> Scored | None:
         """Training and held-out rows for the score, at most some ten thousand of each; None without held-out rows."""
         ...
 
@@ -110,7 +114,7 @@ class PairSamples:
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         return self.batch(_draw(self.train, n, generator))
 
-    def scored(self) -> tuple[Batch, Batch] | None:
+    def scored(self) -> Scored | None:
         return _scored(self, MAX_SCORED_PAIRS)
 
 
@@ -148,7 +152,7 @@ class WeightedSamples:
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         return self.batch(_draw(self.train, n, generator))
 
-    def scored(self) -> tuple[Batch, Batch] | None:
+    def scored(self) -> Scored | None:
         return _scored(self, MAX_SCORED_STATES)
 
 
@@ -177,8 +181,12 @@ def _draw(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return rows[torch.randint(len(rows), (n,), generator=generator, device=rows.device)]
 
 
-def _scored(data: PairSamples | WeightedSamples, most: int) -> tuple[Batch, Batch] | None:
+def in_batches(data: PairSamples | WeightedSamples, rows: Tensor, most: int) -> list[Batch]:
+    """At most so many of these rows, evenly picked, some thousand at once."""
+    return [data.batch(some) for some in rows[:: -(-len(rows) // most)].split(SCORED_AT_ONCE)]
+
+
+def _scored(data: PairSamples | WeightedSamples, most: int) -> Scored | None:
     if len(data.test) < 2:
         return None
-    train, test = (data.batch(rows[:: -(-len(rows) // most)]) for rows in (data.train, data.test))
-    return train, test
+    return in_batches(data, data.train, most), in_batches(data, data.test, most)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -30,21 +30,22 @@ FIRST_AVERAGE, LAST_AVERAGE = 0.01, 0.5
 the last part: a long average there takes out what the noise of small batches leaves in their norms."""
 
 
+@dataclass(eq=False, repr=False)
 class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Estimators that train networks by nested low-rank approximation; see `NeuralSVD` for the options."""
 
-    n_modes: int
+    _: KW_ONLY
     objective: str
-    network: str | None
-    hidden: Any
-    batch_size: int
-    max_steps: int | None
-    learning_rate: float
-    test_fraction: float
-    random_state: Any
-    checkpoint_folder: str | Path | None
-    progress: bool
-    model_: Any
+    network: str | None = None
+    hidden: Any = (64, 64)
+    batch_size: int = 512
+    max_steps: int | None = None
+    learning_rate: float = 5e-3
+    test_fraction: float = 0.2
+    device: str = "auto"
+    random_state: Any = None
+    checkpoint_folder: str | Path | None = None
+    progress: bool = False
 
     def fetch_model(self) -> Any:
         """The fitted model."""

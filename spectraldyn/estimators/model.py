@@ -356,13 +356,17 @@ def _checked(frames: ArrayLike, width: int) -> Dataset:
 
 
 @torch.no_grad()
+def evaluated(sides: Sides, states: torch.Tensor) -> np.ndarray:
+    """[1, f] or, where the sides differ, [1, f, g] at states (B, d), in double precision."""
+    x = states.to(sides.device, torch.float64)
+    return torch.cat([x.new_ones(len(x), 1), *(network(x) for network in sides.distinct)], dim=1).cpu().numpy()
+
+
 def evaluate(sides: Sides, data: Dataset) -> np.ndarray:
-    """[1, f] or, where the sides differ, [1, f, g] at every row, in the precision of the networks, chunk by chunk."""
+    """The same at every row of a data set, chunk by chunk."""
     result: np.ndarray | None = None
     for rows, view in data.chunks():
-        x = torch.tensor(view, dtype=torch.float64, device=sides.device)
-        parts = [x.new_ones(len(x), 1), *(network(x) for network in sides.distinct)]
-        values = torch.cat(parts, dim=1).cpu().numpy()
+        values = evaluated(sides, torch.from_numpy(np.asarray(view, dtype=np.float64)))
         if result is None:
             result = np.empty((data.n_rows, values.shape[1]))
         result[rows.start : rows.stop] = values

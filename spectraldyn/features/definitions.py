@@ -225,9 +225,9 @@ def define_features(
         blocks = _default_blocks(molecule, notes)
     else:
         blocks = {name: FEATURES[name].build(molecule) for name in feature_names(features)}
-        for name, block in blocks.items():
-            if not block.columns:
-                raise InputError(f"feature {name} cannot be computed for this molecule: {block.reason}")
+    for name, block in blocks.items():
+        if not block.columns:
+            raise InputError(f"feature {name} cannot be computed for this molecule: {block.reason}")
     columns = tuple(column for block in blocks.values() for column in block.columns)
     # as positions and aligned-positions do, and the distances of a model that is all Cα
     if twice := [column for column, count in Counter(columns).items() if count > 1]:
@@ -248,10 +248,12 @@ def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
     """The features nobody named; what was left out, or needs care, goes to `notes`."""
     backbone, alphas = torsions(molecule), ca_distances(molecule)
     many_alphas = max(len(alphas.columns), alphas.refused_columns)
-    if backbone.columns and many_alphas > MAX_DEFAULT_COLUMNS:
+    if (backbone.columns or backbone.refused_columns) and many_alphas > MAX_DEFAULT_COLUMNS:
+        usable = len(backbone.columns) + many_alphas <= MAX_COLUMNS
         notes.append(
-            f"the default features are torsions alone: ca-distances would make {many_alphas:,} columns, "
-            f"more than {MAX_DEFAULT_COLUMNS:,}; ask for them by name (torsions,ca-distances)"
+            f"the default features are torsions alone: ca-distances would make {many_alphas:,} columns, more than "
+            f"{MAX_DEFAULT_COLUMNS:,}; to have both, "
+            + ("ask for them by name (torsions,ca-distances)" if usable else "choose fewer atoms with `atoms`")
         )
         return {"torsions": backbone}
     if backbone.columns or 0 < many_alphas <= MAX_DEFAULT_COLUMNS:

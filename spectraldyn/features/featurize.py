@@ -9,11 +9,11 @@ from typing import Any
 import mdtraj
 import numpy as np
 
+from spectraldyn import io
 from spectraldyn.errors import InputError
 from spectraldyn.features import store
 from spectraldyn.features.definitions import FeatureSet
-from spectraldyn.io import files
-from spectraldyn.io.files import FileSummary
+from spectraldyn.io import FileSummary
 
 _BLOCK_VALUES = 2**24  # feature values computed at once (64 MiB): a pass over a file needs no more
 
@@ -77,7 +77,7 @@ class Featurizer:
 
     def _key(self, path: Path, first: int, step: int) -> str | None:
         try:
-            file = store.file_key(path)
+            file = io.file_key(path)
         except OSError:
             return None  # reading the file says what is wrong with it
         # the name counts because it tells the format
@@ -139,7 +139,7 @@ class Featurizer:
             append(rows)
             n_rows += len(rows)
 
-        summary = files.scan(path, self.topology.topology, visit)
+        summary = io.scan(path, self.topology.topology, visit)
         if n_rows == 0:
             raise InputError(
                 f"{path} has {summary.n_frames} frames and `skip` leaves out the first {first}: nothing is left"

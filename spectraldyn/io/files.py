@@ -1,8 +1,9 @@
 """Trajectory files, read in chunks with every frame checked.
 
 ``scan`` goes through a file once. What it accepts is sound: complete frames, finite positions, the atoms of
-the topology, time stamps that are even within the stretches it names. The rest is an InputError of one
-sentence. The table of formats is in ``formats``, the checks are in ``checks``, random access is in ``reader``.
+the topology, time stamps (or, without them, numbers of frames) that are even within the stretches it names.
+The rest is an InputError of one sentence. The table of formats is in ``formats``, the checks are in ``checks``,
+random access is in ``reader``.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,8 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from mdtraj.utils import box_vectors_to_lengths_and_angles
@@ -33,8 +32,8 @@ class Frames:
 
     def pick(self, rows: np.ndarray) -> "Frames":
         """These of the frames."""
-        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Frames(**{name: None if column is None else column[rows] for name, column in columns.items()})
+        there = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: column[rows] for name, column in there.items() if column is not None})
 
 
 class Incomplete(Exception):

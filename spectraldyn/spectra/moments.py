@@ -169,13 +169,13 @@ def operator_moments(
     blocks: Iterable[Iterable[Batch]],
     stretch: ArrayLike | None = None,
 ) -> Moments:
-    """Moments of what an operator does to learned functions, in one pass over batches in double precision.
+    """Moments of what an operator does to learned functions, summed in double precision in one pass over batches.
 
     Parameters
     ----------
     operator : Operator
     left, right : Network
-        In double precision.
+        In the precision of the batches.
     blocks : iterable of iterable of Batch
         For every block the rows of it, some at once.
     stretch : array_like of int, optional
@@ -189,7 +189,7 @@ def operator_moments(
         for batch in block:
             action = operator(left, right, batch)
             grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
-            parts.append([len(batch.x) * part.cpu().numpy() for part in grams])
+            parts.append([len(batch.x) * part.double().cpu().numpy() for part in grams])
             rows.append((len(sums), len(batch.x)))
             tied, n_known = action.tied, len(action.known)
         sums.append(np.sum(parts, axis=0))
