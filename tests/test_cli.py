@@ -13,14 +13,16 @@ from problems import SHARED, needs_shared
 
 from spectraldyn.cli import main
 from spectraldyn.features import FEATURES
+from spectraldyn.plots import save_figure
 
 N_FRAMES = 3000
 
 
 @pytest.fixture(autouse=True)
-def quick_training(monkeypatch):
-    """Hardly any training after the warm start: these tests are not about numbers."""
+def quick(monkeypatch):
+    """Hardly any training after the warm start, and empty files for figures, which take twice as long as the rest."""
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
+    monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(b"") or b"")
 
 
 @pytest.fixture
@@ -62,6 +64,7 @@ def results(folder: str) -> dict:
 
 def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 300)
+    monkeypatch.setattr("spectraldyn.plots.save_figure", save_figure)
     assert fit(*files, "--lag", "10ps", "--timestep", "2ps", "--states", "2", "--seed", "3") == 0
     printed = capfd.readouterr()
     assert re.search(r"1 +\d+(\.\d+)? +[\d.]+ – [\d.]+ +\d+", printed.out)
@@ -97,7 +100,8 @@ def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
         assert state["structure"] == f"states/state_{i}.pdb"
         assert mdtraj.load(str(folder / state["structure"])).n_frames == 5
     page = (folder / "report.html").read_text()
-    assert "data:image/png;base64," in page
+    assert page.count("data:image/png;base64,iVBOR") == 5
+    assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in figures)
     assert not re.search(r'(src|href)="(https?:|/)', page)
 
 
