@@ -16,8 +16,8 @@ from spectraldyn.units import TimeAxis
 JOINED_BYTES = 2**26
 """Several arrays that take no more than this together are laid end to end once: gathering rows from one array is
 quicker, and the copy is small. Larger ones stay where they are, in memory or on disk."""
-CHUNK_VALUES = 2**20
-"""Values of one chunk (8 MB in double precision), so that a pass over all rows needs no memory to speak of."""
+CHUNK_VALUES = 2**18
+"""Values of one chunk (2 MB in double precision), so that a pass over all rows needs no memory to speak of."""
 
 MAX_COLUMNS = 10_000
 """Whitening takes the covariance of all columns, here 0.8 GB in double precision, and diagonalises it."""

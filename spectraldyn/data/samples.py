@@ -100,7 +100,7 @@ class PairSamples:
     @classmethod
     def of(cls, rows: Rows, distance: int, train: np.ndarray, test: np.ndarray | Sequence[int] = ()) -> "PairSamples":
         """From left ends as arrays."""
-        ends = (torch.tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
+        ends = (torch.as_tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
         return cls(rows, distance, *ends)
 
     @property

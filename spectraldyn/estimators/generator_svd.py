@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from spectraldyn.data import Dataset, Rows, WeightedSamples, cut_blocks, held_out_rows
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import base
-from spectraldyn.estimators.model import GeneratorModel, GeneratorSettings
+from spectraldyn.estimators.model import GeneratorModel, GeneratorSettings, evaluate
 from spectraldyn.learning import held_out_score
 from spectraldyn.networks import FourierFeatures, Sides, Whitening, build_sides
 from spectraldyn.operators import Diffusion, energy_space_resolvent, shifted_generator
@@ -183,10 +183,10 @@ class GeneratorSVD(base.NeuralEstimator):
                 InputWarning,
                 stacklevel=3,
             )
-        model = GeneratorModel(spectrum, moments, scores, np.ones(spectrum.left.shape[1]), settings, sides)
-        self.functions_ = model.functions(data)
-        model.signs[np.average(model.modes_from(self.functions_) ** 3, axis=0, weights=weight) < 0] = -1.0
-        return model
+        functions = evaluate(sides, data)
+        self.functions_ = functions.astype(np.float32)
+        signs = np.ones(spectrum.left.shape[1])
+        return GeneratorModel(spectrum, moments, scores, signs, settings, sides).oriented(functions, weight)
 
 
 def _check_diffusion(diffusion: Diffusion, rows: Tensor) -> None:

@@ -140,8 +140,13 @@ class _Model:
         return self.modes_from(self.functions(data))
 
     def modes_from(self, functions: np.ndarray) -> np.ndarray:
-        """The same from functions that have been evaluated, (T, n_modes)."""
-        return functions @ (self.spectrum.left * self.signs)
+        """The same from functions that have been evaluated, (T, n_modes), in their precision."""
+        return functions @ (self.spectrum.left * self.signs).astype(functions.dtype)
+
+    def oriented(self, functions: np.ndarray, weight: np.ndarray | None = None) -> Self:
+        """The same with the rarer end of every mode positive, from its functions at all rows."""
+        skew = [np.average((functions @ mode) ** 3, weights=weight) for mode in self.spectrum.left.T]
+        return dataclasses.replace(self, signs=np.where(np.array(skew) < 0, -1.0, 1.0))
 
     @property
     def _width(self) -> int:

@@ -118,7 +118,8 @@ class NeuralSVD(base.NeuralEstimator):
     model_ : NeuralSVDModel
         The fitted model; also from `fetch_model()`.
     functions_ : ndarray (n_rows, M)
-        Its functions at every row of the data, as `model_.functions` gives them.
+        Its functions at every row of the data, as `model_.functions` gives them, in single precision: enough for states
+        and pictures. Spectra come from moments that were taken in double precision.
     history_ : spectraldyn.learning.History
         Held-out VAMP-2 and loss during the training that was kept.
     n_features_in_ : int
@@ -177,8 +178,9 @@ class NeuralSVD(base.NeuralEstimator):
         n_last = max(1, round(base.LAST_STEPS * self.history_.kept_step))
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
         self._learn(sides, operator, everything, n_last, seed, checkpoint, "last")
-        self.functions_ = evaluate(sides.double(), data)
-        self.model_ = self._read_off(sides, pairs, scores, settings)
+        functions = evaluate(sides.double(), data)
+        self.model_ = self._read_off(functions, sides, pairs, scores, settings)
+        self.functions_ = functions.astype(np.float32)
         checkpoint.remove()
         return self
 
@@ -252,10 +254,15 @@ class NeuralSVD(base.NeuralEstimator):
         return _Trained(sides, history, score)
 
     def _read_off(
-        self, sides: Sides, pairs: _Pairs, scores: dict[str, float], settings: TransferSettings
+        self,
+        functions: np.ndarray,
+        sides: Sides,
+        pairs: _Pairs,
+        scores: dict[str, float],
+        settings: TransferSettings,
     ) -> NeuralSVDModel:
         """Moments and spectrum of the functions at all rows."""
-        lag, functions = settings.lagtime, self.functions_
+        lag = settings.lagtime
         blocks = cut_blocks(pairs.stretches, max(1, n_rows(pairs.stretches) // N_BLOCKS))
         # The right ends of ready-made pairs lie behind all left ones, in one stretch with them as far as sums go.
         ends = pairs.stretches if n_rows(pairs.stretches) == len(functions) else [range(len(functions))]
@@ -267,9 +274,8 @@ class NeuralSVD(base.NeuralEstimator):
                 InputWarning,
                 stacklevel=3,
             )
-        model = NeuralSVDModel(spectrum, moments, scores, np.ones(spectrum.left.shape[1]), settings, sides)
-        model.signs[(model.modes_from(functions) ** 3).mean(axis=0) < 0] = -1.0
-        return model
+        signs = np.ones(spectrum.left.shape[1])
+        return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides).oriented(functions)
 
 
 @torch.no_grad()
