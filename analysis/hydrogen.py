@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.distances import angle_distance, level_distance, orthogonality, subspace_distance
 from analysis.validation import RESULTS, markdown
 from spectraldyn.data.samples import FreshSamples
 from spectraldyn.derivatives import (
@@ -33,7 +34,6 @@ from spectraldyn.networks.factors import Factor, GaussianEnvelope, squared_radiu
 from spectraldyn.networks.mlp import SeparateNetworks
 from spectraldyn.operators.schroedinger import schroedinger
 from spectraldyn.records import Batch
-from spectraldyn.spectra.comparison import angle_distance, level_distance, orthogonality, subspace_distance
 from spectraldyn.systems import hydrogen
 
 ENVELOPE = 16.0

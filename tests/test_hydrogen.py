@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from analysis.distances import angle_distance, level_distance, orthogonality, subspace_distance
 from analysis.hydrogen import SYSTEM, learn, metrics, quadrature, sampler
-from spectraldyn.spectra.comparison import angle_distance, level_distance, orthogonality, subspace_distance
 
 
 def test_the_quadrature_and_the_sampler_integrate_the_states():
