@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.grid import oracle_rates
+from analysis.references import oracle_rates
 from analysis.validation import RESULTS, markdown
 from spectraldyn import GeneratorSVD, load_features
 from spectraldyn.spectra.generator import rate_intervals

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from analysis.grid import oracle_rates
+from analysis.references import oracle_rates
 from spectraldyn.cli import main
 from spectraldyn.errors import InputError
 from spectraldyn.estimators.generator_svd import GeneratorSVD

@@ -1,4 +1,4 @@
-"""Every nesting on every operator and system of `analysis.grid`, every other objective on two of them.
+"""Every nesting on every operator and system of `analysis.problems`, every other objective on two of them.
 
 Networks here are combinations of a few fixed functions, so that some hundred steps suffice: of the best functions, by
 Rayleigh–Ritz, among many random ones, in a random basis. What is best among them is known beside what is exact.
@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from analysis.grid import OPTIONS, PROBLEMS, Problem, cases, compared, generator, lagged, mehler
+from analysis.grid import OPTIONS, cases, compared
+from analysis.problems import PROBLEMS, Problem, generator, lagged, mehler
 from spectraldyn.derivatives import affine, propagate
 from spectraldyn.errors import InputWarning
 from spectraldyn.learning.spectrum import learn_spectrum
