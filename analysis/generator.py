@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from spectraldyn.spectra.generator import rate_intervals
 
-from analysis.grid import oracle_rates
+from analysis.references import oracle_rates
 from analysis.validation import RESULTS, markdown
 from spectraldyn import GeneratorSVD, load_features
 from spectraldyn.systems import SYSTEMS
