@@ -1,44 +1,20 @@
 """Reference spectra of overdamped Langevin generators in one and two dimensions, by finite volumes.
 
 L f = e^{βU} ∇·(D e^{−βU} ∇f). With masses m_i = e^{−βU(x_i)} at cell centres, the symmetrised −L has off-diagonals
-−D(x_f) e^{−βU(x_f)} / (h² √(m_i m_j)), f the face between the cells i and j, and its error falls as h². Ends reflect,
-or meet when periodic.
+−D(x_f) e^{−βU(x_f)} / (h² √(m_i m_j)), f the face between the cells i and j, and its error falls as h². It is GᵀG with
+one row of G per face, of the entries ∓√(D(x_f) e^{−βU(x_f)} / m) / h. Ends reflect, or meet when periodic.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.ndimage import distance_transform_edt
-from scipy.sparse import coo_matrix, diags_array
-from scipy.sparse.linalg import eigsh
+from scipy.sparse import coo_array, csc_array, vstack
 
 from spectraldyn.systems.grids import Function, Grid, on_points
+from spectraldyn.systems.spectrum import GridSpectrum, lowest_eigenpairs
 
 HIGHEST = 40.0
 """In kT above the lowest cell. Beyond, where e^{−40} of the probability lies, eigenvectors over √m would be noise."""
-
-
-@dataclass(frozen=True, eq=False)
-class GridSpectrum:
-    """Lowest eigenpairs on a grid.
-
-    Attributes
-    ----------
-    eigenvalues : ndarray (k,)
-        Ascending.
-    grid : Grid
-    eigenfunctions : ndarray (k, *grid.shape)
-        At the cell centres.
-    """
-
-    eigenvalues: np.ndarray
-    grid: Grid
-    eigenfunctions: np.ndarray
-
-    def evaluate(self, points: np.ndarray, n: int) -> np.ndarray:
-        """The lowest n eigenfunctions, interpolated at points (m, d); shape (m, n)."""
-        return np.stack([self.grid.interpolate(function, points) for function in self.eigenfunctions[:n]], axis=1)
 
 
 def finite_volume(energy: Function, diffusion: Function | float, beta: float, grid: Grid, n_modes: int) -> GridSpectrum:
@@ -57,31 +33,32 @@ def finite_volume(energy: Function, diffusion: Function | float, beta: float, gr
     Returns
     -------
     GridSpectrum
-        Eigenfunctions orthonormal under the equilibrium distribution.
+        Eigenfunctions orthonormal under the equilibrium distribution, positive where √(mass) times them is largest: of
+        equal places, at the one further along the axes.
     """
     reduced = beta * on_points(energy, grid.points())
-    reduced -= reduced.min()
+    lowest = reduced.min()
+    reduced -= lowest
     kept = _kept(reduced)
-    number = np.full(grid.shape, -1)
-    number[kept] = np.arange(kept.sum())
-    diagonal = np.zeros(kept.sum())
-    pairs, flows = [], []
+    number = np.where(kept, kept.cumsum().reshape(grid.shape) - 1, -1).ravel()
+    slopes = []
     for axis, step in enumerate(grid.steps):
-        lower, upper, flow = _faces(energy, diffusion, beta, grid, axis)
-        left, right = number.ravel()[lower], number.ravel()[upper]
-        inside = (left >= 0) & (right >= 0)
-        left, right, flow = left[inside], right[inside], flow[inside] / step**2
-        shift = reduced[kept]
-        np.add.at(diagonal, left, np.exp(shift[left]) * flow)
-        np.add.at(diagonal, right, np.exp(shift[right]) * flow)
-        pairs.append((left, right))
-        flows.append(-np.exp((shift[left] + shift[right]) / 2) * flow)
-    free_diffusion = float(np.median(diagonal)) / max(grid.shape) ** 2  # D / (length of the box)²
-    tridiagonal = reduced.ndim == 1 and not grid.periodic
-    rates, vectors = _lowest(diagonal, pairs, flows, n_modes, shift=1e-3 * free_diffusion, tridiagonal=tridiagonal)
+        faces, lower, upper = _faces(grid, axis)
+        inside = (number[lower] >= 0) & (number[upper] >= 0)
+        faces, lower, upper = faces[inside], lower[inside], upper[inside]
+        root = np.sqrt(on_points(diffusion, faces) if callable(diffusion) else diffusion) / step
+        height = beta * on_points(energy, faces) - lowest
+        left, right = (root * np.exp((reduced.ravel()[cells] - height) / 2) for cells in (lower, upper))
+        rows = np.tile(np.arange(len(height)), 2)
+        entries = (np.concatenate((-left, right)), (rows, number[np.concatenate((lower, upper))]))
+        slopes.append(coo_array(entries, shape=(len(height), kept.sum())))
+    gradient = vstack(slopes, format="csc")
+    rates, vectors = _lowest(csc_array(gradient.T @ gradient), grid, n_modes)
     mass = np.exp(-reduced[kept])
     values = vectors.T / np.sqrt(mass / mass.sum())
-    values *= np.sign(np.take_along_axis(values, np.abs(vectors.T).argmax(axis=1)[:, None], axis=1))
+    largest = (np.abs(vectors) * np.linspace(1, 1.01, len(vectors))[:, None]).argmax(axis=0)
+    values *= np.sign(vectors[largest, np.arange(n_modes)])[:, None]
+    rates[0], values[0] = 0.0, 1.0  # exactly, where the solvers leave rounding errors
     functions = np.zeros((n_modes, *grid.shape))
     functions[:, kept] = values
     nearest = distance_transform_edt(~kept, return_distances=False, return_indices=True)
@@ -97,37 +74,19 @@ def _kept(reduced: np.ndarray) -> np.ndarray:
     return kept
 
 
-def _faces(
-    energy: Function, diffusion: Function | float, beta: float, grid: Grid, axis: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flat numbers of the cells on both sides of every face across an axis, and D e^{−β(U − lowest U)} on the faces."""
-    cells = np.arange(np.prod(grid.shape)).reshape(grid.shape)
+def _faces(grid: Grid, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centres (m, d) of the faces across an axis, and the flat numbers (m,) of the cells on either side."""
     points = grid.points(face=axis)
-    lower, upper = cells, np.roll(cells, -1, axis=axis)
+    lower = np.arange(np.prod(grid.shape)).reshape(grid.shape)
+    upper = np.roll(lower, -1, axis=axis)
     if not grid.periodic:
-        inner = tuple(slice(0, -1) if k == axis else slice(None) for k in range(len(grid.shape)))
-        points, lower, upper = points[inner], lower[inner], upper[inner]
-    lowest = on_points(energy, grid.points()).min()
-    mobility = on_points(diffusion, points) if callable(diffusion) else diffusion
-    flow = mobility * np.exp(-beta * (on_points(energy, points) - lowest))
-    return lower.ravel(), upper.ravel(), flow.ravel()
+        points, lower, upper = (np.delete(array, -1, axis=axis) for array in (points, lower, upper))
+    return points.reshape(-1, len(grid.shape)), lower.ravel(), upper.ravel()
 
 
-def _lowest(
-    diagonal: np.ndarray,
-    pairs: list[tuple[np.ndarray, np.ndarray]],
-    flows: list[np.ndarray],
-    n_modes: int,
-    shift: float,
-    tridiagonal: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    if tridiagonal:
-        return eigh_tridiagonal(diagonal, flows[0], select="i", select_range=(0, n_modes - 1))
-    size = len(diagonal)
-    upper = sum(coo_matrix((flow, pair), shape=(size, size)).tocsc() for pair, flow in zip(pairs, flows, strict=True))
-    matrix = diags_array(diagonal).tocsc() + upper + upper.T
-    # Shift and invert just below the spectrum, where the matrix is not singular.
-    start = np.random.default_rng(0).random(size)
-    rates, vectors = eigsh(matrix, n_modes, sigma=-shift, v0=start)
-    order = rates.argsort()
-    return rates[order], vectors[:, order]
+def _lowest(matrix: csc_array, grid: Grid, n: int) -> tuple[np.ndarray, np.ndarray]:
+    diagonal = matrix.diagonal()
+    if len(grid.shape) == 1 and not grid.periodic:
+        return eigh_tridiagonal(diagonal, matrix.diagonal(1), select="i", select_range=(0, n - 1))
+    free_diffusion = float(np.median(diagonal)) / max(grid.shape) ** 2  # D / (length of the box)²
+    return lowest_eigenpairs(matrix, n, below=-1e-3 * free_diffusion)

@@ -6,26 +6,25 @@ Times, lengths and energies are in reduced units; written to trajectory files th
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from spectraldyn.errors import InputError
-from spectraldyn.systems.finite_volume import GridSpectrum, finite_volume
+from spectraldyn.systems.finite_volume import finite_volume
 from spectraldyn.systems.grids import Domain, Function, Grid, checked_domain, on_points
-from spectraldyn.systems.sampling import sample_density
 from spectraldyn.systems.simulate import simulate_overdamped
-from spectraldyn.systems.spectrum import Exact
+from spectraldyn.systems.spectrum import Exact, GridSpectrum, Solvable
 from spectraldyn.systems.tabulated import simulate_tabulated, suits_table
 
-CELLS = {1: (2000, 3000), 2: (160, 240)}
-"""Cells per axis of the two grids from which rates are extrapolated to cells of size 0."""
+DRAW_CELLS = {1: (20_000,), 2: (1000, 1000)}
+SLOPE_CELLS = {1: (1000,), 2: (300, 300)}
+"""Of the grids for draws from equilibrium, and for the slope of the drift."""
 
 
 @dataclass(frozen=True, eq=False)
-class Overdamped:
+class Overdamped(Solvable):
     """Overdamped Langevin dynamics in an energy.
 
     >>> well = Overdamped(lambda x: 3 * (x[..., 0] ** 2 - 1) ** 2 + x[..., 1] ** 2, domain=[(-2.5, 2.5), (-4, 4)])
@@ -55,7 +54,8 @@ class Overdamped:
     Raises
     ------
     InputError
-        If the domain is not one finite interval per axis, or beta or the diffusion is not positive.
+        If the domain is not one finite interval per axis, or beta or the diffusion is not positive. In more than two
+        dimensions: by `sample` and `default_timestep`, and without a closed form by `rates` and `eigenfunctions`.
     """
 
     energy: Function
@@ -74,11 +74,6 @@ class Overdamped:
         if not (callable(self.diffusion) or self.diffusion > 0):
             raise InputError(f"diffusion is {self.diffusion!r}: give a positive number or a function of the state")
 
-    @property
-    def dimension(self) -> int:
-        """Number of coordinates d."""
-        return len(self.domain)
-
     def force(self, x: Tensor) -> Tensor:
         """−∇U at x (..., d); shape (..., d)."""
         return -self.gradient(x) if self.gradient is not None else -gradient_of(self.energy, x)
@@ -94,44 +89,25 @@ class Overdamped:
 
         Without a closed form: finite volumes on two grids, extrapolated to cells of size 0 with their error ∝ h²
         (Richardson).
-
-        Raises
-        ------
-        InputError
-            In more than two dimensions without a closed form.
         """
-        if self.exact is not None:
-            return self.exact.eigenvalues(n + 1)[1:]
-        coarse, fine = (_reference(self, cells, _solved(n)).eigenvalues[1 : n + 1] for cells in self._cells())
-        ratio = (self._cells()[1] / self._cells()[0]) ** 2
-        return fine + (fine - coarse) / (ratio - 1)
+        return self.lowest(n + 1)[1:]
 
     def eigenfunctions(self, points: np.ndarray, n: int) -> np.ndarray:
-        """Eigenfunctions of the n slowest nonzero rates at points (m, d), orthonormal at equilibrium; shape (m, n).
+        """Eigenfunctions of the n slowest nonzero rates at points (m, d), orthonormal at equilibrium; shape (m, n)."""
+        return self.lowest_functions(points, n + 1)[:, 1:]
 
-        Raises
-        ------
-        InputError
-            In more than two dimensions without a closed form.
-        """
-        if self.exact is not None:
-            return self.exact.eigenfunctions(points, n + 1)[:, 1:]
-        return _reference(self, self._cells()[1], _solved(n)).evaluate(points, n + 1)[:, 1:]
+    def on_grid(self, grid: Grid, n: int) -> GridSpectrum:
+        """The lowest n eigenpairs of −L."""
+        return finite_volume(self.energy, self.diffusion, self.beta, grid, n)
 
     def sample(self, n: int, seed: int, beta: float | None = None) -> np.ndarray:
-        """Independent draws (n, d) from e^{−βU}, by default at the inverse temperature of the system.
-
-        Raises
-        ------
-        InputError
-            In more than two dimensions.
-        """
-        inverse_temperature = self.beta if beta is None else beta
-
-        def log_density(points: np.ndarray) -> np.ndarray:
-            return -inverse_temperature * on_points(self.energy, points)
-
-        return sample_density(log_density, self.domain, n, seed)
+        """Independent draws (n, d) from e^{−βU}, by default at the inverse temperature of the system."""
+        if self.dimension not in DRAW_CELLS:
+            raise InputError(
+                f"draws from equilibrium need one or two dimensions or a Separable sum, not {self.dimension}"
+            )
+        grid = Grid(self.domain, DRAW_CELLS[self.dimension])
+        return grid.draw(-(self.beta if beta is None else beta) * on_points(self.energy, grid.points()), n, seed)
 
     def simulate(
         self,
@@ -180,15 +156,10 @@ class Overdamped:
 
         On a spring the first-order error of the timescales is then 0.5 %. Where there is no force, the time to
         diffuse across the domain takes the place of that in which the drift changes.
-
-        Raises
-        ------
-        InputError
-            In more than two dimensions.
         """
-        if self.dimension > 2:
+        if self.dimension not in SLOPE_CELLS:
             raise InputError(f"a system of {self.dimension} dimensions has no default timestep: give timestep")
-        grid = Grid(self.domain, (1000,) if self.dimension == 1 else (300, 300), self.periodic)
+        grid = Grid(self.domain, SLOPE_CELLS[self.dimension], self.periodic)
         points = grid.points()
         reduced = self.beta * on_points(self.energy, points)
         weight = np.exp(reduced.min() - reduced)
@@ -199,25 +170,6 @@ class Overdamped:
         span = max(high - low for low, high in self.domain)
         return 0.01 / max(np.sqrt(fastest), mobility / span**2)
 
-    def _cells(self) -> tuple[int, int]:
-        if self.dimension not in CELLS:
-            raise InputError(
-                f"a system of {self.dimension} dimensions has no reference on a grid: state its closed form (exact=), "
-                "or build it as a Separable sum"
-            )
-        return CELLS[self.dimension]
-
-
-def _solved(n: int) -> int:
-    """Modes to solve for where n are asked for: rounded up, so that later calls find them solved."""
-    return -(-n // 8) * 8
-
-
-@lru_cache(maxsize=64)
-def _reference(system: Overdamped, cells: int, n_modes: int) -> GridSpectrum:
-    grid = Grid(system.domain, (cells,) * system.dimension, system.periodic)
-    return finite_volume(system.energy, system.diffusion, system.beta, grid, n_modes + 1)
-
 
 def gradient_of(function: Function, x: Tensor) -> Tensor:
     """∇ of a function of one state (..., d) → (...), at every state; zero where it does not depend on the state."""
@@ -226,5 +178,5 @@ def gradient_of(function: Function, x: Tensor) -> Tensor:
         values = function(at).sum()
         if not values.requires_grad:
             return torch.zeros_like(x)
-        (slope,) = torch.autograd.grad(values, at, allow_unused=True, materialize_grads=True)
+        (slope,) = torch.autograd.grad(values, at, materialize_grads=True)
     return slope

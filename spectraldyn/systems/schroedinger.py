@@ -2,29 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import factorial
 
 import numpy as np
 import torch
 from numpy.polynomial import hermite
 from scipy.linalg import eigh
-from scipy.sparse import csc_array, diags_array, eye_array, kron
-from scipy.sparse.linalg import eigsh
+from scipy.sparse import csc_array, diags_array, kronsum
 from scipy.special import eval_genlaguerre
 from torch import Tensor
 
-from spectraldyn.errors import InputError
-from spectraldyn.systems.finite_volume import GridSpectrum
 from spectraldyn.systems.grids import Domain, Function, Grid, checked_domain, on_points
-from spectraldyn.systems.spectrum import Exact, products, smallest_sums
-
-CELLS = {1: (2000, 3000), 2: (160, 240)}
-"""Cells per axis of the two grids from which energies are extrapolated to cells of size 0."""
+from spectraldyn.systems.spectrum import Exact, GridSpectrum, IndependentParts, Solvable, lowest_eigenpairs
 
 
 @dataclass(frozen=True, eq=False)
-class Schroedinger:
+class Schroedinger(Solvable):
     """H = −Δ + V in a box.
 
     Attributes
@@ -49,50 +42,36 @@ class Schroedinger:
     def __post_init__(self) -> None:
         object.__setattr__(self, "domain", checked_domain(self.domain))
 
-    @property
-    def dimension(self) -> int:
-        """Number of coordinates d."""
-        return len(self.domain)
-
     def energies(self, n: int) -> np.ndarray:
-        """Lowest n eigenvalues of −Δ + V, ascending.
+        """Lowest n eigenvalues of −Δ + V, ascending; InputError in more than two dimensions without a closed form.
 
         Without a closed form: central differences on two grids, extrapolated to step 0 with their error ∝ h².
-
-        Raises
-        ------
-        InputError
-            In more than two dimensions without a closed form.
         """
-        if self.exact is not None:
-            return self.exact.eigenvalues(n)
-        cells = self._cells()
-        coarse, fine = (_reference(self, size, n).eigenvalues for size in cells)
-        return fine + (fine - coarse) / ((cells[1] / cells[0]) ** 2 - 1)
+        return self.lowest(n)
 
     def eigenfunctions(self, points: np.ndarray, n: int) -> np.ndarray:
         """The lowest n eigenfunctions at points (m, d), orthonormal in L²(dx); shape (m, n)."""
-        if self.exact is not None:
-            return self.exact.eigenfunctions(points, n)
-        return _reference(self, self._cells()[1], n).evaluate(points, n)
+        return self.lowest_functions(points, n)
 
-    def _cells(self) -> tuple[int, int]:
-        if self.dimension not in CELLS:
-            raise InputError(
-                f"a potential in {self.dimension} dimensions has no reference on a grid: state its closed form "
-                "(exact=), or build it as a SchroedingerSum"
-            )
-        return CELLS[self.dimension]
+    def on_grid(self, grid: Grid, n: int) -> GridSpectrum:
+        """The lowest n eigenpairs by central differences."""
+        lines = [_second_difference(k, self.periodic) / h**2 for k, h in zip(grid.shape, grid.steps, strict=True)]
+        kinetic = lines[0] if len(lines) == 1 else kronsum(lines[1], lines[0])
+        potential = on_points(self.potential, grid.points()).ravel()
+        # −Δ ≥ 0: no energy lies below the lowest V, and the shift must lie below them all.
+        below = potential.min() - 1 / max(high - low for low, high in grid.domain) ** 2
+        energies, vectors = lowest_eigenpairs(csc_array(kinetic + diags_array(potential)), n, below)
+        return GridSpectrum(energies, grid, vectors.T.reshape(n, *grid.shape) / np.sqrt(grid.steps.prod()))
 
 
 @dataclass(frozen=True, eq=False)
-class SchroedingerSum:
-    """V(x) = Σ_k V_k(x_k): one Schrödinger operator per coordinate; energies add, eigenfunctions multiply.
+class SchroedingerSum(IndependentParts[Schroedinger]):
+    """V(x) = Σ_k V_k(x_k): independent Schrödinger operators; energies add, eigenfunctions multiply.
 
     Attributes
     ----------
     parts : sequence of Schroedinger
-        Each of one dimension.
+        Their coordinates follow each other.
     description : str
         One line of physics.
     """
@@ -100,58 +79,17 @@ class SchroedingerSum:
     parts: Sequence[Schroedinger]
     description: str = ""
 
-    @property
-    def dimension(self) -> int:
-        """Number of coordinates d."""
-        return len(self.parts)
-
-    @property
-    def domain(self) -> Domain:
-        """One (low, high) per axis."""
-        return tuple(part.domain[0] for part in self.parts)
-
-    @property
-    def periodic(self) -> bool:
-        """Whether the ends of every axis meet."""
-        return all(part.periodic for part in self.parts)
-
     def potential(self, x: Tensor) -> Tensor:
         """V at x (..., d); shape (...)."""
-        return torch.stack([part.potential(x[..., k : k + 1]) for k, part in enumerate(self.parts)]).sum(dim=0)
+        return torch.stack([part.potential(x[..., own]) for part, own in self.columns]).sum(dim=0)
 
     def energies(self, n: int) -> np.ndarray:
         """Lowest n eigenvalues of −Δ + V, ascending."""
-        return np.array([energy for energy, _ in self._modes(n)])
+        return self.lowest(n)
 
     def eigenfunctions(self, points: np.ndarray, n: int) -> np.ndarray:
         """The lowest n eigenfunctions at points (m, d), orthonormal in L²(dx); shape (m, n)."""
-        orders = [order for _, order in self._modes(n)]
-        values = [
-            part.eigenfunctions(points[:, k : k + 1], max(order[k] for order in orders) + 1)
-            for k, part in enumerate(self.parts)
-        ]
-        return products(values, orders)
-
-    def _modes(self, n: int) -> list[tuple[float, tuple[int, ...]]]:
-        return smallest_sums([part.energies(n) for part in self.parts], n)
-
-
-@lru_cache(maxsize=64)
-def _reference(system: Schroedinger, cells: int, n_modes: int) -> GridSpectrum:
-    grid = Grid(system.domain, (cells,) * system.dimension, system.periodic)
-    lines = [_second_difference(cells, system.periodic) / step**2 for step in grid.steps]
-    potential = on_points(system.potential, grid.points()).ravel()
-    kinetic = lines[0]
-    for line in lines[1:]:
-        kinetic = kron(kinetic, eye_array(cells)) + kron(eye_array(cells), line)
-    matrix = csc_array(kinetic + diags_array(potential))
-    start = np.random.default_rng(0).random(matrix.shape[0])
-    # −Δ ≥ 0: no energy lies below the lowest V, and the shift must lie below them all.
-    below = potential.min() - 1 / max(high - low for low, high in system.domain) ** 2
-    energies, vectors = eigsh(matrix, n_modes, sigma=below, v0=start)
-    order = energies.argsort()
-    functions = vectors.T[order].reshape(n_modes, *grid.shape) / np.sqrt(grid.steps.prod())
-    return GridSpectrum(energies[order], grid, functions)
+        return self.lowest_functions(points, n)
 
 
 def _second_difference(n: int, periodic: bool) -> csc_array:
