@@ -34,16 +34,7 @@ def checked_domain(domain: Iterable[Iterable[float]]) -> Domain:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Cells of equal size that fill a box.
-
-    Attributes
-    ----------
-    domain : tuple of (low, high)
-    shape : tuple of int
-        Number of cells per axis.
-    periodic : bool
-        Whether the ends of every axis meet.
-    """
+    """Cells of equal size that fill a box, `shape` of them along its axes, whose ends meet where it is periodic."""
 
     domain: Domain
     shape: tuple[int, ...]
@@ -58,10 +49,19 @@ class Grid:
         """Centres of the cells along axis k, and of `pad` more at either end."""
         return self.domain[k][0] + self.steps[k] * (np.arange(-pad, self.shape[k] + pad) + 0.5)
 
-    def points(self, face: int | None = None) -> np.ndarray:
-        """Centres of the cells, or of the faces at the upper end of every cell along an axis; shape (*shape, d)."""
-        axes = [self.axis(k) + (self.steps[k] / 2 if k == face else 0) for k in range(len(self.shape))]
-        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    def points(self) -> np.ndarray:
+        """Centres of the cells; shape (*shape, d)."""
+        return np.stack(np.meshgrid(*map(self.axis, range(len(self.shape))), indexing="ij"), axis=-1)
+
+    def faces(self, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Centres (m, d) of the faces across an axis, and the flat numbers (m,) of the cells below and above them."""
+        points = self.points()
+        points[..., axis] += self.steps[axis] / 2
+        lower = np.arange(np.prod(self.shape)).reshape(self.shape)
+        upper = np.roll(lower, -1, axis=axis)
+        if not self.periodic:
+            points, lower, upper = (np.delete(array, -1, axis=axis) for array in (points, lower, upper))
+        return points.reshape(-1, len(self.shape)), lower.ravel(), upper.ravel()
 
     def interpolate(self, values: np.ndarray, points: np.ndarray) -> np.ndarray:
         """Cubic interpolation of values (*shape) at the cell centres to points (n, d); shape (n,).

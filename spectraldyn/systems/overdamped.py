@@ -9,18 +9,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg import eigh_tridiagonal
+from scipy.ndimage import distance_transform_edt
+from scipy.sparse import coo_array, csc_array, vstack
 from torch import Tensor
 
 from spectraldyn.errors import InputError
-from spectraldyn.systems.finite_volume import finite_volume
 from spectraldyn.systems.grids import Domain, Function, Grid, checked_domain, on_points
 from spectraldyn.systems.simulate import simulate_overdamped
-from spectraldyn.systems.spectrum import Exact, GridSpectrum, Solvable
+from spectraldyn.systems.spectrum import Exact, GridSpectrum, Solvable, lowest_eigenpairs
 from spectraldyn.systems.tabulated import simulate_tabulated, suits_table
 
 DRAW_CELLS = {1: (20_000,), 2: (1000, 1000)}
 SLOPE_CELLS = {1: (1000,), 2: (300, 300)}
 """Of the grids for draws from equilibrium, and for the slope of the drift."""
+HIGHEST = 40.0
+"""In kT above the lowest cell. Cells beyond, where e^{−40} of the probability lies, are left out of the reference:
+eigenvectors over √m would be noise there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,3 +185,45 @@ def gradient_of(function: Function, x: Tensor) -> Tensor:
             return torch.zeros_like(x)
         (slope,) = torch.autograd.grad(values, at, materialize_grads=True)
     return slope
+
+
+def finite_volume(energy: Function, diffusion: Function | float, beta: float, grid: Grid, n: int) -> GridSpectrum:
+    """Slowest n eigenpairs of a generator, the constant one included; eigenfunctions orthonormal at equilibrium.
+
+    L f = e^{βU} ∇·(D e^{−βU} ∇f). With masses m_i = e^{−βU(x_i)} at cell centres, the symmetrised −L has off-diagonals
+    −D(x_f) e^{−βU(x_f)} / (h² √(m_i m_j)), f the face between the cells i and j, and its error falls as h². It is GᵀG
+    with one row of G per face, of the entries ∓√(D(x_f) e^{−βU(x_f)} / m) / h. Ends reflect, or meet when periodic.
+    """
+    reduced = beta * on_points(energy, grid.points())
+    lowest = reduced.min()
+    reduced -= lowest
+    kept = reduced < HIGHEST
+    if reduced.ndim == 1:  # a barrier stays, however high, so that the cells stay connected
+        kept[kept.argmax() : kept.size - kept[::-1].argmax()] = True
+    slopes = []
+    for axis, step in enumerate(grid.steps):
+        faces, *sides = grid.faces(axis)
+        inside = kept.ravel()[sides].all(axis=0)
+        faces, sides = faces[inside], [cells[inside] for cells in sides]
+        root = np.sqrt(on_points(diffusion, faces) if callable(diffusion) else diffusion) / step
+        height = beta * on_points(energy, faces) - lowest
+        lower, upper = (root * np.exp((reduced.ravel()[cells] - height) / 2) for cells in sides)
+        where = (np.tile(np.arange(len(faces)), 2), np.concatenate(sides))
+        slopes.append(coo_array((np.concatenate((-lower, upper)), where), shape=(len(faces), kept.size)))
+    gradient = vstack(slopes, format="csc")[:, kept.ravel()]
+    matrix = csc_array(gradient.T @ gradient)
+    diagonal = matrix.diagonal()
+    if reduced.ndim == 1 and not grid.periodic:
+        rates, vectors = eigh_tridiagonal(diagonal, matrix.diagonal(1), select="i", select_range=(0, n - 1))
+    else:
+        free_diffusion = float(np.median(diagonal)) / max(grid.shape) ** 2  # D / (length of the box)²
+        rates, vectors = lowest_eigenpairs(matrix, n, below=-1e-3 * free_diffusion)
+    # Signs: positive where |vector| is largest; of equal places, at the one further along the axes.
+    largest = (np.abs(vectors) * np.linspace(1, 1.01, len(vectors))[:, None]).argmax(axis=0)
+    mass = np.exp(-reduced[kept])
+    values = (vectors * np.sign(vectors[largest, np.arange(n)])).T / np.sqrt(mass / mass.sum())
+    rates[0], values[0] = 0.0, 1.0  # exactly, where the solvers leave rounding errors
+    functions = np.zeros((n, *grid.shape))
+    functions[:, kept] = values
+    nearest = distance_transform_edt(~kept, return_distances=False, return_indices=True)
+    return GridSpectrum(rates, grid, functions[(slice(None), *nearest)])

@@ -95,10 +95,8 @@ class SchroedingerSum(IndependentParts[Schroedinger]):
 def _second_difference(n: int, periodic: bool) -> csc_array:
     """−d²/dx² at the centres of cells of size 1. Beyond a wall the function goes on with the opposite sign."""
     matrix = diags_array([np.full(n, 2.0), -np.ones(n - 1), -np.ones(n - 1)], offsets=[0, 1, -1]).tolil()
-    if periodic:
-        matrix[0, -1] = matrix[-1, 0] = -1.0
-    else:
-        matrix[0, 0] = matrix[-1, -1] = 3.0
+    corners = ([0, -1], [-1, 0]) if periodic else ([0, -1], [0, -1])
+    matrix[corners] = -1.0 if periodic else 3.0
     return csc_array(matrix)
 
 
@@ -144,47 +142,30 @@ def cosine_well(amplitude: float) -> Schroedinger:
 
 
 def plane_waves(coefficients: np.ndarray) -> Exact:
-    """Spectrum of −d²/dx² + Σ_k a_k cos kx on the circle, in sines and cosines: to machine precision.
+    """Spectrum of −d²/dx² + Σ_k a_k cos kx on the circle, a = coefficients, in sines and cosines: to machine precision.
 
     The series is even, so that even and odd functions do not mix. They are solved apart, because an even and an odd
     function can share an energy.
-
-    Parameters
-    ----------
-    coefficients : ndarray (k,)
-        a₀, a₁, ...
     """
 
-    def solve(n: int) -> list[tuple[float, str, np.ndarray]]:
-        highest = 30 + n + int(np.sqrt(np.abs(coefficients).sum()))
-        waves = np.arange(highest + 1)
-        even, odd = np.diag(waves**2.0 + coefficients[0]), np.diag(waves[1:] ** 2.0 + coefficients[0])
-        for k, amplitude in enumerate(coefficients[1:], start=1):
-            # 2 cos kx cos jx = cos (j + k)x + cos (j − k)x, and likewise for sines with a minus.
-            apart = np.equal(np.abs(waves[:, None] - waves), k) * (amplitude / 2)
-            together = np.equal(waves[:, None] + waves, k) * (amplitude / 2)
-            even += apart + together
-            odd += (apart - together)[1:, 1:]
-        # The constant has another norm than the cosines, and stands for itself twice in the sums above.
-        even[0, 1:] /= np.sqrt(2)
-        even[1:, 0] /= np.sqrt(2)
-        found: list[tuple[float, str, np.ndarray]] = []
-        for parity, matrix in (("even", even), ("odd", odd)):
-            energies, vectors = eigh(matrix)
-            found += [(float(e), parity, v) for e, v in zip(energies[:n], vectors.T, strict=False)]
-        return sorted(found, key=lambda mode: mode[:2])[:n]
+    def solve(n: int) -> list[tuple[float, np.ufunc, np.ndarray]]:
+        """Energies, each with the cosine or the sine and what it takes of waves 0, 1, ..."""
+        waves = np.arange(31 + n + len(coefficients) + int(np.sqrt(np.abs(coefficients).sum())))
+        series = np.zeros(2 * len(waves))
+        series[1 : len(coefficients)] = coefficients[1:]
+        # 2 cos kx cos jx = cos (j + k)x + cos (j − k)x, and likewise for sines with a minus.
+        apart, together = series[np.abs(waves[:, None] - waves)] / 2, series[waves[:, None] + waves] / 2
+        kinetic = np.diag(waves**2.0)
+        norm = np.where(waves, 1, np.sqrt(0.5))  # the constant has another norm than the cosines
+        even = eigh(norm[:, None] * (kinetic + apart + together) * norm, subset_by_index=(0, n - 1))
+        odd = eigh((kinetic + apart - together)[1:, 1:], subset_by_index=(0, n - 1))
+        found = [(coefficients[0] + e, np.cos, norm * v) for e, v in zip(even[0], even[1].T, strict=True)]
+        found += [(coefficients[0] + e, np.sin, np.append(0, v)) for e, v in zip(odd[0], odd[1].T, strict=True)]
+        return sorted(found, key=lambda mode: mode[0])[:n]
 
     def functions(points: np.ndarray, n: int) -> np.ndarray:
-        columns = []
-        for _, parity, vector in solve(n):
-            waves = np.arange(len(vector))
-            if parity == "even":
-                values = np.cos(points * waves)
-                values[:, 0] /= np.sqrt(2)
-            else:
-                values = np.sin(points * (waves + 1))
-            columns.append(values @ vector / np.sqrt(np.pi))
-        return np.stack(columns, axis=1)
+        values = [wave(points * np.arange(len(vector))) @ vector for _, wave, vector in solve(n)]
+        return np.stack(values, axis=1) / np.sqrt(np.pi)
 
     return Exact(lambda n: np.array([energy for energy, _, _ in solve(n)]), functions)
 
