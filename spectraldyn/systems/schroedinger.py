@@ -102,15 +102,13 @@ def _second_difference(n: int, periodic: bool) -> csc_array:
 
 def infinite_well(length: float = 1.0) -> Schroedinger:
     """V = 0 on [0, length] between infinite walls: energies (nπ/length)², n ≥ 1, sines as eigenfunctions."""
-    return Schroedinger(
-        lambda x: torch.zeros_like(x[..., 0]),
-        ((0.0, length),),
-        description=f"particle in a box of length {length:g}",
-        exact=Exact(
-            lambda n: (np.pi / length * np.arange(1, n + 1)) ** 2,
-            lambda points, n: np.sqrt(2 / length) * np.sin(np.pi / length * points * np.arange(1, n + 1)),
-        ),
-    )
+
+    def functions(points: np.ndarray, n: int) -> np.ndarray:
+        return np.sqrt(2 / length) * np.sin(np.pi / length * points * np.arange(1, n + 1))
+
+    exact = Exact(lambda n: (np.pi / length * np.arange(1, n + 1)) ** 2, functions)
+    text = f"particle in a box of length {length:g}"
+    return Schroedinger(lambda x: torch.zeros_like(x[..., 0]), ((0.0, length),), description=text, exact=exact)
 
 
 def harmonic_oscillator(frequency: float = 1.0) -> Schroedinger:
@@ -121,24 +119,16 @@ def harmonic_oscillator(frequency: float = 1.0) -> Schroedinger:
         scale = [np.sqrt(2.0**k * factorial(k) * np.sqrt(np.pi / frequency)) for k in range(n)]
         return hermite.hermvander(x, n - 1) * np.exp(-(x**2) / 2)[:, None] / scale
 
-    reach = 9 / np.sqrt(frequency)
-    return Schroedinger(
-        lambda x: (frequency * x[..., 0]) ** 2,
-        ((-reach, reach),),
-        description=f"harmonic oscillator, V = {frequency**2:g} x²",
-        exact=Exact(lambda n: frequency * (2 * np.arange(n) + 1.0), functions),
-    )
+    domain = ((-9 / np.sqrt(frequency), 9 / np.sqrt(frequency)),)
+    exact = Exact(lambda n: frequency * (2 * np.arange(n) + 1.0), functions)
+    text = f"harmonic oscillator, V = {frequency**2:g} x²"
+    return Schroedinger(lambda x: (frequency * x[..., 0]) ** 2, domain, description=text, exact=exact)
 
 
 def cosine_well(amplitude: float) -> Schroedinger:
     """V = c cos x on the circle: Mathieu's equation."""
-    return Schroedinger(
-        lambda x: amplitude * torch.cos(x[..., 0]),
-        ((0.0, 2 * np.pi),),
-        periodic=True,
-        description=f"V = {amplitude:g} cos x on the circle",
-        exact=plane_waves(np.array([0.0, amplitude])),
-    )
+    text, exact = f"V = {amplitude:g} cos x on the circle", plane_waves(np.array([0.0, amplitude]))
+    return Schroedinger(lambda x: amplitude * torch.cos(x[..., 0]), ((0.0, 2 * np.pi),), True, text, exact)
 
 
 def plane_waves(coefficients: np.ndarray) -> Exact:
@@ -148,26 +138,27 @@ def plane_waves(coefficients: np.ndarray) -> Exact:
     function can share an energy.
     """
 
-    def solve(n: int) -> list[tuple[float, np.ufunc, np.ndarray]]:
-        """Energies, each with the cosine or the sine and what it takes of waves 0, 1, ..."""
+    def solve(n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Energies (n,), and the coefficients (k, n) of waves e^{ikx} whose real parts are the functions times √π."""
         waves = np.arange(31 + n + len(coefficients) + int(np.sqrt(np.abs(coefficients).sum())))
         series = np.zeros(2 * len(waves))
         series[1 : len(coefficients)] = coefficients[1:]
         # 2 cos kx cos jx = cos (j + k)x + cos (j − k)x, and likewise for sines with a minus.
         apart, together = series[np.abs(waves[:, None] - waves)] / 2, series[waves[:, None] + waves] / 2
         kinetic = np.diag(waves**2.0)
-        norm = np.where(waves, 1, np.sqrt(0.5))  # the constant has another norm than the cosines
-        even = eigh(norm[:, None] * (kinetic + apart + together) * norm, subset_by_index=(0, n - 1))
-        odd = eigh((kinetic + apart - together)[1:, 1:], subset_by_index=(0, n - 1))
-        found = [(coefficients[0] + e, np.cos, norm * v) for e, v in zip(even[0], even[1].T, strict=True)]
-        found += [(coefficients[0] + e, np.sin, np.append(0, v)) for e, v in zip(odd[0], odd[1].T, strict=True)]
-        return sorted(found, key=lambda mode: mode[0])[:n]
+        norm = np.where(waves, 1, np.sqrt(0.5))[:, None]  # the constant has another norm than the cosines
+        even, cosines = eigh(norm * (kinetic + apart + together) * norm.T)
+        odd, sines = eigh((kinetic + apart - together)[1:, 1:])
+        energies = np.concatenate((even, odd))
+        order = energies.round(9).argsort(kind="stable")[:n]  # of equal energies, the even function first
+        vectors = np.hstack((norm * cosines, -1j * np.pad(sines, ((1, 0), (0, 0)))))
+        return coefficients[0] + energies[order], vectors[:, order]
 
     def functions(points: np.ndarray, n: int) -> np.ndarray:
-        values = [wave(points * np.arange(len(vector))) @ vector for _, wave, vector in solve(n)]
-        return np.stack(values, axis=1) / np.sqrt(np.pi)
+        vectors = solve(n)[1]
+        return (np.exp(1j * points * np.arange(len(vectors))) @ vectors).real / np.sqrt(np.pi)
 
-    return Exact(lambda n: np.array([energy for energy, _, _ in solve(n)]), functions)
+    return Exact(lambda n: solve(n)[0], functions)
 
 
 def hydrogen() -> Schroedinger:
@@ -195,13 +186,11 @@ def hydrogen() -> Schroedinger:
             # ∫ e^{−s} s^{2|m|+1} L² ds = (2n + 1) (n + |m|)! / (n − |m|)!
             norm = width * factorial(shell + order) / factorial(shell - order) * (width / 2) ** 2
             radial = np.exp(-s / 2) * s**order * eval_genlaguerre(shell - order, 2 * order, s) / np.sqrt(norm)
-            turn = np.cos(m * angle) / np.sqrt(np.pi) if m > 0 else np.sin(order * angle) / np.sqrt(np.pi)
-            columns.append(radial * (turn if m else 1 / np.sqrt(2 * np.pi)))
+            turn = np.cos(m * angle) if m > 0 else np.sin(order * angle)
+            columns.append(radial * (turn if m else np.sqrt(0.5)) / np.sqrt(np.pi))
         return np.stack(columns, axis=1)
 
-    return Schroedinger(
-        lambda x: -1 / torch.linalg.vector_norm(x, dim=-1),
-        ((-50.0, 50.0), (-50.0, 50.0)),
-        description="hydrogen atom in two dimensions, V = −1/r; three shells fit into the box",
-        exact=Exact(lambda n: np.array([-1.0 / (2 * shell + 1) ** 2 for shell, _ in numbers(n)]), functions),
-    )
+    exact = Exact(lambda n: np.array([-1.0 / (2 * shell + 1) ** 2 for shell, _ in numbers(n)]), functions)
+    text = "hydrogen atom in two dimensions, V = −1/r; three shells fit into the box"
+    domain = ((-50.0, 50.0), (-50.0, 50.0))
+    return Schroedinger(lambda x: -1 / torch.linalg.vector_norm(x, dim=-1), domain, description=text, exact=exact)
