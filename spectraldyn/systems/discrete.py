@@ -40,23 +40,17 @@ class MarkovChain:
     @property
     def stationary(self) -> np.ndarray:
         """The stationary distribution (m,); the limit of long averages where it is unique."""
-        values, vectors = np.linalg.eig(self.matrix.T)
-        vector = np.real(vectors[:, np.argmin(np.abs(values - 1))])
+        vector = _kept_from_the_left(self.matrix)
         return vector / vector.sum()
 
     def eigenvalues(self, n: int) -> np.ndarray:
         """The n eigenvalues of largest modulus, descending; complex where the chain is not reversible."""
-        values = np.linalg.eigvals(self.matrix)
-        return values[np.argsort(-np.abs(values), kind="stable")][:n]
+        return _eigenvalues(self.matrix, n)
 
     def singular_values(self, n: int, start: np.ndarray | None = None) -> np.ndarray:
         """The n largest singular values of T : L²(p₁) → L²(p₀), descending: those of diag(p₀)^½ T diag(p₁)^−½.
 
-        Parameters
-        ----------
-        n : int
-        start : ndarray (m,)
-            p₀, by default stationary; p₁ = p₀ T.
+        p₀ (m,) is `start`, by default stationary; p₁ = p₀ T.
         """
         return self._svd(start)[1][:n]
 
@@ -120,14 +114,12 @@ class NoisyLogisticMap:
 
     def stationary(self, points: np.ndarray) -> np.ndarray:
         """Stationary density at points (m,)."""
-        values, vectors = np.linalg.eig(self._coupling().T)
-        vector = np.real(vectors[:, np.argmin(np.abs(values - 1))])
+        vector = _kept_from_the_left(self._coupling())
         return self._features(points) @ (vector / vector[0])  # ∫ φ₀ = 1, and 0 for all others
 
     def eigenvalues(self, n: int) -> np.ndarray:
         """The n eigenvalues of T of largest modulus, descending; strongly non-normal: judge by singular values."""
-        values = np.linalg.eigvals(self._coupling())
-        return values[np.argsort(-np.abs(values), kind="stable")][:n]
+        return _eigenvalues(self._coupling(), n)
 
     def singular_values(self, n: int) -> np.ndarray:
         """The n ≤ N + 1 largest singular values of T on L²(stationary law), descending."""
@@ -154,9 +146,9 @@ class NoisyLogisticMap:
 
     def _features(self, z: np.ndarray) -> np.ndarray:
         """φ(z): 1, √(2c_k) cos 2πkz and √(2c_k) sin 2πkz with c_k = C(N, N/2 + k) / C(N, N/2); shape (m, N + 1)."""
-        orders = np.arange(1, self.power // 2 + 1)
-        middle = comb(self.power, self.power // 2)
-        scale = np.sqrt([2 * comb(self.power, self.power // 2 + k) / middle for k in orders.tolist()])
+        half = self.power // 2
+        orders = np.arange(1, half + 1)
+        scale = np.sqrt([2 * comb(self.power, half + k) / comb(self.power, half) for k in orders.tolist()])
         angle = 2 * np.pi * z[:, None] * orders
         return np.column_stack((np.ones(len(z)), scale * np.cos(angle), scale * np.sin(angle)))
 
@@ -182,3 +174,15 @@ class NoisyLogisticMap:
 
 def _logistic(x: np.ndarray) -> np.ndarray:
     return 4 * x * (1 - x)
+
+
+def _eigenvalues(matrix: np.ndarray, n: int) -> np.ndarray:
+    """The n of largest modulus, descending."""
+    values = np.linalg.eigvals(matrix)
+    return values[np.argsort(-np.abs(values), kind="stable")][:n]
+
+
+def _kept_from_the_left(matrix: np.ndarray) -> np.ndarray:
+    """The left eigenvector of the eigenvalue 1."""
+    values, vectors = np.linalg.eig(matrix.T)
+    return np.real(vectors[:, np.argmin(np.abs(values - 1))])
