@@ -24,47 +24,30 @@ FORMAT = 3
 
 @dataclasses.dataclass(frozen=True)
 class TransferSettings:
-    """Of what a model of a transfer operator was fitted with.
-
-    Attributes
-    ----------
-    layout : Layout
-    objective : str
-    lagtime : int
-        In rows.
-    seed : int
-    warm_start : bool
-    """
+    """Of what a model of a transfer operator was fitted with."""
 
     operator: ClassVar[str] = "transfer"
 
     layout: Layout
     objective: str
     lagtime: int
+    """In rows."""
     seed: int
     warm_start: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorSettings:
-    """Of what a model of a generator was fitted with.
-
-    Attributes
-    ----------
-    layout : Layout
-    objective : str
-    form : {"energy-space", "strong"}
-    shift : float
-        η of the resolvent, or c of the strong form.
-    seed : int
-    """
+    """Of what a model of a generator was fitted with."""
 
     operator: ClassVar[str] = "generator"
 
     layout: Layout
     objective: str
     form: str
+    """{"energy-space", "strong"}."""
     shift: float
+    """η of the resolvent, or c of the strong form."""
     seed: int
 
 
@@ -76,31 +59,21 @@ def plain(settings: TransferSettings | GeneratorSettings) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class _Model:
-    """Learned functions of the state, and what they have in common whatever the operator.
-
-    Attributes
-    ----------
-    spectrum : Spectrum
-        Rayleigh–Ritz over all data.
-    moments : Moments
-        Of the functions as trained, by block.
-    scores : dict
-        From the training and the held-out rows; NaN without any. Taken before the last part of the training, which
-        uses all rows; the held-out rows also served to stop the first part, so these are scores of validation and not
-        of an untouched test set.
-    signs : ndarray (n_modes,)
-        Orientation of the modes: the rarer end of each is positive.
-    settings : TransferSettings or GeneratorSettings
-    sides : Sides
-        The networks, which whiten their inputs, in float64 and where they were trained.
-    """
+    """Learned functions of the state, and what they have in common whatever the operator."""
 
     spectrum: Spectrum
+    """Rayleigh–Ritz over all data."""
     moments: Moments
+    """Of the functions as trained, by block."""
     scores: dict[str, float]
+    """From the training and the held-out rows; NaN without any. Taken before the last part of the training, which uses
+    all rows; the held-out rows also served to stop the first part, so these are scores of validation and not of an
+    untouched test set."""
     signs: np.ndarray
+    """(n_modes,): orientation of the modes: the rarer end of each is positive."""
     settings: Any
     sides: Sides
+    """The networks, which whiten their inputs, in float64 and where they were trained."""
 
     @property
     def n_modes(self) -> int:

@@ -36,26 +36,18 @@ N_LAGS = 12
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Which rows make pairs.
-
-    Attributes
-    ----------
-    stretches : list of range
-        Of left ends: no pair starts in one and ends in another.
-    distance : int
-        From the left to the right end of a pair, in rows.
-    lags : dict
-        Lag time in rows → this distance, for all lag times of which moments are kept.
-    all, train, test : ndarray (n_pairs,) of int64
-        Rows of the left ends.
-    """
+    """Which rows make pairs."""
 
     stretches: list[range]
+    """Of left ends: no pair starts in one and ends in another."""
     distance: int
+    """From the left to the right end of a pair, in rows."""
     lags: dict[int, int]
+    """Lag time in rows → this distance, for all lag times of which moments are kept."""
     all: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    """all, train, test: (n_pairs,) of int64: rows of the left ends."""
 
 
 @dataclass(frozen=True)

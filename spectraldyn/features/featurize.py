@@ -20,26 +20,17 @@ _BLOCK_VALUES = 2**24  # feature values computed at once (64 MiB): a pass over a
 
 @dataclass
 class Featurizer:
-    """Computes the same features for one file after another.
-
-    Attributes
-    ----------
-    features : FeatureSet
-    topology : mdtraj.Trajectory
-        One reference frame with the topology.
-    atoms : str or None
-        The selection `features` was defined with.
-    cache : bool
-        Whether to use the store.
-    notes : list of str
-        What the user should know about the store is added here.
-    """
+    """Computes the same features for one file after another."""
 
     features: FeatureSet
     topology: mdtraj.Trajectory
+    """One reference frame with the topology."""
     atoms: str | None
+    """The selection `features` was defined with."""
     cache: bool
+    """Whether to use the store."""
     notes: list[str] = field(default_factory=list)
+    """What the user should know about the store is added here."""
 
     def __post_init__(self) -> None:
         self._names = [column.name for column in self.features.columns]

@@ -22,32 +22,21 @@ from spectraldyn.io.times import read_times
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What one pass over every frame of a trajectory file found.
-
-    Attributes
-    ----------
-    path : Path
-    format : str
-        The format as its usual extension without the dot ("dcd", "xtc", ...).
-    n_frames, n_atoms : int
-    timestep_ps : float or None
-        Time between stored frames in ps; None where the file carries no usable time stamps.
-    segment_starts : tuple of int
-        First frame of every uninterrupted stretch; begins with 0. Lagged pairs never cross into the next one.
-    periodic : bool
-        Whether the frames carry a periodic box.
-    warnings : tuple of str
-        One sentence each, naming the file.
-    """
+    """What one pass over every frame of a trajectory file found."""
 
     path: Path
     format: str
+    """The format as its usual extension without the dot ("dcd", "xtc", ...)."""
     n_frames: int
     n_atoms: int
     timestep_ps: float | None
+    """Time between stored frames in ps; None where the file carries no usable time stamps."""
     segment_starts: tuple[int, ...]
+    """First frame of every uninterrupted stretch; begins with 0. Lagged pairs never cross into the next one."""
     periodic: bool
+    """Whether the frames carry a periodic box."""
     warnings: tuple[str, ...]
+    """One sentence each, naming the file."""
 
 
 def scan(

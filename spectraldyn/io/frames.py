@@ -10,25 +10,17 @@ from mdtraj.utils import box_vectors_to_lengths_and_angles
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames as a file holds them, before any check.
-
-    Attributes
-    ----------
-    xyz : (n, atoms, 3) float32
-        Positions in nm.
-    time : (n,) float64, optional
-        Time stamps in ps; None where the format or the file has none.
-    lengths, angles : (n, 3) float32, optional
-        Edges (nm) and angles (degrees) of the periodic box.
-    step : (n,) float64, optional
-        Numbers that the file gives its frames: steps of the integration, or numbers of models.
-    """
+    """Frames as a file holds them, before any check."""
 
     xyz: np.ndarray
+    """(n, atoms, 3) float32: positions in nm."""
     time: np.ndarray | None = None
+    """Time stamps in ps; None where the format or the file has none."""
     lengths: np.ndarray | None = None
     angles: np.ndarray | None = None
+    """lengths and angles: edges (nm) and angles (degrees) of the periodic box."""
     step: np.ndarray | None = None
+    """Numbers that the file gives its frames: steps of the integration, or numbers of models."""
 
     def pick(self, rows: np.ndarray) -> "Frames":
         """These of the frames."""

@@ -43,28 +43,19 @@ WIDE = 256
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train and in which steps.
-
-    Attributes
-    ----------
-    n_steps, batch_size : int
-    learning_rate : float
-        Of Adam at the start; it falls to 0 by a cosine.
-    average_share : float
-        Share of the steps over which the moving average of the parameters, which is evaluated and kept, reaches back.
-    rise : int
-        Steps over which the learning rate rises. Adam's first steps have the same size for every weight, however well
-        it stands already: at full rate they would undo a warm start.
-    tolerance : float
-        See `TOLERANCE`.
-    """
+    """How long to train and in which steps."""
 
     n_steps: int
     batch_size: int = 512
     learning_rate: float = 5e-3
+    """Of Adam at the start; it falls to 0 by a cosine."""
     average_share: float = 0.02
+    """Share of the steps over which the moving average of the parameters, which is evaluated and kept, reaches back."""
     rise: int = 0
+    """Steps over which the learning rate rises. Adam's first steps have the same size for every weight, however well it
+    stands already: at full rate they would undo a warm start."""
     tolerance: float = TOLERANCE
+    """See `TOLERANCE`."""
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a rise over the first ones, and a cosine to 0."""

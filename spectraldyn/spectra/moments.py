@@ -18,38 +18,27 @@ class Moments:
     """Weighted sums over the rows of each block, in float64; the known functions come first.
 
     A row is a lagged pair (x, y), for functions h of a transfer operator at both its ends, or a state.
-
-    Attributes
-    ----------
-    lagtimes : ndarray (n_lags,) of int
-        In rows; a single 0 where the operator has none.
-    left : ndarray (n_lags, n_blocks, M, M)
-        Σ w ⟨f_i, f_j⟩; for pairs Σ h(x) h(x)ᵀ.
-    operator : ndarray (n_lags, n_blocks, M, M)
-        Σ w ⟨f_i, T g_j⟩; for pairs Σ h(x) h(y)ᵀ.
-    right : ndarray (n_lags, n_blocks, M, M)
-        Σ w ⟨g_i, g_j⟩; for pairs Σ h(y) h(y)ᵀ.
-    weight : ndarray (n_lags, n_blocks)
-        Σ w; for pairs without weights their number. A pair belongs to the block in which it starts.
-    stretch : ndarray (n_blocks,) of int
-        The stretch that every block belongs to.
-    block_rows : ndarray (n_blocks,) of int
-        Rows of every block.
-    tied : bool
-        The sides are one: then the sums over pairs are taken in both directions of time.
-    n_known : int
-        Functions that are known exactly.
     """
 
     lagtimes: np.ndarray
+    """(n_lags,) of int: in rows; a single 0 where the operator has none."""
     left: np.ndarray
+    """(n_lags, n_blocks, M, M): Σ w ⟨f_i, f_j⟩; for pairs Σ h(x) h(x)ᵀ."""
     operator: np.ndarray
+    """(n_lags, n_blocks, M, M): Σ w ⟨f_i, T g_j⟩; for pairs Σ h(x) h(y)ᵀ."""
     right: np.ndarray
+    """(n_lags, n_blocks, M, M): Σ w ⟨g_i, g_j⟩; for pairs Σ h(y) h(y)ᵀ."""
     weight: np.ndarray
+    """(n_lags, n_blocks): Σ w; for pairs without weights their number. A pair belongs to the block in which it
+    starts."""
     stretch: np.ndarray
+    """(n_blocks,) of int: the stretch that every block belongs to."""
     block_rows: np.ndarray
+    """(n_blocks,) of int: rows of every block."""
     tied: bool
+    """The sides are one: then the sums over pairs are taken in both directions of time."""
     n_known: int = 1
+    """Functions that are known exactly."""
 
     def means(self, lag_index: int = 0, counts: np.ndarray | None = None) -> Averages:
         """Averages over all rows at one lag time.

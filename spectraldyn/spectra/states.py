@@ -20,35 +20,25 @@ CLUSTERED_ROWS = 200_000
 
 @dataclass(frozen=True)
 class Clusters:
-    """k-means clusters in the space of the modes.
-
-    Attributes
-    ----------
-    centres : ndarray (n_clusters, n_modes)
-    assignment : ndarray (n_frames,) of int
-    """
+    """k-means clusters in the space of the modes."""
 
     centres: np.ndarray
+    """(n_clusters, n_modes)."""
     assignment: np.ndarray
+    """(n_frames,) of int."""
 
 
 @dataclass(frozen=True)
 class MetastableSets:
-    """Soft assignment of every frame to metastable sets, the most populated set first.
-
-    Attributes
-    ----------
-    memberships : ndarray (n_frames, n_states)
-        Rows sum to 1.
-    populations : ndarray (n_states,)
-        Mean memberships.
-    transformation : ndarray (n_states, n_states)
-        Linear map from [1, slowest n_states − 1 modes] to the memberships, before clipping; see `memberships_of`.
-    """
+    """Soft assignment of every frame to metastable sets, the most populated set first."""
 
     memberships: np.ndarray
+    """(n_frames, n_states): rows sum to 1."""
     populations: np.ndarray
+    """(n_states,): mean memberships."""
     transformation: np.ndarray
+    """(n_states, n_states): linear map from [1, slowest n_states − 1 modes] to the memberships, before clipping; see
+    `memberships_of`."""
 
     @property
     def assignment(self) -> np.ndarray:

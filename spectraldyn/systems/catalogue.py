@@ -244,25 +244,17 @@ DISCRETE: dict[str, MarkovChain | NoisyLogisticMap] = {
 
 @dataclass(frozen=True)
 class Run:
-    """How long to simulate, and how finely.
-
-    Attributes
-    ----------
-    n_frames : int
-        For at least 1000 times the slowest timescale t, which leaves it a statistical error of about
-        √(2t / length) = 4.5 %.
-    spacing : float
-        Between stored frames; in ps, as all times here.
-    timestep : float
-        Of the integrator: the slowest timescale errs by at most 0.5 %, to first order in the step.
-    lag : float
-        To begin a fit with.
-    """
+    """How long to simulate, and how finely."""
 
     n_frames: int
+    """For at least 1000 times the slowest timescale t, which leaves it a statistical error of about √(2t / length) =
+    4.5 %."""
     spacing: float
+    """Between stored frames; in ps, as all times here."""
     timestep: float
+    """Of the integrator: the slowest timescale errs by at most 0.5 %, to first order in the step."""
     lag: float
+    """To begin a fit with."""
 
 
 RUNS = {

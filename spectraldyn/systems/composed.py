@@ -20,13 +20,6 @@ class Separable(IndependentParts[Overdamped]):
 
     Eigenvalues are sums, and eigenfunctions products, of those of the parts: exact answers in any dimension.
 
-    Attributes
-    ----------
-    parts : sequence of Overdamped
-        All at one inverse temperature; their coordinates follow each other.
-    description : str
-        One line of physics.
-
     Raises
     ------
     InputError
@@ -34,7 +27,9 @@ class Separable(IndependentParts[Overdamped]):
     """
 
     parts: tuple[Overdamped, ...]
+    """All at one inverse temperature; their coordinates follow each other."""
     description: str = ""
+    """One line of physics."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(self.parts))
@@ -112,26 +107,18 @@ class Mapped:
     """A system seen through a smooth invertible map y = φ(x): the same rates, eigenfunctions ψ(φ⁻¹(y)).
 
     In the new coordinates the energy is U(x) + ln|det J(x)| / β with J = ∂φ/∂x, and the diffusion the matrix J D Jᵀ.
-
-    Attributes
-    ----------
-    latent : Overdamped or Separable
-    forward, inverse : callable, Tensor (..., d) → Tensor (..., d)
-        φ and φ⁻¹. Only φ is differentiated.
-    domain : sequence of (low, high)
-        A box that holds practically all of the equilibrium distribution of y.
-    description : str
-        One line of physics.
-    jacobian : callable or None, Tensor (..., d) → Tensor (..., d, d)
-        J, where automatic differentiation, one pass per coordinate, would be slow.
     """
 
     latent: Overdamped | Separable
     forward: Callable[[Tensor], Tensor]
     inverse: Callable[[Tensor], Tensor]
+    """forward and inverse: (..., d) → Tensor (..., d): φ and φ⁻¹. Only φ is differentiated."""
     domain: Domain
+    """sequence of (low, high): A box that holds practically all of the equilibrium distribution of y."""
     description: str = ""
+    """One line of physics."""
     jacobian: Callable[[Tensor], Tensor] | None = None
+    """(..., d) → Tensor (..., d, d): J, where automatic differentiation, one pass per coordinate, would be slow."""
     periodic = False  # a map that keeps the ends together is not provided for
 
     def __post_init__(self) -> None:

@@ -13,13 +13,6 @@ from spectraldyn.errors import InputError
 class MarkovChain:
     """A chain on finitely many states.
 
-    Attributes
-    ----------
-    matrix : array_like (m, m)
-        Transition probabilities; rows sum to 1.
-    description : str
-        One line of physics.
-
     Raises
     ------
     InputError
@@ -27,7 +20,9 @@ class MarkovChain:
     """
 
     matrix: np.ndarray
+    """(m, m): transition probabilities; rows sum to 1."""
     description: str = ""
+    """One line of physics."""
 
     def __post_init__(self) -> None:
         matrix = np.array(self.matrix, dtype=float)
@@ -86,13 +81,6 @@ class NoisyLogisticMap:
     The transition density is a trigonometric polynomial, p(y | x) = φ(F(x)) · φ(y) with F(x) = 4x (1 − x) and N + 1
     functions φ: all of the spectrum follows from (N + 1) × (N + 1) matrices, integrated by Gauss–Legendre quadrature.
 
-    Attributes
-    ----------
-    power : int
-        N, even.
-    description : str
-        One line of physics.
-
     References
     ----------
     Kostic, Novelli, Maurer, Ciliberto, Rosasco, Pontil, "Learning dynamical systems via Koopman operator regression in
@@ -101,7 +89,9 @@ class NoisyLogisticMap:
     """
 
     power: int = 20
+    """N, even."""
     description: str = ""
+    """One line of physics."""
 
     def __post_init__(self) -> None:
         if self.power < 2 or self.power % 2:

@@ -36,26 +36,6 @@ class Overdamped(Solvable):
     >>> well.rates(3)
     array([0.24185958, 2.0000011 , 2.24186068])
 
-    Attributes
-    ----------
-    energy : callable, Tensor (..., d) → Tensor (...)
-        U, written with torch operations so that forces follow by automatic differentiation.
-    domain : sequence of (low, high)
-        One interval per axis: the whole space where `periodic` is set or D vanishes at the ends, else a box that holds
-        practically all of the equilibrium distribution. Walkers that reach an end are reflected.
-    diffusion : float or callable, Tensor (..., d) → Tensor (...)
-        D, constant or dependent on position.
-    beta : float
-        Inverse temperature.
-    periodic : bool
-        The ends of every axis meet.
-    description : str
-        One line of physics.
-    exact : Exact or None
-        Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions.
-    gradient : callable or None, Tensor (..., d) → Tensor (..., d)
-        ∇U, where automatic differentiation would be slow.
-
     Raises
     ------
     InputError
@@ -64,13 +44,23 @@ class Overdamped(Solvable):
     """
 
     energy: Function
+    """(..., d) → Tensor (...): U, written with torch operations so that forces follow by automatic differentiation."""
     domain: Domain
+    """sequence of (low, high): one interval per axis: the whole space where `periodic` is set or D vanishes at the
+    ends, else a box that holds practically all of the equilibrium distribution. Walkers that reach an end are
+    reflected."""
     diffusion: float | Function = 1.0
+    """(..., d) → Tensor (...): D, constant or dependent on position."""
     beta: float = 1.0
+    """Inverse temperature."""
     periodic: bool = False
+    """The ends of every axis meet."""
     description: str = ""
+    """One line of physics."""
     exact: Exact | None = None
+    """Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions."""
     gradient: Callable[[Tensor], Tensor] | None = None
+    """(..., d) → Tensor (..., d): ∇U, where automatic differentiation would be slow."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domain", checked_domain(self.domain))

@@ -18,26 +18,18 @@ from spectraldyn.systems.spectrum import Exact, GridSpectrum, IndependentParts, 
 
 @dataclass(frozen=True, eq=False)
 class Schroedinger(Solvable):
-    """H = −Δ + V in a box.
-
-    Attributes
-    ----------
-    potential : callable, Tensor (..., d) → Tensor (...)
-    domain : sequence of (low, high)
-        One interval per axis, outside which the wave functions vanish (or practically do).
-    periodic : bool
-        The ends of every axis meet instead.
-    description : str
-        One line of physics.
-    exact : Exact or None
-        Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions.
-    """
+    """H = −Δ + V in a box."""
 
     potential: Function
+    """(..., d) → Tensor (...)."""
     domain: Domain
+    """sequence of (low, high): one interval per axis, outside which the wave functions vanish (or practically do)."""
     periodic: bool = False
+    """The ends of every axis meet instead."""
     description: str = ""
+    """One line of physics."""
     exact: Exact | None = None
+    """Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domain", checked_domain(self.domain))
@@ -66,18 +58,12 @@ class Schroedinger(Solvable):
 
 @dataclass(frozen=True, eq=False)
 class SchroedingerSum(IndependentParts[Schroedinger]):
-    """V(x) = Σ_k V_k(x_k): independent Schrödinger operators; energies add, eigenfunctions multiply.
-
-    Attributes
-    ----------
-    parts : sequence of Schroedinger
-        Their coordinates follow each other.
-    description : str
-        One line of physics.
-    """
+    """V(x) = Σ_k V_k(x_k): independent Schrödinger operators; energies add, eigenfunctions multiply."""
 
     parts: Sequence[Schroedinger]
+    """Their coordinates follow each other."""
     description: str = ""
+    """One line of physics."""
 
     def potential(self, x: Tensor) -> Tensor:
         """V at x (..., d); shape (...)."""

@@ -19,18 +19,13 @@ CELLS = {1: (2000, 3000), 2: (160, 240)}
 
 @dataclass(frozen=True, eq=False)
 class Exact:
-    """A spectrum known in closed form.
-
-    Attributes
-    ----------
-    eigenvalues : callable, int n → ndarray (n,)
-        The lowest n, ascending. For a generator these are the rates −λ, the first of them 0.
-    eigenfunctions : callable, (ndarray (m, d), int n) → ndarray (m, n)
-        Orthonormal: under the equilibrium distribution for a generator, in L²(dx) for a Schrödinger operator.
-    """
+    """A spectrum known in closed form."""
 
     eigenvalues: Callable[[int], np.ndarray]
+    """(n,): the lowest n, ascending. For a generator these are the rates −λ, the first of them 0."""
     eigenfunctions: Callable[[np.ndarray, int], np.ndarray]
+    """(ndarray (m, d), int n) → ndarray (m, n): orthonormal: under the equilibrium distribution for a generator, in
+    L²(dx) for a Schrödinger operator."""
 
 
 @dataclass(frozen=True, eq=False)
