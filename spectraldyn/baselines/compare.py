@@ -10,46 +10,33 @@ import numpy as np
 from sklearn.utils import check_array
 from tqdm.auto import tqdm
 
-from spectraldyn.baselines.judge import Split, judge_outcome
+from spectraldyn.baselines.judge import judge_outcome
 from spectraldyn.baselines.methods import METHODS
 from spectraldyn.baselines.process import THREADS, Job, Runner, in_new_interpreter, run_job, store_rows
-from spectraldyn.baselines.records import MethodResult
-from spectraldyn.data import Dataset, pair_starts, split_stretches
+from spectraldyn.baselines.records import MethodResult, Question, Split
+from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.pipeline import aligned, format_number, load_for_lag
 from spectraldyn.spectra.timescales import Timescale, in_time
 from spectraldyn.units import TimeAxis
 from spectraldyn.version import __version__
 
-TEST_FRACTION = 0.3
-"""Share of the data, in contiguous blocks, that no method sees."""
-
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
-    """Methods side by side.
+class Comparison(Question):
+    """The question, and methods side by side.
 
     Attributes
     ----------
     results : list of MethodResult
-    n_modes : int
-    lagtime : int
-        In rows.
     time : TimeAxis
-    reversible : bool
-    seed : int
-        Of the split and of every method.
     n_train_pairs, n_test_pairs : int
     warnings : list of str
         On the data.
     """
 
     results: list[MethodResult]
-    n_modes: int
-    lagtime: int
     time: TimeAxis
-    reversible: bool
-    seed: int
     n_train_pairs: int
     n_test_pairs: int
     warnings: list[str] = field(default_factory=list)
@@ -179,53 +166,34 @@ def compare_methods(
         If the data or an option cannot be used.
     """
     chosen = check_methods(methods)
-    _check_numbers(lagtime, n_modes, random_state)
+    for name, value in (("lagtime", lagtime), ("n_modes", n_modes)):
+        if value != int(value) or value < 1:
+            raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
+    if not 0 <= random_state < 2**32:
+        raise InputError(f"`random_state` is {random_state}: it must lie between 0 and 2^32 - 1")
     data = _checked(trajectories)
-    random = np.random.default_rng(random_state)
-    train, test = split_stretches(data.stretches, lagtime, TEST_FRACTION, random)
-    split = Split(data.stretches, train, test, int(lagtime), int(n_modes), bool(reversible), int(random_state))
-    n_train, n_test = (len(pair_starts(part, lagtime)) for part in (train, test))
+    asked: dict[str, Any] = {"lagtime": int(lagtime), "n_modes": int(n_modes), "seed": int(random_state)}
+    asked |= {"reversible": bool(reversible), "device": device}
+    split = Split.of(data.stretches, Question(**asked))
+    n_train, n_test = map(len, split.starts)
     if min(n_train, n_test) < 2:
         raise InputError(
             f"the data are too short to hold part of them out: {data.n_rows} frames in {len(data)} uninterrupted "
             f"stretches at a lag of {lagtime} frames"
         )
-    jobs = [
-        Job(
-            method=method,
-            options=dict(options),
-            lengths=[len(part) for part in data],
-            train=[(stretch.start, stretch.stop) for stretch in train],
-            lagtime=split.lagtime,
-            n_modes=split.n_modes,
-            seed=split.seed,
-            reversible=split.reversible,
-            device=device,
-        )
-        for method, options in chosen.items()
-    ]
     results = []
     with (
         tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder,
-        tqdm(jobs, desc="comparing", unit="method", disable=not progress) as bar,
+        tqdm(chosen.items(), desc="comparing", unit="method", disable=not progress) as bar,
     ):
         store_rows(Path(folder), data)
-        for job in bar:
-            bar.set_postfix_str(job.method)
-            result = judge_outcome(job, run_job(Path(folder), job, time_limit, runner), split)
+        for method, options in bar:
+            bar.set_postfix_str(method)
+            outcome = run_job(Path(folder), Job(method, dict(options), split), time_limit, runner)
+            result = judge_outcome(outcome, split)
             scales = [in_time(scale, data.time.row_time) for scale in result.timescales]
             results.append(replace(result, timescales=scales))
-    return Comparison(
-        results=results,
-        n_modes=split.n_modes,
-        lagtime=split.lagtime,
-        time=data.time,
-        reversible=split.reversible,
-        seed=split.seed,
-        n_train_pairs=n_train,
-        n_test_pairs=n_test,
-        warnings=list(data.warnings),
-    )
+    return Comparison(results, data.time, n_train, n_test, list(data.warnings), **asked)
 
 
 def compare_trajectories(
@@ -281,14 +249,6 @@ def check_methods(
     if not chosen:
         raise InputError(f"there is no method to compare: choose among {', '.join(METHODS)}")
     return chosen
-
-
-def _check_numbers(lagtime: int, n_modes: int, random_state: int) -> None:
-    for name, value in (("lagtime", lagtime), ("n_modes", n_modes)):
-        if value != int(value) or value < 1:
-            raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
-    if not 0 <= random_state < 2**32:
-        raise InputError(f"`random_state` is {random_state}: it must lie between 0 and 2^32 - 1")
 
 
 def _checked(trajectories: Sequence[np.ndarray]) -> Dataset:
