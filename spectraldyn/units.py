@@ -26,7 +26,7 @@ class Duration:
         timestep_ps : float or None
             Time between stored frames in ps; None when it is not known.
         option : str
-            The option that carried the duration, named in errors.
+            What carried the duration, as errors name it: "`lag`".
 
         Raises
         ------
@@ -38,7 +38,7 @@ class Duration:
         elif timestep_ps is None:
             raise InputError(
                 f"{option} is given in time ({self.value:g} ps), but the frame spacing is unknown: "
-                f"give timestep, or {option} as a number of frames"
+                f"give `timestep`, or {option} as a number of frames"
             )
         else:
             frames = self.value / timestep_ps
@@ -59,7 +59,8 @@ def parse_duration(text: str | float, option: str) -> Duration:
     match = _TIME.fullmatch(str(text))
     if match is None or (match[2] and match[2] not in PICOSECONDS):
         raise InputError(
-            f"{option} {str(text)!r} is not a time: write a number of frames (50) or a time with one of the units "
+            f"{option} is {str(text)!r}, which is not a time: write a number of frames (50) or a time with one of "
+            "the units "
             + ", ".join(unit for unit in PICOSECONDS if unit.isascii())
             + " (50ps, 1.2ns)"
         )
@@ -115,15 +116,15 @@ class TimeAxis:
         InputError
             If it is no whole number of rows, not positive, or longer than every stretch.
         """
-        frames = lag.to_frames(self.timestep_ps, "lag")
+        frames = lag.to_frames(self.timestep_ps, "`lag`")
         if frames < 1 or frames % self.stride:
             raise InputError(
-                f"lag is {frames} stored frames: it must be a positive multiple of stride ({self.stride}), since the "
-                "lag counts frames before striding"
+                f"`lag` is {frames} stored frames: it must be a positive multiple of `stride` ({self.stride}), since "
+                "the lag counts frames before striding"
             )
         if frames // self.stride >= longest:
             raise InputError(
-                f"lag is {frames} stored frames, but the longest uninterrupted stretch has {longest * self.stride}: "
+                f"`lag` is {frames} stored frames, but the longest uninterrupted stretch has {longest * self.stride}: "
                 "there is no pair at this lag"
             )
         return frames // self.stride

@@ -4,9 +4,10 @@ import mdtraj
 import numpy as np
 import pytest
 
+from spectraldyn.data import Column
 from spectraldyn.errors import InputError
+from spectraldyn.features import FEATURES, available_features, blocks, define_features
 from spectraldyn.features import definitions as features_module
-from spectraldyn.features.definitions import FEATURES, available_features, define_features
 
 
 def build(residues, xyz=None, bonds=(), box=None, chains=None):
@@ -36,7 +37,11 @@ def compute(trajectory, features, atoms=None):
     rows = chosen.compute(trajectory)
     assert rows.dtype == np.float32
     assert rows.shape == (trajectory.n_frames, len(chosen.columns))
-    return dict(zip(chosen.columns, rows.T.astype(float), strict=True))
+    return dict(zip(names(chosen), rows.T.astype(float), strict=True))
+
+
+def names(chosen):
+    return [column.name for column in chosen.columns]
 
 
 BACKBONE = ["N", "CA", "C"]
@@ -225,14 +230,14 @@ def test_particles_in_a_box_stay_as_stored_and_it_is_said():
 
 
 def test_default_features_by_kind_of_molecule(monkeypatch):
-    def names(*args, **kwargs):
+    def default(*args, **kwargs):
         return define_features(build(*args, **kwargs)).names
 
-    assert names([("GLY", BACKBONE)] * 3) == ["torsions"]
-    assert names([("GLY", BACKBONE)] * 4) == ["torsions", "ca-distances"]
-    assert names([("GLY", ["CA"])] * 4) == ["ca-distances"]
-    assert names([("PRT", ["C"])]) == ["positions"]
-    assert names([("LIG", ["C1", "C2", "C3"])], bonds=[(0, 1), (1, 2)]) == ["heavy-distances"]
+    assert default([("GLY", BACKBONE)] * 3) == ["torsions"]
+    assert default([("GLY", BACKBONE)] * 4) == ["torsions", "ca-distances"]
+    assert default([("GLY", ["CA"])] * 4) == ["ca-distances"]
+    assert default([("PRT", ["C"])]) == ["positions"]
+    assert default([("LIG", ["C1", "C2", "C3"])], bonds=[(0, 1), (1, 2)]) == ["heavy-distances"]
     dimer = define_features(build([("PRT", ["C"])] * 2))
     assert dimer.names == ["positions"]
     assert "rigid motion" in dimer.notes[0]
@@ -240,17 +245,23 @@ def test_default_features_by_kind_of_molecule(monkeypatch):
     protein = define_features(build([("GLY", BACKBONE)] * 7))
     assert protein.names == ["torsions"]
     assert "10 columns" in protein.notes[0]
+    assert "ask for them by name (torsions,ca-distances)" in protein.notes[0]
+    monkeypatch.setattr(features_module, "MAX_COLUMNS", 33)  # 24 of torsions
+    assert "`atoms`" in define_features(build([("GLY", BACKBONE)] * 7)).notes[0]
     with pytest.raises(InputError, match="no default features for 2 atoms"):
-        names([("PRT", ["C"])] * 2)
+        default([("PRT", ["C"])] * 2)
+    monkeypatch.setattr(blocks, "MAX_COLUMNS", 20)
+    with pytest.raises(InputError, match=r"torsions cannot be computed .* 24 columns"):
+        default([("GLY", BACKBONE)] * 7)
 
 
 def test_labels_are_unique_where_chains_or_atoms_repeat():
     residues = [("GLY", BACKBONE)] * 4
-    columns = define_features(build(residues, chains=["A", "A", "B", "B"]), "torsions,ca-distances").columns
+    columns = names(define_features(build(residues, chains=["A", "A", "B", "B"]), "torsions,ca-distances"))
     assert columns[0] == "phi A:GLY2 cos"
     assert "distance A:GLY1-CA B:GLY2-CA" in columns
     assert len(set(columns)) == len(columns)
-    beads = define_features(build([("POL", ["C", "C", "C"])]), "heavy-distances").columns
+    beads = names(define_features(build([("POL", ["C", "C", "C"])]), "heavy-distances"))
     assert beads == [
         "distance POL1-C#0 POL1-C#1",
         "distance POL1-C#0 POL1-C#2",
@@ -276,18 +287,43 @@ def test_an_unknown_feature_lists_the_valid_ones(features):
 
 @pytest.mark.parametrize("name", ["sidechain-torsions", "ca-distances", "contacts"])
 def test_a_feature_without_columns_says_why(name):
-    with pytest.raises(InputError, match=f"feature {name} has no columns for this molecule: no "):
+    with pytest.raises(InputError, match=f"feature {name} cannot be computed for this molecule: no "):
         define_features(build([("GLY", BACKBONE)] * 2), f"torsions,{name}")
 
 
 def test_more_columns_than_any_analysis_can_use_are_refused():
-    with pytest.raises(InputError, match=r"124,750 columns.*--atoms"):
+    with pytest.raises(InputError, match=r"124,750 columns, more than the 10,000 .*`atoms`"):
         define_features(build([("LIG", [f"C{i}" for i in range(500)])]), "heavy-distances")
 
 
-def test_positions_and_aligned_positions_share_their_names():
-    with pytest.raises(InputError, match="either positions or aligned-positions"):
+def test_a_protein_is_refused_only_where_its_columns_are_too_many():
+    def count(n_residues):
+        return {row[0]: row[2] for row in available_features(build([("GLY", ["CA"])] * n_residues).topology)}
+
+    # 142 Cα make 10,011 pairs, of which 281 are close along the chain
+    assert count(142)["ca-distances"] == count(142)["contacts"] == 142 * 141 // 2 - 141 - 140
+    assert count(145)["ca-distances"] == count(145)["contacts"] == 0
+
+
+def test_features_that_are_too_many_together():
+    with pytest.raises(InputError, match=r"contacts, heavy-distances have 19,182 columns.*fewer `features`"):
+        define_features(build([("GLY", ["CA"])] * 140, bonds=[(0, 1)]), "contacts,heavy-distances")
+
+
+def test_columns_say_what_they_are():
+    residues = [("GLY", BACKBONE)] * 4
+    chosen = define_features(build(residues), "torsions,ca-distances,contacts,positions")
+    assert chosen.columns[0] == Column("phi", "GLY2", "cos")
+    assert Column("distance", "GLY1-CA GLY4-CA", unit="nm") in chosen.columns
+    assert Column("contact", "GLY1 GLY4") in chosen.columns
+    assert chosen.columns[-1] == Column("z", "GLY4-C", unit="nm")
+
+
+def test_features_that_share_their_columns():
+    with pytest.raises(InputError, match="positions and aligned-positions share a column, 'x LIG1-C1'"):
         define_features(build([("LIG", ["C1", "C2", "C3"])]), "positions,aligned-positions")
+    with pytest.raises(InputError, match="ca-distances and heavy-distances share a column"):
+        define_features(build([("GLY", ["CA"])] * 4), "contacts,ca-distances,heavy-distances")
 
 
 @pytest.mark.parametrize("atoms", ["", "name CA and", "CA", "mass > 'a'", "name =~ '['", "not", "(", "foo CA"])

@@ -1,5 +1,6 @@
 """Files in, feature trajectories out: which frames, which columns, and nothing read twice."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,11 +10,13 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
+import torch
 
+from spectraldyn.data import Column, Dataset, InputFile, Rows, Source, dataset
 from spectraldyn.errors import InputError
-from spectraldyn.features import featurize, store
-from spectraldyn.features.load import Features, Stretch, load_features
+from spectraldyn.features import cache_folder, featurize, load_features, store
 from spectraldyn.io import files
+from spectraldyn.units import TimeAxis
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 damaged = pytest.mark.skipif(not (SHARED / "damaged").is_dir(), reason="the sample files are not beside the project")
@@ -67,18 +70,17 @@ def no_reading(monkeypatch):
 
 def test_rows_sources_and_columns(dcd, top, walk):
     found = load_features(dcd, top)
-    assert isinstance(found, list)
-    assert found.columns == ["x C1", "y C1", "x C2", "y C2"]
+    assert isinstance(found, Dataset)
+    assert found.columns == tuple(Column(axis, atom, unit="nm") for atom in ("C1", "C2") for axis in "xy")
+    assert found.column_names == ["x C1", "y C1", "x C2", "y C2"]
     np.testing.assert_allclose(found[0], walk[:, :, :2].reshape(300, 4), rtol=1e-6)
     assert found[0].dtype == np.float32
-    assert (found.sources[0].path, found.sources[0].file_index) == (dcd, 0)
-    np.testing.assert_array_equal(found.sources[0].frames, np.arange(300))
-    assert found.sources[0].frames.dtype == np.int64
-    assert (found.files[0].path, found.files[0].n_frames) == (dcd, 300)
-    assert (found.timestep_ps, found.stride) == (None, 1)
+    assert found.sources == (Source(0, 0),)
+    assert found.files == (InputFile(dcd, 300),)
+    assert found.time == TimeAxis(None, 1)
+    assert found.width == 6
     assert found.topology.n_frames == 1
     assert "2 constant columns left out: z C1, z C2" in found.warnings
-    assert repr(found) == "Features(1 stretches, 300 rows, 4 columns)"
 
 
 def test_pieces_have_the_rows_of_the_whole_file(tmp_path, dcd, top, walk):
@@ -99,9 +101,9 @@ def test_pieces_have_the_rows_of_the_whole_file(tmp_path, dcd, top, walk):
 @pytest.mark.parametrize("stride", [1, 2, 9])
 def test_stride_and_skip_keep_these_frames(dcd, top, walk, stride, skip, timestep, first, cache):
     found = load_features(dcd, top, stride=stride, skip=skip, timestep=timestep, cache=cache)
-    np.testing.assert_array_equal(found.sources[0].frames, np.arange(first, 300, stride))
+    np.testing.assert_array_equal(found.frame_of_row, np.arange(first, 300, stride))
     np.testing.assert_allclose(found[0], walk[first::stride, :, :2].reshape(-1, 4), rtol=1e-6)
-    assert found.timestep_ps == (None if timestep is None else 0.2)
+    assert found.time == TimeAxis(None if timestep is None else 0.2, stride)
     assert found.files[0].n_frames == 300
 
 
@@ -119,7 +121,7 @@ def test_stride_across_chunks(monkeypatch, dcd, top, walk, size):
     monkeypatch.setattr(files, "scan", scan_in_pieces)
     monkeypatch.setattr(featurize, "_BLOCK_VALUES", 12)  # two rows at a time
     found = load_features(dcd, top, stride=5, skip=16)
-    np.testing.assert_array_equal(found.sources[0].frames, np.arange(16, 300, 5))
+    np.testing.assert_array_equal(found.frame_of_row, np.arange(16, 300, 5))
     np.testing.assert_allclose(found[0], walk[16::5, :, :2].reshape(-1, 4), rtol=1e-6)
 
 
@@ -127,8 +129,8 @@ def test_skip_in_time_uses_the_times_in_the_file(tmp_path, top, walk):
     xtc = write(tmp_path / "walk.xtc", walk, times=0.5 * np.arange(300))
     for stride in (1, 3):
         found = load_features(xtc, top, skip="10ps", stride=stride)
-        assert found.timestep_ps == pytest.approx(0.5)
-        np.testing.assert_array_equal(found.sources[0].frames, np.arange(20, 300, stride))
+        assert found.time.timestep_ps == pytest.approx(0.5)
+        np.testing.assert_array_equal(found.frame_of_row, np.arange(20, 300, stride))
         np.testing.assert_allclose(found[0], walk[20::stride, :, :2].reshape(-1, 4), atol=6e-4)
 
 
@@ -141,34 +143,36 @@ def test_stretches_end_where_time_jumps(tmp_path, top, walk):
     frames = np.arange(2, 300, 4)
     expected = [frames[frames < 100], frames[(frames >= 100) & (frames < 201)], frames[frames >= 201]]
     assert len(found) == 3
+    np.testing.assert_array_equal(found.frame_of_row, np.concatenate(expected))
     for rows, source, wanted in zip(found, found.sources, expected, strict=True):
-        assert isinstance(source, Stretch)
-        np.testing.assert_array_equal(source.frames, wanted)
+        assert source == Source(0, wanted[0])
         np.testing.assert_allclose(rows, walk[wanted, :, :2].reshape(-1, 4), atol=6e-4)
     # a skip beyond the first break leaves no empty stretch
-    assert [source.frames[0] for source in load_features(xtc, top, skip=150).sources] == [150, 201]
+    assert load_features(xtc, top, skip=150).sources == (Source(0, 150), Source(0, 201))
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_file_shorter_than_the_skip(dcd, top, stride, feature_store):
-    with pytest.raises(InputError, match=r"walk\.dcd has 300 frames and --skip leaves out"):
+    with pytest.raises(InputError, match=r"walk\.dcd has 300 frames and `skip` leaves out the first 300"):
         load_features(dcd, top, skip=300, stride=stride)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stride": 0}, "--stride 0"),
-        ({"stride": 1.5}, "--stride 1.5"),
-        ({"skip": "soon"}, "--skip 'soon' is not a time"),
-        ({"skip": "1ps"}, "frame spacing is unknown"),
-        ({"skip": -3}, "--skip '-3' is not a time"),
-        ({"timestep": "5"}, "--timestep 5 has no unit"),
+        ({"stride": 0}, "`stride` is 0,"),
+        ({"stride": 1.5}, "`stride` is 1.5,"),
+        ({"skip": "soon"}, "`skip` is 'soon', which is not a time"),
+        ({"skip": "1ps"}, "`skip` .* frame spacing is unknown: give `timestep`"),
+        ({"skip": -3}, "`skip` is '-3', which is not a time"),
+        ({"timestep": "5"}, "`timestep` is '5', which has no unit"),
         ({"timestep": 0.0}, "greater than 0"),
         ({"timestep": float("nan")}, "greater than 0"),
-        ({"columns": ["x C9"]}, "no column 'x C9'"),
-        ({"columns": []}, "no column"),
-        ({"files": []}, "no files"),
+        ({"columns": ["x C9"]}, "`columns` names 'x C9', but these features have x C1, y C1"),
+        ({"columns": []}, "`columns` is empty"),
+        ({"columns": 7}, "`columns` is 7, but these features have 6"),
+        ({"columns": 0}, "`columns` is 0"),
+        ({"files": []}, "`files` is empty"),
     ],
 )
 def test_options_that_cannot_be_right(dcd, top, options, message):
@@ -178,8 +182,9 @@ def test_options_that_cannot_be_right(dcd, top, options, message):
 
 def test_columns_asked_for_come_in_that_order_and_constant_or_not(dcd, top, walk):
     found = load_features(dcd, top, columns=["z C2", "x C1"])
-    assert found.columns == ["z C2", "x C1"]
+    assert found.column_names == ["z C2", "x C1"]
     np.testing.assert_allclose(found[0], np.stack([walk[:, 1, 2], walk[:, 0, 0]], axis=1), rtol=1e-6)
+    assert found[0].flags.c_contiguous
     assert not any("constant" in text for text in found.warnings)
 
 
@@ -189,7 +194,7 @@ def test_options_compute_the_same_columns_from_new_files(tmp_path, dcd, top, wal
     flat[:, 0] = flat[0, 0]  # constant here, not there
     new = write(tmp_path / "new.dcd", flat)
     options = json.loads(json.dumps(first.options))
-    again = load_features(new, first.topology, columns=first.columns, **options)
+    again = load_features(new, first.topology, columns=first.column_names, **options)
     assert again.columns == first.columns
     np.testing.assert_allclose(again[0], flat[10::2, :, :2].reshape(-1, 4), rtol=1e-6)
     assert again.options == first.options
@@ -214,7 +219,26 @@ def test_rounding_is_no_variation_and_a_small_motion_is(tmp_path):
         axis=1,
     )
     np.save(tmp_path / "a.npy", rows.astype(np.float32))
-    assert load_features(tmp_path / "a.npy").columns == ["feature 2"]
+    assert load_features(tmp_path / "a.npy").column_names == ["feature 2"]
+
+
+def test_very_many_columns(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(3, 40_000)).astype(np.float32)
+    rows[:, 1::2] = 1
+    np.save(tmp_path / "wide.npy", rows)
+    found = load_features(tmp_path / "wide.npy")
+    np.testing.assert_array_equal(found[0], rows[:, ::2])
+    assert found.columns[-1] == Column("feature", "39998")
+    assert found.warnings[0].startswith("20000 constant columns left out: feature 1, feature 3,")
+    assert found.warnings[0].endswith("feature 19 and 19,990 more")
+
+
+def test_columns_are_chosen_over_all_files_and_chunks(monkeypatch, tmp_path):
+    monkeypatch.setattr(dataset, "CHUNK_VALUES", 1)  # 1,024 rows at once
+    rows = np.zeros((5000, 3), dtype=np.float32)
+    rows[-1, 0] = rows[2000, 2] = 1
+    np.savez(tmp_path / "a.npz", a=rows[:3000], b=rows[3000:])
+    assert load_features(tmp_path / "a.npz").column_names == ["feature 0", "feature 2"]
 
 
 def test_a_topology_without_coordinates_aligns_on_the_first_frame(monkeypatch, tmp_path):
@@ -240,10 +264,6 @@ def test_a_second_run_reads_no_frames(dcd, top, no_reading, feature_store):
     again = load_features(dcd, top, "heavy-distances")
     np.testing.assert_array_equal(again[0], first[0])
     assert (again.columns, again.warnings, again.files) == (first.columns, first.warnings, first.files)
-    base = again[0]
-    while base is not None and not isinstance(base, np.memmap):
-        base = base.base
-    assert base is not None  # rows stay on disk
     # other frames of the same features are there too
     assert len(load_features(dcd, top, "heavy-distances", skip=100)[0]) == 200
     with pytest.raises(AssertionError, match="read again"):
@@ -257,7 +277,7 @@ def test_what_the_scan_found_is_kept(tmp_path, top, walk, no_reading):
     first = load_features(xtc, top)
     no_reading()
     again = load_features(xtc, top)
-    assert (again.timestep_ps, again.warnings) == (1.0, first.warnings)
+    assert (again.time.timestep_ps, again.warnings) == (1.0, first.warnings)
     assert [len(rows) for rows in again] == [100, 200]
     # the file elsewhere: its sentences name it where it is
     (tmp_path / "moved").mkdir()
@@ -265,11 +285,67 @@ def test_what_the_scan_found_is_kept(tmp_path, top, walk, no_reading):
     assert any(str(moved) in text for text in load_features(moved, top).warnings)
 
 
-def test_changed_content_is_computed_anew(dcd, top, walk):
-    load_features(dcd, top)
-    dcd.unlink()
-    write(dcd, walk[::-1])
-    np.testing.assert_allclose(load_features(dcd, top)[0][0], walk[-1, :, :2].ravel(), rtol=1e-6)
+@pytest.mark.parametrize("change", ["size", "time", "first", "middle", "last"])
+def test_changed_content_is_computed_anew(tmp_path, top, walk, no_reading, change):
+    path = write(tmp_path / "long.dcd", np.tile(walk, (20, 1, 1)))
+    content, times = bytearray(path.read_bytes()), os.stat(path)
+    assert len(content) > 3 * 2**16
+    load_features(path, top)
+    no_reading()
+    load_features(path, top)
+    if change in ("first", "middle", "last"):
+        content[{"first": 0, "middle": len(content) // 2, "last": -1}[change]] ^= 1
+    path.write_bytes(content + b"x" * (change == "size"))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + (change == "time")))
+    with pytest.raises(AssertionError, match="read again"):
+        load_features(path, top)
+
+
+def mapping(rows):
+    """The file on disk that an array is a view of."""
+    while not isinstance(rows, np.memmap):
+        rows = rows.base
+    return rows
+
+
+@pytest.mark.parametrize("options", [{}, {"skip": 20}, {"stride": 3}, {"skip": 150, "columns": 2}])
+def test_rows_on_disk_stay_there(monkeypatch, tmp_path, top, walk, options):
+    monkeypatch.setattr(dataset, "JOINED_BYTES", 0)
+    walk[:, 1] = walk[0, 1]  # the last columns are constant
+    times = np.arange(300.0) + 50 * (np.arange(300) >= 100) + 50 * (np.arange(300) >= 200)
+    paths = [write(tmp_path / name, walk, times) for name in ("a.xtc", "b.xtc")]
+    found = load_features(paths, top, **options)
+    assert (len(found), len(found.parts)) == (4 if "columns" in options else 6, 2)
+    for rows, source in zip(found, found.sources, strict=True):
+        assert np.shares_memory(rows, mapping(found[0 if source.file_index == 0 else -1]))
+    tensors = Rows.of(found, torch.device("cpu"))
+    for part, tensor in zip(found.parts, tensors.parts, strict=True):
+        assert np.shares_memory(part, found[0]) or np.shares_memory(part, found[-1])
+        assert tensor.data_ptr() == part.__array_interface__["data"][0]
+
+
+def test_torch_wraps_rows_on_disk_and_writing_changes_no_entry(dcd, top):
+    found = load_features(dcd, top, "heavy-distances")
+    first = found[0].copy()
+    torch.from_numpy(found.parts[0]).zero_()
+    assert not found[0].any()
+    np.testing.assert_array_equal(load_features(dcd, top, "heavy-distances")[0], first)
+
+
+def test_entries_larger_than_main_memory(monkeypatch, dcd, top):
+    first = load_features(dcd, top, "heavy-distances")
+    load = np.load
+
+    def refuse_private(path, mmap_mode, **options):
+        if mmap_mode == "c":
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return load(path, mmap_mode, **options)
+
+    monkeypatch.setattr(np, "load", refuse_private)
+    again = load_features(dcd, top, "heavy-distances")
+    assert again.warnings == first.warnings
+    assert not again[0].flags.writeable
+    np.testing.assert_array_equal(again[0], first[0])
 
 
 def test_the_same_frames_with_other_surroundings_are_computed_anew(tmp_path):
@@ -282,7 +358,7 @@ def test_the_same_frames_with_other_surroundings_are_computed_anew(tmp_path):
     load_features(path, tops[0])
     tops[0].topology.atom(0).name = "Q"
     renamed = load_features(path, tops[0])
-    assert renamed.columns[0] == "x Q1"
+    assert renamed.column_names[0] == "x Q1"
     assert not any("damaged" in text for text in renamed.warnings)
     # a name of another format is another file: reading it finds the fault
     shutil.copy(path, tmp_path / "four.xtc")
@@ -326,14 +402,19 @@ def test_a_store_that_cannot_be_written(monkeypatch, tmp_path, dcd, top, walk):
     assert any("cannot be written" in text for text in found.warnings)
 
 
-def test_a_full_disk(monkeypatch, dcd, top, feature_store):
-    def append(self, rows):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store.EntryWriter, "append", append)
-    found = load_features(dcd, top)
-    assert len(found[0]) == 300
-    assert any("No space left on device" in text for text in found.warnings)
+@pytest.mark.parametrize("allowed", [50_000, 72_100])  # of 72,128 bytes
+def test_a_full_disk(monkeypatch, tmp_path, top, walk, feature_store, allowed):
+    path = write(tmp_path / "long.dcd", np.tile(walk, (10, 1, 1)))
+    monkeypatch.setattr(featurize, "_BLOCK_VALUES", 600)
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (allowed, limits[1]))
+    try:
+        found = load_features(path, top)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(found[0]) == 3000
+    assert any("cannot be written (File too large)" in text for text in found.warnings)
     assert entries(feature_store) == []
 
 
@@ -351,7 +432,7 @@ def test_a_failed_computation_leaves_no_entry(tmp_path, top, walk, feature_store
 
 
 def test_two_runs_at_once(dcd, top, feature_store):
-    results: list[Features] = []
+    results: list[Dataset] = []
     runs = [threading.Thread(target=lambda: results.append(load_features(dcd, top))) for _ in range(2)]
     for run in runs:
         run.start()
@@ -364,7 +445,7 @@ def test_two_runs_at_once(dcd, top, feature_store):
 def test_the_store_is_in_the_users_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("SPECTRALDYN_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert store.cache_folder() == tmp_path / "spectraldyn"
+    assert cache_folder() == tmp_path / "spectraldyn"
 
 
 def test_a_feature_that_is_no_number_names_file_and_frame(monkeypatch, dcd, top):
@@ -424,7 +505,7 @@ def test_a_molecule_cut_by_its_box(features, tolerance):
 def test_formats_agree(tmp_path):
     folder = SHARED / "damaged"
     reference = load_features(folder / "ok.h5", features="torsions")
-    assert reference.columns == ["phi ALA2 cos", "phi ALA2 sin", "psi ALA2 cos", "psi ALA2 sin"]
+    assert reference.column_names == ["phi ALA2 cos", "phi ALA2 sin", "psi ALA2 cos", "psi ALA2 sin"]
     for name in ("ok.dcd", "ok.trr", "ok.nc"):
         np.testing.assert_allclose(load_features(folder / name, folder / "top.pdb")[0], reference[0], atol=1e-4)
     loaded = mdtraj.load(str(folder / "ok.h5"))

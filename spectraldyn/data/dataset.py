@@ -240,4 +240,4 @@ def _as_one(run: list[np.ndarray]) -> np.ndarray:
     """One view of arrays that follow each other in memory."""
     first = run[0]
     shape = (sum(map(len, run)), first.shape[1])
-    return first if len(run) == 1 else np.lib.stride_tricks.as_strided(first, shape, first.strides, writeable=False)
+    return first if len(run) == 1 else np.lib.stride_tricks.as_strided(first, shape, first.strides)

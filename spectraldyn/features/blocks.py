@@ -1,7 +1,7 @@
 """The features themselves: which columns each makes of a molecule, and how a chunk of frames becomes rows."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import mdtraj
@@ -16,9 +16,10 @@ from mdtraj.geometry import (
     indices_psi,
 )
 
+from spectraldyn.data import MAX_COLUMNS, Column
+
 CONTACT_RADIUS_NM = 0.45  # where a contact counts one half; the usual heavy-atom contact cut-off
 RESIDUE_SEPARATION = 3  # i, i+1 and i, i+2 are set by bonds and angles and say nothing slow
-MAX_COLUMNS = 100_000
 _BLOCK_VALUES = 2**24  # atom distances held at once while contacts are reduced to residues (64 MiB)
 
 Compute = Callable[[mdtraj.Trajectory, bool], np.ndarray]  # (chunk, periodic) → (n_frames, n_columns)
@@ -52,7 +53,7 @@ class Molecule:
 class Block:
     """One feature of one molecule: its columns, or the reason why it has none."""
 
-    columns: list[str]
+    columns: tuple[Column, ...] = ()
     compute: Compute | None = None
     reason: str = ""
     refused_columns: int = 0  # how many there would be, where there are too many
@@ -67,51 +68,54 @@ def _residue_labels(topology: mdtraj.Topology) -> list[str]:
         f"{residue.chain.chain_id or residue.chain.index + 1}:{label}" if counts[label] > 1 else label
         for residue, label in zip(topology.residues, short, strict=True)
     ]
-    counts = Counter(chained)
-    return [f"{label}#{i}" if counts[label] > 1 else label for i, label in enumerate(chained)]
+    return _numbered(chained)
 
 
 def _atom_labels(topology: mdtraj.Topology) -> list[str]:
     """A label for every atom, unique: "ALA2-CA"; "C1" (name and 1-based number) for an unbonded particle."""
     residues = _residue_labels(topology)
     bonded = {atom.index for bond in topology.bonds for atom in (bond[0], bond[1])}
-    labels = [
-        f"{atom.name}{atom.index + 1}"
-        if atom.residue.n_atoms == 1 and atom.index not in bonded and not atom.residue.is_protein
-        else f"{residues[atom.residue.index]}-{atom.name}"
-        for atom in topology.atoms
-    ]
+    return _numbered(
+        [
+            f"{atom.name}{atom.index + 1}"
+            if atom.residue.n_atoms == 1 and atom.index not in bonded and not atom.residue.is_protein
+            else f"{residues[atom.residue.index]}-{atom.name}"
+            for atom in topology.atoms
+        ]
+    )
+
+
+def _numbered(labels: list[str]) -> list[str]:
     counts = Counter(labels)
     return [f"{label}#{i}" if counts[label] > 1 else label for i, label in enumerate(labels)]
 
 
-def _too_many(n_columns: int) -> Block:
-    limit = f"more than {MAX_COLUMNS:,}"
+def _too_many(n_columns: int) -> Block | None:
+    """A block that is refused, where there would be more columns than any analysis can use."""
+    if n_columns <= MAX_COLUMNS:
+        return None
     return Block(
-        [],
-        reason=f"there would be {n_columns:,} columns, {limit}; choose fewer atoms with --atoms",
+        reason=f"there would be {n_columns:,} columns, more than the {MAX_COLUMNS:,} that can be analysed together; "
+        "choose fewer atoms with `atoms`",
         refused_columns=n_columns,
     )
 
 
 def _dihedrals(molecule: Molecule, kinds: dict[str, Callable[[mdtraj.Topology], np.ndarray]], missing: str) -> Block:
     """Cosine and sine of every dihedral of these kinds whose four atoms are selected."""
-    residues = _residue_labels(molecule.topology)
-    quartets: list[np.ndarray] = []
-    columns: list[str] = []
+    quartets: dict[tuple[str, int], np.ndarray] = {}
     for kind, find in kinds.items():
-        seen: set[str] = set()
         for quartet in find(molecule.topology):
-            # in φ (C, N, Cα, C), ψ (N, Cα, C, N) and every χ, the second atom is in the residue that names it
-            residue = molecule.topology.atom(quartet[1]).residue
-            label = f"{kind} {residues[residue.index]}"
-            if molecule.selected[quartet].all() and label not in seen:
-                seen.add(label)
-                quartets.append(quartet)
-                columns += [f"{label} cos", f"{label} sin"]
+            if molecule.selected[quartet].all():
+                # in φ (C, N, Cα, C), ψ (N, Cα, C, N) and every χ, the second atom is in the residue that names it
+                quartets.setdefault((kind, molecule.topology.atom(quartet[1]).residue.index), quartet)
     if not quartets:
-        return Block([], reason=missing)
-    indices = np.array(quartets)
+        return Block(reason=missing)
+    if refused := _too_many(2 * len(quartets)):
+        return refused
+    residues = _residue_labels(molecule.topology)
+    columns = tuple(Column(kind, residues[residue], part) for kind, residue in quartets for part in ("cos", "sin"))
+    indices = np.array(list(quartets.values()))
 
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         angles = mdtraj.compute_dihedrals(chunk, indices, periodic=periodic)
@@ -139,15 +143,38 @@ def sidechain_torsions(molecule: Molecule) -> Block:
     )
 
 
-def _far_pairs(topology: mdtraj.Topology, residues: np.ndarray) -> np.ndarray:
-    """(n_pairs, 2) places in `residues` (residue indices): in other chains, or far along the same one."""
-    chains = np.array([residue.chain.index for residue in topology.residues])[residues]
-    first, second = np.triu_indices(len(residues), k=1)
-    apart = np.abs(residues[second] - residues[first]) >= RESIDUE_SEPARATION
-    return np.stack([first, second], axis=1)[apart | (chains[first] != chains[second])]
+def _close_along_chain(residues: Sequence[mdtraj.core.topology.Residue]) -> set[tuple[int, int]]:
+    """Places in `residues`, which come in order, of the pairs that are near each other along one chain."""
+    close = set()
+    for i, first in enumerate(residues):
+        for j in range(i + 1, len(residues)):
+            if residues[j].index - first.index >= RESIDUE_SEPARATION:
+                break
+            if residues[j].chain.index == first.chain.index:
+                close.add((i, j))
+    return close
 
 
-def _distances(columns: list[str], pairs: np.ndarray) -> Block:
+def _n_pairs(n: int, left_out: set[tuple[int, int]]) -> int:
+    return n * (n - 1) // 2 - len(left_out)
+
+
+def _pairs(n: int, left_out: set[tuple[int, int]]) -> np.ndarray:
+    """(n_pairs, 2) places i < j below n, without those left out."""
+    wanted = np.triu(np.ones((n, n), dtype=bool), k=1)
+    for pair in left_out:
+        wanted[pair] = False
+    return np.argwhere(wanted)
+
+
+def _distances(molecule: Molecule, atoms: np.ndarray, left_out: set[tuple[int, int]]) -> Block:
+    """Distances between atoms, without the pairs of places left out."""
+    if refused := _too_many(_n_pairs(len(atoms), left_out)):
+        return refused
+    pairs = atoms[_pairs(len(atoms), left_out)]
+    labels = _atom_labels(molecule.topology)
+    columns = tuple(Column("distance", f"{labels[i]} {labels[j]}", unit="nm") for i, j in pairs)
+
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         return mdtraj.compute_distances(chunk, pairs, periodic=periodic)
 
@@ -157,63 +184,53 @@ def _distances(columns: list[str], pairs: np.ndarray) -> Block:
 def ca_distances(molecule: Molecule) -> Block:
     """Distances (nm) between Cα that are not close along the chain."""
     # an atom called CA may also be a calcium ion
-    alphas = np.array(
-        [
-            atom.index
-            for atom in molecule.topology.atoms
-            if atom.name == "CA" and molecule.selected[atom.index] and getattr(atom.element, "symbol", "") != "Ca"
-        ],
-        dtype=int,
-    )
-    if len(alphas) * (len(alphas) - 1) // 2 > MAX_COLUMNS:
-        return _too_many(len(alphas) * (len(alphas) - 1) // 2)
-    residues = np.array([molecule.topology.atom(i).residue.index for i in alphas], dtype=int)
-    pairs = alphas[_far_pairs(molecule.topology, residues)] if len(alphas) > 1 else np.empty((0, 2), dtype=int)
-    if len(pairs) == 0:
+    alphas = [
+        atom
+        for residue in molecule.topology.residues
+        for atom in residue.atoms
+        if atom.name == "CA" and molecule.selected[atom.index] and getattr(atom.element, "symbol", "") != "Ca"
+    ]
+    close = _close_along_chain([atom.residue for atom in alphas])
+    if _n_pairs(len(alphas), close) == 0:
         return Block(
-            [],
             reason=f"no two of the {len(alphas)} Cα here are at least {RESIDUE_SEPARATION} residues apart; "
             "heavy-distances works for any molecule",
         )
-    labels = _atom_labels(molecule.topology)
-    return _distances([f"distance {labels[i]} {labels[j]}" for i, j in pairs], pairs)
+    return _distances(molecule, np.array([atom.index for atom in alphas]), close)
 
 
 def heavy_distances(molecule: Molecule) -> Block:
     """Distances (nm) between heavy atoms that are not bonded to each other."""
     heavy = molecule.heavy
-    n_pairs = len(heavy) * (len(heavy) - 1) // 2
-    if n_pairs == 0:
-        return Block([], reason="it needs at least two heavy atoms; positions works for a single particle")
-    if n_pairs > MAX_COLUMNS:
-        return _too_many(n_pairs)
-    every = heavy[np.stack(np.triu_indices(len(heavy), k=1), axis=1)]
-    bonds = {frozenset((bond[0].index, bond[1].index)) for bond in molecule.topology.bonds}
-    pairs = np.array([pair for pair in every if frozenset(pair.tolist()) not in bonds], dtype=int)
-    if len(pairs) == 0:  # two bonded atoms: their distance is all there is
-        pairs = every
-    labels = _atom_labels(molecule.topology)
-    return _distances([f"distance {labels[i]} {labels[j]}" for i, j in pairs], pairs)
+    if len(heavy) < 2:
+        return Block(reason="it needs at least two heavy atoms; positions works for a single particle")
+    place = {int(atom): i for i, atom in enumerate(heavy)}
+    ends = [sorted((bond[0].index, bond[1].index)) for bond in molecule.topology.bonds]
+    bonded = {(place[i], place[j]) for i, j in ends if i in place and j in place}
+    # of two bonded atoms, the distance is all there is
+    return _distances(molecule, heavy, bonded if _n_pairs(len(heavy), bonded) else set())
 
 
 def contacts(molecule: Molecule) -> Block:
     """Residue contacts 1/(1 + (d/r)^6), d the closest heavy-atom distance, r = `CONTACT_RADIUS_NM`."""
-    members: dict[int, list[int]] = {}
-    for i in molecule.heavy:
-        residue = molecule.topology.atom(i).residue
-        if not residue.is_water:
-            members.setdefault(residue.index, []).append(int(i))
-    if len(members) * (len(members) - 1) // 2 > MAX_COLUMNS:
-        return _too_many(len(members) * (len(members) - 1) // 2)
-    residues = np.array(list(members), dtype=int)
-    pairs = residues[_far_pairs(molecule.topology, residues)] if len(members) > 1 else np.empty((0, 2), dtype=int)
-    if len(pairs) == 0:
+    heavy = set(molecule.heavy.tolist())
+    members = {
+        residue: atoms
+        for residue in molecule.topology.residues
+        if (atoms := [atom.index for atom in residue.atoms if atom.index in heavy]) and not residue.is_water
+    }
+    residues = list(members)
+    close = _close_along_chain(residues)
+    n_pairs = _n_pairs(len(residues), close)
+    if n_pairs == 0:
         return Block(
-            [],
             reason=f"no two residues here are at least {RESIDUE_SEPARATION} apart along the chain; "
             "heavy-distances works for any molecule",
         )
-    grids = [np.stack(np.meshgrid(members[i], members[j]), axis=-1).reshape(-1, 2) for i, j in pairs]
+    if refused := _too_many(n_pairs):
+        return refused
+    pairs = [(residues[i], residues[j]) for i, j in _pairs(len(residues), close)]
+    grids = [np.stack(np.meshgrid(members[a], members[b]), axis=-1).reshape(-1, 2) for a, b in pairs]
     atom_pairs = np.concatenate(grids)
     starts = np.cumsum([0] + [len(grid) for grid in grids[:-1]])
     step = max(1, _BLOCK_VALUES // len(atom_pairs))
@@ -228,24 +245,25 @@ def contacts(molecule: Molecule) -> Block:
         return 1 / (1 + (closest / np.float32(CONTACT_RADIUS_NM)) ** 6)
 
     labels = _residue_labels(molecule.topology)
-    return Block([f"contact {labels[i]} {labels[j]}" for i, j in pairs], compute)
+    return Block(tuple(Column("contact", f"{labels[a.index]} {labels[b.index]}") for a, b in pairs), compute)
 
 
-def _coordinate_columns(molecule: Molecule, atoms: np.ndarray) -> list[str]:
+def _coordinates(molecule: Molecule, atoms: np.ndarray, place: Callable[[np.ndarray], np.ndarray]) -> Block:
+    """Coordinates of atoms, once `place` has moved them (n_frames, n_atoms, 3)."""
+    if refused := _too_many(3 * len(atoms)):
+        return refused
     labels = _atom_labels(molecule.topology)
-    return [f"{axis} {labels[i]}" for i in atoms for axis in "xyz"]
+    columns = tuple(Column(axis, labels[i], unit="nm") for i in atoms for axis in "xyz")
+
+    def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
+        return place(chunk.xyz[:, atoms]).reshape(chunk.n_frames, -1)
+
+    return Block(columns, compute, needs_whole_molecules=True)
 
 
 def positions(molecule: Molecule) -> Block:
     """Coordinates (nm) of every selected atom."""
-    atoms = np.flatnonzero(molecule.selected)
-    if 3 * len(atoms) > MAX_COLUMNS:
-        return _too_many(3 * len(atoms))
-
-    def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
-        return chunk.xyz[:, atoms].reshape(chunk.n_frames, -1)
-
-    return Block(_coordinate_columns(molecule, atoms), compute, needs_whole_molecules=True)
+    return _coordinates(molecule, np.flatnonzero(molecule.selected), lambda xyz: xyz)
 
 
 def aligned_positions(molecule: Molecule) -> Block:
@@ -253,19 +271,15 @@ def aligned_positions(molecule: Molecule) -> Block:
     atoms = molecule.heavy
     if len(atoms) < 3:
         return Block(
-            [],
             reason=f"superposing needs at least 3 heavy atoms and there are {len(atoms)}; "
             + ("heavy-distances works for two" if len(atoms) == 2 else "positions works for a single particle"),
         )
-    if 3 * len(atoms) > MAX_COLUMNS:
-        return _too_many(3 * len(atoms))
 
-    def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
+    def superpose(xyz: np.ndarray) -> np.ndarray:
         if molecule.reference is None:
             raise ValueError("aligned-positions was defined without a reference structure")
         # Topologies take no part in a superposition of chosen atoms.
-        placed = mdtraj.Trajectory(chunk.xyz[:, atoms], None)
-        placed.superpose(mdtraj.Trajectory(molecule.reference[atoms], None))
-        return placed.xyz.reshape(chunk.n_frames, -1)
+        placed = mdtraj.Trajectory(xyz, None)
+        return placed.superpose(mdtraj.Trajectory(molecule.reference[atoms], None)).xyz
 
-    return Block(_coordinate_columns(molecule, atoms), compute, needs_whole_molecules=True)
+    return _coordinates(molecule, atoms, superpose)

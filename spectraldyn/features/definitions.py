@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import mdtraj
 import numpy as np
 
+from spectraldyn.data import MAX_COLUMNS, Column
 from spectraldyn.errors import InputError
 from spectraldyn.features.blocks import (
     CONTACT_RADIUS_NM,
@@ -41,8 +42,8 @@ class FeatureSet:
     Attributes
     ----------
     names : list of str
-    columns : list of str
-        Name of every column, in the order of `compute`.
+    columns : tuple of Column
+        In the order of `compute`.
     blocks : list of Block
     bonds : (n_bonds, 2) int32
         Spanning tree of every molecule that holds a selected atom, from its first atom outwards.
@@ -53,7 +54,7 @@ class FeatureSet:
     """
 
     names: list[str]
-    columns: list[str]
+    columns: tuple[Column, ...]
     blocks: list[Block]
     bonds: np.ndarray
     notes: list[str]
@@ -143,7 +144,7 @@ def feature_names(features: str | Sequence[str]) -> list[str]:
     names = list(dict.fromkeys(str(name).strip() for name in given))
     for name in names or [""]:
         if name not in FEATURES:
-            raise InputError(f"there is no feature {name!r}: choose from {', '.join(FEATURES)}")
+            raise InputError(f"`features` names {name!r}, which does not exist: choose from {', '.join(FEATURES)}")
     return names
 
 
@@ -179,21 +180,15 @@ def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) 
     if atoms is not None:
         try:
             indices = np.asarray(topology.select(atoms), dtype=int)
-        except (
-            ValueError,
-            TypeError,
-            AttributeError,
-            SyntaxError,
-            NameError,
-            LookupError,
-            re.error,
-        ) as error:
+        except (ValueError, TypeError, AttributeError, SyntaxError, NameError, LookupError, re.error) as error:
             raise InputError(
-                f"--atoms {atoms!r} is not a selection mdtraj understands (write for example 'protein', "
-                f"'name CA', 'resSeq 1 to 20')"
+                f"`atoms` is {atoms!r}, which is not a selection mdtraj understands (write for example 'protein', "
+                "'name CA', 'resSeq 1 to 20')"
             ) from error
         if len(indices) == 0:
-            raise InputError(f"--atoms {atoms!r} selects none of the {topology.n_atoms} atoms of the topology")
+            raise InputError(
+                f"`atoms` is {atoms!r}, which selects none of the {topology.n_atoms} atoms of the topology"
+            )
         selected[:] = False
         selected[indices] = True
     return Molecule(topology, selected, reference)
@@ -230,17 +225,19 @@ def define_features(
         blocks = _default_blocks(molecule, notes)
     else:
         blocks = {name: FEATURES[name].build(molecule) for name in feature_names(features)}
-        for name, block in blocks.items():
-            if not block.columns:
-                raise InputError(f"feature {name} has no columns for this molecule: {block.reason}")
-    columns = [column for block in blocks.values() for column in block.columns]
-    # positions and aligned-positions together name the same coordinates
-    for column, count in Counter(columns).items():
-        if count > 1:
-            raise InputError(
-                f"the features {', '.join(blocks)} both have a column {column!r}: "
-                "choose either positions or aligned-positions"
-            )
+    for name, block in blocks.items():
+        if not block.columns:
+            raise InputError(f"feature {name} cannot be computed for this molecule: {block.reason}")
+    columns = tuple(column for block in blocks.values() for column in block.columns)
+    # as positions and aligned-positions do, and the distances of a model that is all Cα
+    if twice := [column for column, count in Counter(columns).items() if count > 1]:
+        both = [name for name, block in blocks.items() if twice[0] in block.columns]
+        raise InputError(f"the features {' and '.join(both)} share a column, {twice[0].name!r}: choose one of them")
+    if len(columns) > MAX_COLUMNS:
+        raise InputError(
+            f"the features {', '.join(blocks)} have {len(columns):,} columns, more than the {MAX_COLUMNS:,} that can "
+            "be analysed together; choose fewer atoms with `atoms`, or fewer `features`"
+        )
     chosen = [name for name, block in blocks.items() if block.needs_whole_molecules]
     return FeatureSet(
         list(blocks), columns, list(blocks.values()), bonds, notes, _periodic_notes(chosen, molecule, bonds)
@@ -251,10 +248,12 @@ def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
     """The features nobody named; what was left out, or needs care, goes to `notes`."""
     backbone, alphas = torsions(molecule), ca_distances(molecule)
     many_alphas = max(len(alphas.columns), alphas.refused_columns)
-    if backbone.columns and many_alphas > MAX_DEFAULT_COLUMNS:
+    if (backbone.columns or backbone.refused_columns) and many_alphas > MAX_DEFAULT_COLUMNS:
+        usable = len(backbone.columns) + many_alphas <= MAX_COLUMNS
         notes.append(
-            f"the default features are torsions alone: ca-distances would make {many_alphas:,} columns, "
-            f"more than {MAX_DEFAULT_COLUMNS:,}; ask for them by name (torsions,ca-distances)"
+            f"the default features are torsions alone: ca-distances would make {many_alphas:,} columns, more than "
+            f"{MAX_DEFAULT_COLUMNS:,}; to have both, "
+            + ("ask for them by name (torsions,ca-distances)" if usable else "choose fewer atoms with `atoms`")
         )
         return {"torsions": backbone}
     if backbone.columns or 0 < many_alphas <= MAX_DEFAULT_COLUMNS:
@@ -274,7 +273,7 @@ def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
     if 3 * n_atoms > MAX_DEFAULT_COLUMNS:
         raise InputError(
             f"there are no default features for {n_atoms:,} atoms without a peptide backbone: choose atoms "
-            f"with --atoms, or features with --features ({', '.join(FEATURES)})"
+            f"with `atoms`, or features with `features` ({', '.join(FEATURES)})"
         )
     if n_atoms > 1:
         notes.append(

@@ -42,6 +42,7 @@ class Featurizer:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._names = [column.name for column in self.features.columns]
         # what an entry depends on besides the file itself
         self._options = {
             "topology": store.topology_digest(self.topology.topology),
@@ -67,15 +68,7 @@ class Featurizer:
         """
         key = self._key(path, first, step) if self.cache else None
         if key is not None:
-            stored = self._from_store(key, path)
-            if stored is None:
-                try:
-                    self._into_store(key, path, first, step)
-                    stored = self._from_store(key, path)
-                except OSError as error:
-                    self.notes.append(
-                        f"features are not kept on disk: {store.cache_folder()} cannot be written ({error.strerror})"
-                    )
+            stored = self._from_store(key, path) or self._into_store(key, path, first, step)
             if stored is not None:
                 return stored
         gathered: list[np.ndarray] = []
@@ -84,11 +77,11 @@ class Featurizer:
 
     def _key(self, path: Path, first: int, step: int) -> str | None:
         try:
-            digest = store.file_digest(path)
+            file = store.file_key(path)
         except OSError:
             return None  # reading the file says what is wrong with it
         # the name counts because it tells the format
-        return store.entry_key(self._options | {"file": digest, "name": path.name, "first": first, "step": step})
+        return store.entry_key(self._options | {"file": file, "name": path.name, "first": first, "step": step})
 
     def _from_store(self, key: str, path: Path) -> tuple[np.ndarray, FileSummary] | None:
         try:
@@ -96,38 +89,35 @@ class Featurizer:
             if entry is None:
                 return None
             rows, meta = entry
-            if meta["columns"] != self.features.columns:
+            if meta["columns"] != self._names:
                 raise store.DamagedEntry(key)
             return rows, _summary(meta["summary"], path)
         except (store.DamagedEntry, KeyError, TypeError):
             self.notes.append(f"the stored features of {path} were damaged and have been computed again")
             return None
 
-    def _into_store(self, key: str, path: Path, first: int, step: int) -> None:
-        failed: list[OSError] = []
-        with store.EntryWriter(key, len(self.features.columns)) as writer:
-
-            def append(rows: np.ndarray) -> None:
-                # kept until the file is read, so that a full disk is never taken for a fault of the file
-                if not failed:
-                    try:
-                        writer.append(rows)
-                    except OSError as error:
-                        failed.append(error)
-
+    def _into_store(self, key: str, path: Path, first: int, step: int) -> tuple[np.ndarray, FileSummary] | None:
+        def fill(append: Callable[[np.ndarray], None]) -> dict[str, Any]:
             summary = self._read(path, first, step, append)
-            if failed:
-                raise failed[0]
             record = asdict(summary) | {
                 "path": str(path),
                 "segment_starts": [int(start) for start in summary.segment_starts],
                 "timestep_ps": None if summary.timestep_ps is None else float(summary.timestep_ps),
             }
-            writer.commit({"columns": self.features.columns, "summary": record})
+            return {"columns": self._names, "summary": record}
+
+        try:
+            store.write_entry(key, len(self._names), fill)
+        except OSError as error:
+            self.notes.append(
+                f"features are not kept on disk: {store.cache_folder()} cannot be written ({error.strerror})"
+            )
+            return None
+        return self._from_store(key, path)
 
     def _read(self, path: Path, first: int, step: int, append: Callable[[np.ndarray], None]) -> FileSummary:
         n_rows = 0
-        block = max(1, _BLOCK_VALUES // len(self.features.columns))
+        block = max(1, _BLOCK_VALUES // len(self._names))
 
         def visit(chunk: mdtraj.Trajectory, first_frame: int) -> None:
             offset = first - first_frame if first >= first_frame else (first - first_frame) % step
@@ -143,8 +133,7 @@ class Featurizer:
             bad = np.argwhere(~np.isfinite(rows))
             if len(bad):
                 raise InputError(
-                    f"{path} gives no number for {self.features.columns[bad[0, 1]]!r} in frame "
-                    f"{frame + step * bad[0, 0]}: "
+                    f"{path} gives no number for {self._names[bad[0, 1]]!r} in frame {frame + step * bad[0, 0]}: "
                     "look at that frame, or leave the feature out"
                 )
             append(rows)
@@ -153,7 +142,7 @@ class Featurizer:
         summary = files.scan(path, self.topology.topology, visit)
         if n_rows == 0:
             raise InputError(
-                f"{path} has {summary.n_frames} frames and --skip leaves out the first {first}: nothing is left"
+                f"{path} has {summary.n_frames} frames and `skip` leaves out the first {first}: nothing is left"
             )
         return summary
 

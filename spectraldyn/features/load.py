@@ -3,125 +3,44 @@
 import math
 import operator
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import mdtraj
 import numpy as np
 from tqdm import tqdm
 
+from spectraldyn.data import Column, Dataset, InputFile, Source, plain_columns
 from spectraldyn.errors import InputError
 from spectraldyn.features.definitions import define_features
 from spectraldyn.features.featurize import Featurizer
-from spectraldyn.io import SUFFIXES, FileSummary, common_timestep, load_topology, open_trajectory, read_arrays
-from spectraldyn.units import Duration, parse_duration
+from spectraldyn.io import SUFFIXES, common_timestep, load_topology, open_trajectory, read_arrays
+from spectraldyn.units import Duration, TimeAxis, parse_duration
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Where the rows of one array of `Features` come from.
+class _Sampling(NamedTuple):
+    """Which frames the user asked for."""
 
-    Attributes
-    ----------
-    path : Path
-    file_index : int
-        Index into `Features.files`.
-    frames : (T,) int64
-        0-based number, in its file, of the frame behind every row.
-    """
+    stride: int
+    skip: Duration
+    timestep_ps: float | None
 
-    path: Path
-    file_index: int
-    frames: np.ndarray
+    def computed(self) -> tuple[int, int]:
+        """(first, step) of the frames to compute features of.
 
+        All frames unless a stride saves work: then entries of the store serve any skip. A skip in time needs the
+        spacing, which the file itself may first have to tell, so then all frames are computed as well.
+        """
+        known = self.skip.in_frames or self.skip.value == 0 or self.timestep_ps is not None
+        if self.stride == 1 or not known:
+            return 0, 1
+        return self.skipped(self.timestep_ps), self.stride
 
-@dataclass(frozen=True)
-class InputFile:
-    """One trajectory that was read.
-
-    Attributes
-    ----------
-    path : Path
-    n_frames : int
-        All frames stored in it, also those that skip and stride leave out.
-    array : str or None
-        Name of the array inside an .npz file, each of which is a trajectory of its own; None otherwise.
-    """
-
-    path: Path
-    n_frames: int
-    array: str | None = None
-
-
-class Features(list):
-    """Feature trajectories: a list of (T_i, d) float32 arrays, one per uninterrupted stretch of a file.
-
-    The arrays may be read-only views of files on disk.
-
-    Attributes
-    ----------
-    columns : list of str
-        Human name of every column, such as "phi ALA2 cos".
-    sources : list of Stretch
-        Where each array comes from.
-    files : list of InputFile
-        What was read, in the order given.
-    timestep_ps : float or None
-        Time between stored frames in ps, before `stride`; None if unknown.
-    stride : int
-        Number of stored frames from one row to the next.
-    topology : mdtraj.Trajectory or None
-        One reference frame with the topology; None for ready-made arrays.
-    width : int
-        Columns computed, or stored in the arrays, before constant ones were left out.
-    options : dict
-        JSON-able; ``load_features(new, top=self.topology, columns=self.columns, **self.options)`` computes
-        the same columns from other files.
-    warnings : list of str
-        One sentence each.
-    """
-
-    def __init__(
-        self,
-        arrays: Iterable[np.ndarray],
-        *,
-        columns: list[str],
-        sources: list[Stretch],
-        files: list[InputFile],
-        timestep_ps: float | None,
-        width: int,
-        stride: int = 1,
-        topology: mdtraj.Trajectory | None = None,
-        options: dict[str, Any] | None = None,
-        warnings: list[str] | None = None,
-    ) -> None:
-        super().__init__(arrays)
-        self.columns = columns
-        self.sources = sources
-        self.files = files
-        self.timestep_ps = timestep_ps
-        self.width = width
-        self.stride = stride
-        self.topology = topology
-        self.options = options or {}
-        self.warnings = warnings or []
-
-    @property
-    def file_of_row(self) -> np.ndarray:
-        """Index into `files` for every row of all arrays, one after the other."""
-        return np.concatenate([np.full(len(s.frames), s.file_index) for s in self.sources])
-
-    @property
-    def frame_of_row(self) -> np.ndarray:
-        """0-based number, in its file, of the frame of every row of all arrays."""
-        return np.concatenate([s.frames for s in self.sources])
-
-    def __repr__(self) -> str:
-        rows = sum(len(array) for array in self)
-        return f"Features({len(self)} stretches, {rows:,} rows, {len(self.columns)} columns)"
+    def skipped(self, timestep_ps: float | None) -> int:
+        """Frames left out at the start of each file."""
+        return self.skip.to_frames(timestep_ps, "`skip`") if self.skip.value else 0
 
 
 class _Table(NamedTuple):
@@ -134,23 +53,14 @@ class _Table(NamedTuple):
     segment_starts: tuple[int, ...]
 
 
-class _Sampling(NamedTuple):
-    """Which frames the user asked for."""
+class _Loaded(NamedTuple):
+    """What the input files hold."""
 
-    stride: int
-    skip: Duration
+    tables: list[_Table]
+    columns: tuple[Column, ...]
     timestep_ps: float | None
-
-    def stored(self) -> tuple[int, int]:
-        """(first, step) of the frames to compute features of.
-
-        All frames unless a stride saves work: then entries of the store serve any skip. A skip in time needs
-        the spacing, which the file itself may first have to tell, so then all frames are computed as well.
-        """
-        known = self.skip.in_frames or self.skip.value == 0 or self.timestep_ps is not None
-        if self.stride == 1 or not known:
-            return 0, 1
-        return self.skip.to_frames(self.timestep_ps, "--skip"), self.stride
+    features: list[str] | None = None
+    topology: mdtraj.Trajectory | None = None
 
 
 def load_features(
@@ -165,8 +75,8 @@ def load_features(
     columns: Sequence[str] | int | None = None,
     cache: bool = True,
     progress: bool = False,
-) -> Features:
-    """Read trajectory files, or arrays of ready-made features, into feature trajectories.
+) -> Dataset:
+    """Read trajectory files, or arrays of ready-made features, into rows of features.
 
     Parameters
     ----------
@@ -175,7 +85,7 @@ def load_features(
     top : path or mdtraj.Trajectory, optional
         Topology, where the trajectory files carry none.
     features : str or sequence of str, optional
-        Names from `spectraldyn.features.definitions.FEATURES`; chosen by the kind of molecule if None.
+        Names from `spectraldyn.features.FEATURES`; chosen by the kind of molecule if None.
     atoms : str, optional
         Only these atoms enter, in mdtraj's selection language.
     stride : int
@@ -185,7 +95,8 @@ def load_features(
     timestep : str or float, optional
         Time between stored frames, as "0.2ps" or a number in ps, where the files do not tell.
     columns : sequence of str or int, optional
-        Exactly these columns, in this order, or the first so many, also where one of them is constant.
+        Exactly these columns, in this order, or the first so many, also where one of them is constant. Default: all
+        that are not constant.
     cache : bool
         Keep the features on disk and use them again when file, topology and options are the same.
     progress : bool
@@ -193,7 +104,8 @@ def load_features(
 
     Returns
     -------
-    Features
+    Dataset
+        Of float32 arrays, one for every uninterrupted stretch of a file. They may be views of files on disk.
 
     Raises
     ------
@@ -202,53 +114,37 @@ def load_features(
     """
     paths = _as_paths(files)
     sampling = _Sampling(
-        _as_stride(stride), parse_duration(0 if skip is None else skip, "--skip"), _as_picoseconds(timestep)
+        _as_stride(stride), parse_duration(0 if skip is None else skip, "`skip`"), _as_picoseconds(timestep)
     )
     notes = [f"{path} is given more than once" for path in dict.fromkeys(paths) if paths.count(path) > 1]
-    arrays = [path.suffix.lower() in SUFFIXES for path in paths]
-    topology, names = None, None
-    if any(arrays):
-        if not all(arrays):
-            ready, other = paths[arrays.index(True)], paths[arrays.index(False)]
-            raise InputError(f"{ready} holds ready-made features and {other} does not: give files of one kind")
-        for option, value in {"--features": features, "--atoms": atoms, "--top": top}.items():
+    if _ready_made(paths):
+        for option, value in {"features": features, "atoms": atoms, "top": top}.items():
             if value is not None:
-                raise InputError(f"{option} means nothing for ready-made features such as {paths[0]}: leave it out")
-        tables = _array_tables(paths, progress)
-        timestep_ps = sampling.timestep_ps
-        every_column = _array_columns(tables)
+                raise InputError(f"`{option}` means nothing for ready-made features such as {paths[0]}: leave it out")
+        loaded = _from_arrays(paths, sampling, progress)
     else:
-        topology, source = _reference(top, paths)
-        chosen = define_features(topology, features, atoms)
-        names, every_column = chosen.names, chosen.columns
-        if source is not None and "aligned-positions" in names:
-            notes.append(f"aligned-positions are superposed on the first frame of {source}: the topology has none")
-        featurizer = Featurizer(chosen, topology, atoms, cache, notes)
-        tables, summaries = _trajectory_tables(paths, featurizer, *sampling.stored(), progress)
-        timestep_ps = common_timestep(summaries, sampling.timestep_ps)
-        notes += chosen.notes + [warning for summary in summaries for warning in summary.warnings]
-        if any(summary.periodic for summary in summaries):
-            notes += chosen.periodic_notes
-    options = {
-        "features": names,
-        "atoms": atoms,
-        "stride": sampling.stride,
-        "skip": None if skip is None else str(skip),
-        "timestep": None if sampling.timestep_ps is None else f"{sampling.timestep_ps!r}ps",
-    }
-    skipped = sampling.skip.to_frames(timestep_ps, "--skip") if sampling.skip.value else 0
-    stretches, sources = _cut(tables, skipped, sampling.stride)
-    stretches, kept = _choose_columns(stretches, every_column, columns, notes)
-    return Features(
-        stretches,
-        columns=kept,
-        sources=sources,
+        loaded = _from_trajectories(paths, top, features, atoms, sampling, cache, progress, notes)
+    skipped = sampling.skipped(loaded.timestep_ps)
+    tables = [_asked_for(table, skipped, sampling.stride) for table in loaded.tables]
+    whole = Dataset([table.rows for table in tables], columns=loaded.columns)
+    keep = _varying(whole, notes) if columns is None else _named(whole, columns)
+    tables = [table._replace(rows=rows) for table, rows in zip(tables, _selected(whole, keep), strict=True)]
+    pieces = [(index, *piece) for index, table in enumerate(tables) for piece in _stretches(table)]
+    return Dataset(
+        [rows for _, _, rows in pieces],
+        columns=[whole.columns[i] for i in np.arange(whole.width)[keep]],
+        time=TimeAxis(loaded.timestep_ps, sampling.stride),
         files=[table.file for table in tables],
-        timestep_ps=timestep_ps,
-        width=len(every_column),
-        stride=sampling.stride,
-        topology=topology,
-        options=options,
+        sources=[Source(index, first_frame) for index, first_frame, _ in pieces],
+        topology=loaded.topology,
+        width=whole.width,
+        options={
+            "features": loaded.features,
+            "atoms": atoms,
+            "stride": sampling.stride,
+            "skip": None if skip is None else str(skip),
+            "timestep": None if sampling.timestep_ps is None else f"{sampling.timestep_ps!r}ps",
+        },
         warnings=list(dict.fromkeys(notes)),
     )
 
@@ -256,7 +152,7 @@ def load_features(
 def _as_paths(files: str | Path | Sequence[str | Path]) -> list[Path]:
     paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(path) for path in files]
     if not paths:
-        raise InputError("no files were given")
+        raise InputError("`files` is empty: give at least one file")
     return paths
 
 
@@ -266,7 +162,7 @@ def _as_stride(stride: int) -> int:
     except TypeError:
         number = 0
     if number < 1:
-        raise InputError(f"--stride {stride!r} is not a whole number of frames from 1 on")
+        raise InputError(f"`stride` is {stride!r}, which is not a whole number of frames from 1 on")
     return number
 
 
@@ -274,32 +170,32 @@ def _as_picoseconds(timestep: str | float | None) -> float | None:
     if timestep is None:
         return None
     if isinstance(timestep, str):
-        duration = parse_duration(timestep, "--timestep")
+        duration = parse_duration(timestep, "`timestep`")
         if duration.in_frames:
-            raise InputError(f"--timestep {timestep} has no unit: write it as a time, such as {timestep.strip()}ps")
+            raise InputError(
+                f"`timestep` is {timestep!r}, which has no unit: write it as a time, such as {timestep.strip()}ps"
+            )
         timestep = duration.value
     if not (math.isfinite(timestep) and timestep > 0):
-        raise InputError(f"--timestep {timestep!r} ps is not a time greater than 0")
+        raise InputError(f"`timestep` is {timestep!r} ps, which is not a time greater than 0")
     return float(timestep)
 
 
-def _reference(top: str | Path | mdtraj.Trajectory | None, paths: list[Path]) -> tuple[mdtraj.Trajectory, Path | None]:
-    """One frame with the topology, and the file it was taken from where the topology has no coordinates."""
-    topology = top if isinstance(top, mdtraj.Trajectory) else load_topology(top, paths)
-    if topology.n_frames:
-        return topology[0], None
-    return open_trajectory(paths[0], topology.topology).read([0]), paths[0]
+def _ready_made(paths: list[Path]) -> bool:
+    """Whether the files hold features already."""
+    arrays = [path.suffix.lower() in SUFFIXES for path in paths]
+    if any(arrays) and not all(arrays):
+        ready, other = paths[arrays.index(True)], paths[arrays.index(False)]
+        raise InputError(f"{ready} holds ready-made features and {other} does not: give files of one kind")
+    return all(arrays)
 
 
-def _array_tables(paths: list[Path], progress: bool) -> list[_Table]:
-    return [
+def _from_arrays(paths: list[Path], sampling: _Sampling, progress: bool) -> _Loaded:
+    tables = [
         _Table(InputFile(path, len(rows), name), rows, 0, 1, (0,))
         for path in tqdm(paths, "files", disable=not progress)
         for name, rows in read_arrays(path)
     ]
-
-
-def _array_columns(tables: list[_Table]) -> list[str]:
     width = tables[0].rows.shape[1]
     for table in tables:
         if table.rows.shape[1] != width:
@@ -307,75 +203,107 @@ def _array_columns(tables: list[_Table]) -> list[str]:
                 f"{table.file.path} has {table.rows.shape[1]} columns and {tables[0].file.path} has {width}: "
                 "all must have the same"
             )
-    return [f"feature {i}" for i in range(width)]
+    return _Loaded(tables, plain_columns(width), sampling.timestep_ps)
 
 
-def _trajectory_tables(
-    paths: list[Path], featurizer: Featurizer, first: int, step: int, progress: bool
-) -> tuple[list[_Table], list[FileSummary]]:
+def _from_trajectories(
+    paths: list[Path],
+    top: str | Path | mdtraj.Trajectory | None,
+    features: str | Sequence[str] | None,
+    atoms: str | None,
+    sampling: _Sampling,
+    cache: bool,
+    progress: bool,
+    notes: list[str],
+) -> _Loaded:
+    topology = top if isinstance(top, mdtraj.Trajectory) else load_topology(top, paths)
+    bare = topology.n_frames == 0
+    topology = open_trajectory(paths[0], topology.topology).read([0]) if bare else topology[0]
+    chosen = define_features(topology, features, atoms)
+    if bare and "aligned-positions" in chosen.names:
+        notes.append(f"aligned-positions are superposed on the first frame of {paths[0]}: the topology has none")
+    featurizer = Featurizer(chosen, topology, atoms, cache, notes)
+    first, step = sampling.computed()
     tables, summaries = [], []
     for path in tqdm(paths, "files", disable=not progress):
         rows, summary = featurizer.rows(path, first, step)
         tables.append(_Table(InputFile(path, summary.n_frames), rows, first, step, summary.segment_starts))
         summaries.append(summary)
-    return tables, summaries
+    timestep_ps = common_timestep(summaries, sampling.timestep_ps)
+    notes += chosen.notes + [warning for summary in summaries for warning in summary.warnings]
+    if any(summary.periodic for summary in summaries):
+        notes += chosen.periodic_notes
+    return _Loaded(tables, chosen.columns, timestep_ps, chosen.names, topology)
 
 
-def _cut(tables: list[_Table], skipped: int, stride: int) -> tuple[list[np.ndarray], list[Stretch]]:
-    """The frames asked for, in arrays that never run across a break in a file."""
-    arrays, sources = [], []
-    for index, table in enumerate(tables):
-        if skipped >= table.file.n_frames:
-            raise InputError(
-                f"{table.file.path} has {table.file.n_frames} frames and --skip leaves out {skipped}: nothing is left"
-            )
-        # rows computed with a stride already start at the skipped frame
-        rows = table.rows if table.step > 1 else table.rows[skipped::stride]
-        frames = skipped + stride * np.arange(len(rows), dtype=np.int64)
-        breaks = [0, *np.searchsorted(frames, table.segment_starts[1:]), len(rows)]
-        for start, end in pairwise(breaks):
-            if end > start:
-                arrays.append(rows[start:end])
-                sources.append(Stretch(table.file.path, index, frames[start:end]))
-    return arrays, sources
+def _asked_for(table: _Table, skipped: int, stride: int) -> _Table:
+    if skipped >= table.file.n_frames:
+        raise InputError(
+            f"{table.file.path} has {table.file.n_frames} frames and `skip` leaves out the first {skipped}: "
+            "nothing is left"
+        )
+    if table.step > 1:
+        return table  # computed from the skipped frame on, with the stride
+    return table._replace(rows=table.rows[skipped::stride], first=skipped, step=stride)
 
 
-def _choose_columns(
-    arrays: list[np.ndarray], names: list[str], wanted: Sequence[str] | int | None, notes: list[str]
-) -> tuple[list[np.ndarray], list[str]]:
-    """The columns asked for, else all that are not constant."""
+def _stretches(table: _Table) -> list[tuple[int, np.ndarray]]:
+    """First frame and rows of every piece that no break in the file runs through."""
+    cuts = [max(0, math.ceil((start - table.first) / table.step)) for start in table.segment_starts]
+    edges = [*(min(cut, len(table.rows)) for cut in cuts), len(table.rows)]
+    return [(table.first + table.step * a, table.rows[a:b]) for a, b in pairwise(edges) if b > a]
+
+
+def _named(data: Dataset, wanted: Sequence[str] | int) -> slice | np.ndarray:
+    """Places of the columns asked for."""
+    names = data.column_names
     if isinstance(wanted, int):
         if not 1 <= wanted <= len(names):
-            raise InputError(f"{wanted} columns are needed, but these features have {len(names)}")
-        wanted = names[:wanted]
-    if wanted is not None:
-        position = {name: i for i, name in enumerate(names)}
-        missing = [name for name in wanted if name not in position]
-        if missing or not wanted:
-            raise InputError(
-                f"there is no column {missing[0] if missing else ''!r} in these features; they have "
-                + ", ".join(names[:10])
-                + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-            )
-        keep = np.array([position[name] for name in wanted])
-    else:
-        low = np.min([array.min(axis=0) for array in arrays], axis=0).astype(np.float64)
-        high = np.max([array.max(axis=0) for array in arrays], axis=0).astype(np.float64)
-        # no further apart than rounding puts equal numbers
-        rounding = 8 * np.finfo(np.float32).eps * np.maximum(np.abs(low), np.abs(high))
-        keep = np.flatnonzero(high - low > rounding)
-        constant = [name for i, name in enumerate(names) if i not in set(keep.tolist())]
-        if len(keep) == 0:
-            raise InputError(
-                f"every feature column is constant over all frames ({', '.join(constant[:3])}"
-                f"{', ...' if len(constant) > 3 else ''}): there is no dynamics in it"
-            )
-        if constant:
-            plural = "s" if len(constant) > 1 else ""
-            notes.append(f"{len(constant)} constant column{plural} left out: {', '.join(constant)}")
-    if len(keep) == len(names) and np.array_equal(keep, np.arange(len(names))):
-        return arrays, list(names)
-    index: slice | np.ndarray = keep
-    if np.array_equal(keep, np.arange(keep[0], keep[0] + len(keep))):
-        index = slice(int(keep[0]), int(keep[-1]) + 1)  # a view: rows on disk stay there
-    return [array[:, index] for array in arrays], [names[i] for i in keep]
+            raise InputError(f"`columns` is {wanted}, but these features have {len(names)}")
+        return slice(0, wanted)
+    place = {name: i for i, name in enumerate(names)}
+    missing = [name for name in wanted if name not in place]
+    if missing:
+        raise InputError(f"`columns` names {missing[0]!r}, but these features have {_listed(names)}")
+    if not len(wanted):
+        raise InputError(f"`columns` is empty: name some of {_listed(names)}, or leave it out")
+    return _as_slice(np.array([place[name] for name in wanted]))
+
+
+def _varying(data: Dataset, notes: list[str]) -> slice | np.ndarray:
+    """Places of the columns that are not constant."""
+    low, high = np.full(data.width, np.inf), np.full(data.width, -np.inf)
+    for _, rows in data.chunks():
+        np.minimum(low, rows.min(axis=0), out=low)
+        np.maximum(high, rows.max(axis=0), out=high)
+    # no further apart than rounding puts equal numbers
+    varies = high - low > 8 * np.finfo(np.float32).eps * np.maximum(np.abs(low), np.abs(high))
+    constant = [column.name for column, moves in zip(data.columns, varies, strict=True) if not moves]
+    if len(constant) == data.width:
+        raise InputError(
+            f"every feature column is constant over all frames ({_listed(constant)}): there is no dynamics in it"
+        )
+    if constant:
+        notes.append(f"{len(constant)} constant column{'s' if len(constant) > 1 else ''} left out: {_listed(constant)}")
+    return _as_slice(np.flatnonzero(varies))
+
+
+def _selected(data: Dataset, keep: slice | np.ndarray) -> list[np.ndarray]:
+    """Columns of every array of the data: views where they follow each other, one copy otherwise."""
+    if isinstance(keep, slice):
+        return [rows[:, keep] for rows in data]
+    copy = np.empty((data.n_rows, len(keep)), data[0].dtype)
+    for numbers, rows in data.chunks():
+        copy[numbers.start : numbers.stop] = rows[:, keep]
+    return [copy[stretch.start : stretch.stop] for stretch in data.stretches]
+
+
+def _as_slice(places: np.ndarray) -> slice | np.ndarray:
+    """A slice where the places follow each other: rows on disk stay there."""
+    first = int(places[0])
+    run = np.arange(first, first + len(places))
+    return slice(first, first + len(places)) if np.array_equal(places, run) else places
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")

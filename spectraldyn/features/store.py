@@ -1,26 +1,28 @@
 """Features kept on disk, so that the same files with the same options are read once.
 
-An entry is two files, KEY.npy (the rows) and KEY.json (what is known about them, with a checksum of the
-rows). Each is written under a temporary name and moved into place, the JSON last: an entry is there when its
-JSON is.
-Two processes that compute the same entry at once write the same content, so either may win.
+An entry is two files, KEY.npy (the rows) and KEY.json (what is known about them, with a checksum of the rows). Each
+appears complete or not at all, the JSON last: an entry is there when its JSON is. Two processes that compute the same
+entry at once write the same content, so either may win.
 """
 
+import errno
 import hashlib
 import json
 import os
 import sys
-import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import mdtraj
 import numpy as np
 
-VERSION = 1  # counts up whenever the same files and options give other rows or other warnings
+from spectraldyn.files import replacing
+
+VERSION = 2  # counts up whenever the same files and options give other rows or other warnings
 _CHECK_BYTES = 2**24
+_KEY_BYTES = 2**16
 
 
 class DamagedEntry(Exception):
@@ -42,16 +44,21 @@ def cache_folder() -> Path:
     return Path("~/.cache/spectraldyn").expanduser()
 
 
-def file_digest(path: Path) -> str:
-    """Hash of a file's bytes.
+def file_key(path: Path) -> dict[str, int | str]:
+    """What tells one content of a file from another without reading it whole: size, time of change, three samples.
 
     Raises
     ------
     OSError
         If the file cannot be read.
     """
+    state = hashlib.blake2b(digest_size=20)
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()
+        status = os.fstat(stream.fileno())
+        for start in (0, (status.st_size - _KEY_BYTES) // 2, status.st_size - _KEY_BYTES):
+            stream.seek(max(start, 0))
+            state.update(stream.read(_KEY_BYTES))
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "blake2b": state.hexdigest()}
 
 
 def topology_digest(topology: mdtraj.Topology) -> str:
@@ -78,6 +85,8 @@ def entry_key(parts: dict[str, Any]) -> str:
 def read_entry(key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
     """The rows, memory-mapped, and what was stored with them; None where there is no such entry.
 
+    Who writes to the rows changes a copy of theirs in memory, never the entry.
+
     Raises
     ------
     DamagedEntry
@@ -86,9 +95,8 @@ def read_entry(key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
     folder = cache_folder()
     try:
         record = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
-        mapped = np.load(folder / f"{key}.npy", mmap_mode="r", allow_pickle=False)
         # a plain array on the same memory: np.memmap changes what reductions return
-        rows = mapped.view(np.ndarray)
+        rows = _mapped(folder / f"{key}.npy").view(np.ndarray)
         if list(rows.shape) != record["shape"] or rows.dtype != np.float32 or _checksum(rows) != record["crc32"]:
             raise DamagedEntry(key)
         return rows, dict(record["meta"])
@@ -96,6 +104,17 @@ def read_entry(key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
         return None
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedEntry(key) from error
+
+
+def _mapped(path: Path) -> np.memmap:
+    try:
+        # torch warns of arrays that may not be written
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        # Linux refuses a private mapping larger than main memory, since all of it might be written
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _checksum(rows: np.ndarray) -> int:
@@ -106,87 +125,55 @@ def _checksum(rows: np.ndarray) -> int:
     return crc
 
 
-class EntryWriter:
-    """Rows written as they come; `commit` makes them an entry, leaving without it leaves nothing.
+def write_entry(key: str, n_columns: int, fill: Callable[[Callable[[np.ndarray], None]], dict[str, Any]]) -> None:
+    """Make an entry of rows that are written as they come; where that fails, nothing is left.
 
     Parameters
     ----------
     key : str
     n_columns : int
+    fill : callable
+        Called with ``append``, to which it hands rows (n, n_columns); returns what `read_entry` should return beside
+        them (JSON-able).
 
     Raises
     ------
     OSError
-        By any method, if the folder cannot be written.
+        If the folder cannot be written.
     """
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    n_rows = crc = 0
+    with replacing(folder / f"{key}.npy") as draft, draft.open("wb") as stream:
 
-    def __init__(self, key: str, n_columns: int) -> None:
-        self._key = key
-        self._n_columns = n_columns
-        self._n_rows = 0
-        self._crc = 0
-        self._folder = cache_folder()
+        def append(rows: np.ndarray) -> None:
+            nonlocal n_rows, crc
+            data = np.ascontiguousarray(rows, dtype="<f4").data
+            stream.write(data)
+            crc = zlib.crc32(data, crc)
+            n_rows += len(rows)
 
-    def __enter__(self) -> "EntryWriter":
-        self._folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self._folder, prefix=self._key, suffix=".tmp")
-        self._temporary = Path(name)
-        self._stream: BinaryIO = os.fdopen(handle, "wb")
-        try:
-            self._write_header()
-        except BaseException:
-            self._discard()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._discard()
-
-    def _discard(self) -> None:
-        try:
-            self._stream.close()
-        except OSError:
-            pass  # a full disk refuses the last buffer; the file goes anyway
-        finally:
-            self._temporary.unlink(missing_ok=True)
-
-    def _write_header(self) -> None:
-        # numpy pads the header for a first dimension of any length, so it can be written again at the end
-        shape = (self._n_rows, self._n_columns)
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._stream, header)
-
-    def append(self, rows: np.ndarray) -> None:
-        """Write more rows (n, n_columns)."""
-        data = np.ascontiguousarray(rows, dtype="<f4")
-        self._stream.write(data.data)
-        self._crc = zlib.crc32(data.data, self._crc)
-        self._n_rows += len(data)
-
-    def commit(self, meta: dict[str, Any]) -> None:
-        """Make the rows an entry, with what `read_entry` should return beside them (JSON-able)."""
-        data_start = self._stream.tell() - self._n_rows * self._n_columns * 4
-        self._stream.seek(0)
-        self._write_header()
-        if self._stream.tell() != data_start:
+        _write_header(stream, 0, n_columns)
+        data_start = stream.tell()
+        meta = fill(append)
+        stream.seek(0)
+        _write_header(stream, n_rows, n_columns)
+        if stream.tell() != data_start:
             raise RuntimeError("the .npy header changed its length when the number of rows was filled in")
-        self._flush(self._stream)
-        self._stream.close()
-        os.replace(self._temporary, self._folder / f"{self._key}.npy")
-        record = {"shape": [self._n_rows, self._n_columns], "crc32": self._crc, "meta": meta}
-        handle, name = tempfile.mkstemp(dir=self._folder, prefix=self._key, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(json.dumps(record).encode())
-                self._flush(stream)
-            os.replace(name, self._folder / f"{self._key}.json")
-        finally:
-            Path(name).unlink(missing_ok=True)
+        _flush(stream)
+    record = {"shape": [n_rows, n_columns], "crc32": crc, "meta": meta}
+    with replacing(folder / f"{key}.json") as draft, draft.open("wb") as stream:
+        stream.write(json.dumps(record).encode())
+        _flush(stream)
 
-    @staticmethod
-    def _flush(stream: BinaryIO) -> None:
-        # without fsync a power cut can leave a file of the right name and size, full of zeros
-        stream.flush()
-        os.fsync(stream.fileno())
+
+def _write_header(stream: BinaryIO, n_rows: int, n_columns: int) -> None:
+    # numpy pads the header for a first dimension of any length, so it can be written again at the end
+    header = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, n_columns)}
+    np.lib.format.write_array_header_1_0(stream, header)
+
+
+def _flush(stream: BinaryIO) -> None:
+    # without fsync a power cut can leave a file of the right name and size, full of zeros
+    stream.flush()
+    os.fsync(stream.fileno())
