@@ -172,9 +172,14 @@ def compare_methods(
     if not 0 <= random_state < 2**32:
         raise InputError(f"`random_state` is {random_state}: it must lie between 0 and 2^32 - 1")
     data = _checked(trajectories)
-    asked: dict[str, Any] = {"lagtime": int(lagtime), "n_modes": int(n_modes), "seed": int(random_state)}
-    asked |= {"reversible": bool(reversible), "device": device}
-    split = Split.of(data.stretches, Question(**asked))
+    question = Question(
+        lagtime=int(lagtime),
+        n_modes=int(n_modes),
+        seed=int(random_state),
+        reversible=bool(reversible),
+        device=device,
+    )
+    split = Split.of(data.stretches, question)
     n_train, n_test = map(len, split.starts)
     if min(n_train, n_test) < 2:
         raise InputError(
@@ -193,7 +198,7 @@ def compare_methods(
             result = judge_outcome(outcome, split)
             scales = [in_time(scale, data.time.row_time) for scale in result.timescales]
             results.append(replace(result, timescales=scales))
-    return Comparison(results, data.time, n_train, n_test, list(data.warnings), **asked)
+    return Comparison(results, data.time, n_train, n_test, list(data.warnings), **question.asked)
 
 
 def compare_trajectories(

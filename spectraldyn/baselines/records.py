@@ -1,7 +1,7 @@
 """What is asked of a method, what it is given, and what it gives back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,11 @@ class Question:
     seed: int
     reversible: bool = True
     device: str = "cpu"
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """These, by name."""
+        return {part.name: getattr(self, part.name) for part in fields(Question)}
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Split(Question):
         """Three tenths of the data, in contiguous blocks, held out."""
         random = np.random.default_rng(question.seed)
         parts = split_stretches(stretches, question.lagtime, TEST_FRACTION, random)
-        return cls(stretches, *parts, **asdict(question))
+        return cls(stretches, *parts, **question.asked)
 
     @property
     def starts(self) -> tuple[np.ndarray, np.ndarray]:
@@ -88,8 +93,7 @@ class Split(Question):
 
     def problem(self, frames: np.ndarray) -> Problem:
         """What a method is given of all rows (n_rows, d)."""
-        asked = {part.name: getattr(self, part.name) for part in fields(Question)}
-        return Problem(stretches_in(frames, self.train), **asked)
+        return Problem(stretches_in(frames, self.train), **self.asked)
 
 
 def stretches_in(frames: np.ndarray, stretches: Sequence[range]) -> list[np.ndarray]:
