@@ -57,15 +57,16 @@ def _edmd(problem: Problem, n_centres: int, width: float) -> Learned:
     # would come of that. The same span without its null directions has none.
     on_sample = gaussians(sample)
     directions = orthonormal(on_sample.T @ on_sample / len(sample), n_known=1)
+    span = np.column_stack((np.eye(len(directions), 1), directions))
 
     def basis(points: np.ndarray) -> np.ndarray:
-        return np.column_stack((np.ones(len(points)), gaussians(points) @ directions))
+        return gaussians(points) @ span
 
     # All eigenvalues of so small a matrix, and then the leading ones: the constant function is among them.
     leading = EDMD(basis).fit_fetch((x, y)).modes[: problem.n_modes + 1].T
     return Learned(
         functions=in_chunks(lambda frames: basis(transform(frames)) @ leading),
-        settings={"centres": len(centres), "functions": 1 + directions.shape[1], "bandwidth": bandwidth},
+        settings={"centres": len(centres), "functions": span.shape[1], "bandwidth": bandwidth},
     )
 
 

@@ -148,34 +148,28 @@ def _load_what_is_loaded_late() -> None:
 
 
 def _start_of_peak() -> float | None:
-    """Memory in use, in bytes, from which a peak is to be measured; the largest so far where Linux is not at hand."""
+    """Memory in use, in bytes, from which a peak is to be measured."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError, TypeError):
         # What was freed but is still held would be used again and not be seen as growth (glibc).
         ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew at what is in use now
-        return _status("VmRSS")
-    return _largest()
+    return _largest_memory()
 
 
 def _peak(before: float | None) -> float | None:
     """Largest memory in use since, in 10⁶ bytes, less what was in use before."""
-    try:
-        now: float | None = _status("VmHWM")
-    except OSError:
-        now = _largest()
+    now = _largest_memory()
     return None if before is None or now is None else (now - before) / 1e6
 
 
-def _status(entry: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(entry + ":"):
-            return 1024 * float(line.split()[1])
-    raise OSError(f"the system does not tell {entry}")
-
-
-def _largest() -> float | None:
+def _largest_memory() -> float | None:
+    """Most memory in use, in bytes, since the mark was last set; since the beginning where Linux is not at hand."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * float(line.split()[1])
     try:
         import resource
     except ImportError:  # Windows
