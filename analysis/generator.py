@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
+import spectraldyn as sd
 from analysis.grid import oracle_rates
 from analysis.validation import RESULTS, markdown
-from spectraldyn import GeneratorSVD, load_features, systems
+from spectraldyn import GeneratorSVD, load_features
 from spectraldyn.spectra.rates import rate_intervals
 
 N_MODES = 7
-SYSTEM = systems.SYSTEMS["prinz"]
+SYSTEM = sd.systems.SYSTEMS["prinz"]
 
 
 def rows_of(source: str, seed: int, seconds: float, rates: list[dict[str, Any]], oracle: np.ndarray) -> list[dict]:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from spectraldyn import NeuralSVD, fit_trajectories, load_features, systems
+import spectraldyn as sd
+from spectraldyn import NeuralSVD, fit_trajectories, load_features
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -60,8 +61,8 @@ def known(data: Path, seeds: int) -> list[dict[str, Any]]:
         for seed in range(seeds):
             results = fit_trajectories(files, top=top, random_state=seed, n_modes=3, **problem["options"])
             if best is None:
-                best = results.data.time.row_time * systems.oracle_timescales(
-                    systems.SYSTEMS[problem["system"]],
+                best = results.data.time.row_time * sd.systems.oracle_timescales(
+                    sd.systems.SYSTEMS[problem["system"]],
                     states(name, results.data),
                     results.model.lagtime,
                     len(problem["exact"]),

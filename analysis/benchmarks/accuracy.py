@@ -9,6 +9,7 @@ same command goes on from there.
 
 from typing import Any
 
+import spectraldyn as sd
 from analysis.benchmarks.record import write
 from analysis.benchmarks.samples import MIXED, Sample, langevin, mixed
 from analysis.benchmarks.study import (
@@ -28,11 +29,10 @@ from analysis.benchmarks.study import (
     median,
     side_by_side,
 )
-from spectraldyn import systems
 
 HUNDRED = f"{MIXED}-100"
 HIGH_DIMENSIONAL = {MIXED: 30, HUNDRED: 100}
-SYSTEMS = (*systems.RUNS, HUNDRED)
+SYSTEMS = (*sd.systems.RUNS, HUNDRED)
 N_FRAMES = 20_000
 MARGIN = 1.0
 """Percentage points by which NeuralSVD may be further from the oracle than the best matrix method."""

@@ -24,9 +24,10 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
+import spectraldyn as sd
 from analysis.benchmarks.record import write
 from analysis.validation import RESULTS
-from spectraldyn import Dataset, NeuralSVD, TransferResults, analyze, plots, refit_at_lags, systems
+from spectraldyn import Dataset, NeuralSVD, TransferResults, analyze, refit_at_lags
 from spectraldyn.spectra.timescales import Timescale, block_moments, read_off_timescales
 from spectraldyn.units import TimeAxis
 
@@ -38,8 +39,8 @@ TARGET = 1.3
 
 def simulated(name: str, seed: int) -> Dataset:
     """Trajectories as long in all as `spectraldyn simulate` makes them."""
-    run = systems.RUNS[name]
-    walkers = systems.SYSTEMS[name].simulate(
+    run = sd.systems.RUNS[name]
+    walkers = sd.systems.SYSTEMS[name].simulate(
         run.n_frames // N_WALKERS, run.spacing, seed=seed, n_walkers=N_WALKERS, timestep=run.timestep
     )
     return Dataset(walkers.astype(np.float32), time=TimeAxis(run.spacing))
@@ -55,7 +56,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 def measure(name: str, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Cost of one system and seed, and all comparisons of its refits."""
     data = simulated(name, seed)
-    learner = NeuralSVD(N_MODES, round(systems.RUNS[name].lag / systems.RUNS[name].spacing), random_state=seed)
+    learner = NeuralSVD(N_MODES, round(sd.systems.RUNS[name].lag / sd.systems.RUNS[name].spacing), random_state=seed)
     clone(learner).set_params(max_steps=20).fit(data)  # what only the first fit of a process pays
     _, *fitting = timed(lambda: learner.fit(data))
     model, functions = learner.model_, learner.functions_
@@ -72,7 +73,7 @@ def measure(name: str, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]
     results = analyze(model, data, functions=functions)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "timescales.png"
-        _, *drawing = timed(lambda: plots.save_figure(plots.plot_timescales(results), path))
+        _, *drawing = timed(lambda: sd.plots.save_figure(sd.plots.plot_timescales(results), path))
     results, refitting, _ = timed(lambda: refit_at_lags(results, learner))
     one, one_cpu = np.array(fitting) - all_sums + own_sums + own_scales
     every, every_cpu = np.add(fitting, all_scales)
@@ -94,13 +95,13 @@ class Evaluated:
 
 def comparisons(name: str, seed: int, results: TransferResults) -> list[dict[str, Any]]:
     """One row for each lag time and process that the plot shows, except at the lag time of the fit."""
-    exact = 1 / systems.SYSTEMS[name].rates(N_MODES)
-    known = [systems.SYSTEMS[name].eigenfunctions(np.asarray(part, dtype=float), N_MODES) for part in results.data]
+    exact = 1 / sd.systems.SYSTEMS[name].rates(N_MODES)
+    known = [sd.systems.SYSTEMS[name].eigenfunctions(np.asarray(part, dtype=float), N_MODES) for part in results.data]
     refits = results.refitted_timescales_by_lag or {}
     row_time = results.data.time.row_time
     rows = []
     for lag, row in results.refit_agreement.items():
-        oracle = row_time * systems.oracle_timescales(Evaluated(), known, lag, N_MODES)
+        oracle = row_time * sd.systems.oracle_timescales(Evaluated(), known, lag, N_MODES)
         for k, agrees in enumerate(row):
             if agrees is None:
                 continue

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import legendre
 
+import spectraldyn as sd
 from analysis.benchmarks.processes import in_forked_process
 from analysis.benchmarks.record import write
 from analysis.benchmarks.study import (
@@ -30,7 +31,6 @@ from analysis.benchmarks.study import (
     finished,
     side_by_side,
 )
-from spectraldyn import Dataset, systems
 from spectraldyn.baselines import Job, MethodResult, Outcome, Question, Split, judge_outcome, run_job, store_rows
 from spectraldyn.spectra.timescales import block_moments
 
@@ -55,9 +55,9 @@ class Realisation:
 
 def realisation(name: str, n_steps: int, seed: int) -> Realisation:
     """One run of a process; a chain is seen through the indicators of all states but the last."""
-    process, n_modes = systems.DISCRETE[name], N_MODES[name]
+    process, n_modes = sd.systems.DISCRETE[name], N_MODES[name]
     states = process.simulate(n_steps, seed)
-    if isinstance(process, systems.MarkovChain):
+    if isinstance(process, sd.systems.MarkovChain):
         left, right = (side[states] for side in process.singular_functions(n_modes + 1))
         return Realisation(np.eye(len(process.stationary))[states][:, :-1], left[:, 1:], right[:, 1:])
     left, right = process.singular_functions(states[:, 0], n_modes + 1)
@@ -66,8 +66,8 @@ def realisation(name: str, n_steps: int, seed: int) -> Realisation:
 
 def kernel(name: str) -> np.ndarray:
     """T on L² of the stationary law as a matrix: its singular values and eigenvalues are those of T."""
-    process = systems.DISCRETE[name]
-    if isinstance(process, systems.MarkovChain):
+    process = sd.systems.DISCRETE[name]
+    if isinstance(process, sd.systems.MarkovChain):
         root = np.sqrt(process.stationary)
         return root[:, None] * process.matrix / root
     points, weights = legendre.leggauss(NODES)
@@ -89,7 +89,7 @@ def exact_values(name: str) -> dict[str, list[float]]:
 
 def options_for(name: str) -> Options:
     """Of the methods, for this system."""
-    return FEW_STATES if isinstance(systems.DISCRETE[name], systems.MarkovChain) else CHOSEN
+    return FEW_STATES if isinstance(sd.systems.DISCRETE[name], sd.systems.MarkovChain) else CHOSEN
 
 
 def question(name: str, seed: int, reversible: bool) -> Question:
@@ -97,7 +97,7 @@ def question(name: str, seed: int, reversible: bool) -> Question:
     return Question(lagtime=1, n_modes=N_MODES[name], seed=seed, reversible=reversible)
 
 
-def fitted(data: Dataset, method: str, options: Mapping[str, Any], split: Split) -> Outcome:
+def fitted(data: sd.Dataset, method: str, options: Mapping[str, Any], split: Split) -> Outcome:
     """What a method makes of one trajectory; its left functions, and right ones where it has some."""
     with tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder:
         store_rows(Path(folder), data)
@@ -108,7 +108,7 @@ def measure(case: Row) -> list[Row]:
     """The oracle, the methods without detailed balance, and NeuralSVD with it."""
     name, seed = case["system"], case["seed"]
     run, chosen = realisation(name, case["frames"], seed), options_for(name)
-    data = Dataset([run.features])
+    data = sd.Dataset([run.features])
     split = Split.of(data.stretches, question(name, seed, reversible=False))
     outcomes = [Outcome(MethodResult("oracle"), run.left, run.right)]
     outcomes += [fitted(data, method, options, split) for method, options in chosen.items()]

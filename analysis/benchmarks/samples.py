@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from scipy.signal import lfilter
 
-from spectraldyn import systems
+import spectraldyn as sd
 
 WALKER_FRAMES = 1000
 """Frames of every walker; all start at equilibrium, so that many short ones are as good as a few long ones."""
 MIXED = "mixed-double-wells"
 N_WELLS = 7
-LOW_BARRIERS = systems.Run(n_frames=40_000, spacing=0.1, timestep=8e-4, lag=0.2)
+LOW_BARRIERS = sd.systems.Run(n_frames=40_000, spacing=0.1, timestep=8e-4, lag=0.2)
 """For `many_modes`: shorter data would leave the oracle's own held-out score far below the exact one at 64 modes."""
 
 
@@ -58,13 +58,13 @@ def n_resolved(exact: np.ndarray, lag: float, at_most: int = 3) -> int:
 
 def langevin(name: str, n_frames: int, seed: int) -> Sample:
     """A system of `spectraldyn.systems.RUNS`, with its own spacing and lag time; up to three processes."""
-    run = systems.RUNS[name]
-    system = systems.SYSTEMS[name]
+    run = sd.systems.RUNS[name]
+    system = sd.systems.SYSTEMS[name]
     exact = 1 / system.rates(3)
     exact = exact[: n_resolved(exact, run.lag)]
-    if isinstance(system, systems.Mapped):
+    if isinstance(system, sd.systems.Mapped):
         return _separable(system.latent, system, run, len(exact), n_frames, seed)
-    if isinstance(system, systems.Separable):
+    if isinstance(system, sd.systems.Separable):
         return _separable(system, None, run, len(exact), n_frames, seed)
     walkers = -(-n_frames // WALKER_FRAMES)
     walks = system.simulate(
@@ -81,18 +81,25 @@ def langevin(name: str, n_frames: int, seed: int) -> Sample:
 
 def mixed(n_dimensions: int, n_frames: int, seed: int) -> Sample:
     """Two double wells and springs, rotated and bent, in any number of dimensions from 2; three processes."""
-    system = systems.mixed_double_wells(n_dimensions)
-    return _separable(system.latent, system, systems.RUNS[MIXED], 3, n_frames, seed)
+    system = sd.systems.mixed_double_wells(n_dimensions)
+    return _separable(system.latent, system, sd.systems.RUNS[MIXED], 3, n_frames, seed)
 
 
 def many_modes(n_frames: int, seed: int, n_modes: int) -> Sample:
     """Seven double wells of different heights, one per coordinate: 2⁷ − 1 = 127 processes slower than the lag time."""
-    system = systems.Separable(tuple(systems.double_well(float(barrier)) for barrier in np.linspace(1.5, 2.5, N_WELLS)))
+    system = sd.systems.Separable(
+        tuple(sd.systems.double_well(float(barrier)) for barrier in np.linspace(1.5, 2.5, N_WELLS))
+    )
     return _separable(system, None, LOW_BARRIERS, n_modes, n_frames, seed)
 
 
 def _separable(
-    system: systems.Separable, mapped: systems.Mapped | None, run: systems.Run, n_modes: int, n_frames: int, seed: int
+    system: sd.systems.Separable,
+    mapped: sd.systems.Mapped | None,
+    run: sd.systems.Run,
+    n_modes: int,
+    n_frames: int,
+    seed: int,
 ) -> Sample:
     """Part by part, springs by their exact law; the eigenfunctions before the map, which need not be inverted."""
     n_walkers, length = -(-n_frames // WALKER_FRAMES), min(n_frames, WALKER_FRAMES)
@@ -109,7 +116,7 @@ def _separable(
 
 
 def _part(
-    part: systems.Overdamped, stream: np.random.SeedSequence, n_walkers: int, length: int, run: systems.Run
+    part: sd.systems.Overdamped, stream: np.random.SeedSequence, n_walkers: int, length: int, run: sd.systems.Run
 ) -> np.ndarray:
     """Walks (n_walkers, length, 1) of one coordinate."""
     if part.exact is None:

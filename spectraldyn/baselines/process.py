@@ -21,7 +21,6 @@ from spectraldyn.baselines.methods import METHODS
 from spectraldyn.baselines.records import MethodResult, Outcome, Split, stretches_in
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
-from spectraldyn.files import replacing
 
 THREADS = 1
 """For every method, whatever library computes: networks of this size gain nothing from more."""
@@ -113,8 +112,9 @@ def do_job(place: str | Path) -> None:
             reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             outcome = Outcome(MethodResult(job.method, reason))
     said = sorted({str(warning.message) for warning in caught})
-    with replacing(place / _OUTCOME) as draft:
-        draft.write_bytes(pickle.dumps(replace(outcome, result=replace(outcome.result, warnings=said))))
+    draft = place / "draft"
+    draft.write_bytes(pickle.dumps(replace(outcome, result=replace(outcome.result, warnings=said))))
+    draft.replace(place / _OUTCOME)
 
 
 def _do(job: Job, frames: np.ndarray) -> Outcome:
