@@ -16,8 +16,7 @@ from analysis import grid
 from analysis.validation import RESULTS, markdown
 from spectraldyn.linalg import gram
 from spectraldyn.networks.mlp import CommonTrunk
-from spectraldyn.objectives import OBJECTIVES
-from spectraldyn.objectives.spin import SpIN
+from spectraldyn.objectives import OBJECTIVES, spin
 from spectraldyn.records import Action
 
 SAMPLES = 200_000
@@ -30,7 +29,7 @@ def naive_joint(action: Action) -> torch.Tensor:
     modes = action.f.shape[1]
     mask = torch.linspace(1, 1 / modes, modes)
     operator = (mask * torch.diagonal(gram(action.f, action.Tg))).sum()
-    metric = gram(action.f, action.f) * gram(action.g, action.g)
+    metric = gram(action.f) * gram(action.g)
     return -2 * operator + (torch.minimum(mask[:, None], mask[None, :]) * metric).sum()
 
 
@@ -67,10 +66,9 @@ def memory() -> list[dict[str, Any]]:
 
 def _measured(parameters: list[torch.nn.Parameter], modes: int) -> int:
     network = CommonTrunk(30, modes, (parameters[0].shape[0],) * 2)
-    objective = SpIN(list(network.parameters()))
     value = network(torch.randn(64, 30)).unsqueeze(2)
-    objective(Action(f=value, Tg=value, g=value, Tf=value))
-    return objective.n_bytes
+    _, state = spin(Action.with_tied_sides(value, value), {}, list(network.parameters()))
+    return sum(mean.numel() * mean.element_size() for mean in (state["covariance"], *state["jacobian"]))
 
 
 def main() -> None:
