@@ -20,7 +20,7 @@ from spectraldyn.data import MAX_COLUMNS, Dataset, Samples
 from spectraldyn.errors import InputError
 from spectraldyn.learning import History, Schedule, learn
 from spectraldyn.networks import NETWORKS, Layout, Sides, Whitening
-from spectraldyn.objectives import build_objective, check_combination
+from spectraldyn.objectives import OBJECTIVES, build_objective, check_combination
 from spectraldyn.records import Operator
 
 LAST_STEPS, LAST_RATE = 0.5, 0.03
@@ -79,8 +79,8 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _layout(self, activation: str, tied: bool, counts: dict[str, Any]) -> Layout:
         """How the networks are laid out; all options are checked, `counts` being further ones of at least 1."""
-        separate = {"sequential": "separate"}.get(self.objective, "common-trunk")
-        network = self.network or separate
+        asks_for_separate = self.objective in OBJECTIVES and OBJECTIVES[self.objective].separate_networks
+        network = self.network or ("separate" if asks_for_separate else "common-trunk")
         if network not in NETWORKS:
             raise InputError(f"network {network!r} is unknown: choose one of {', '.join(NETWORKS)}")
         check_combination(self.objective, tied=tied, separate_networks=network == "separate")
