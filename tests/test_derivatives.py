@@ -7,7 +7,7 @@ from torch import nn
 from spectraldyn.derivatives import value_and_gradient, value_gradient_and_second
 from spectraldyn.networks.factors import BoxBoundary, Factor, FourierFeatures, GaussianEnvelope
 from spectraldyn.networks.mlp import ACTIVATIONS, CommonTrunk, SeparateNetworks
-from spectraldyn.networks.whitening import WhitenedLinear, Whitening
+from spectraldyn.networks.whitening import Whitening
 
 ROWS, INPUTS, MODES = 6, 3, 4
 
