@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "spectraldyn"
 LAYERS = [
-    {"errors", "records", "version"},
+    {"errors", "version"},
+    {"records"},
     {"units", "linalg", "derivatives"},
     {"data", "systems", "io", "operators", "objectives", "networks", "spectra"},
     {"features"},
