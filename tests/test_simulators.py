@@ -29,15 +29,6 @@ VARYING = Overdamped(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """For tensors this small a second thread costs more than it gives."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def bump(x):
     return np.exp(-(x**2))
 

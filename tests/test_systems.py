@@ -29,15 +29,6 @@ ONE_DIMENSIONAL = [name for name, system in SYSTEMS.items() if system.dimension 
 IN_A_PLANE = ["double-well-2d", "triple-well-2d", "muller-brown"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """For tensors this small a second thread costs more than it gives."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def values(function, points):
     return function(torch.from_numpy(np.ascontiguousarray(points))).detach().numpy()
 
@@ -171,7 +162,7 @@ def test_eigenfunctions_of_the_circle_solve_their_equation():
 @pytest.mark.parametrize("name", [*ONE_DIMENSIONAL, *IN_A_PLANE])
 def test_eigenfunctions_are_orthonormal_at_equilibrium(name):
     system = SYSTEMS[name]
-    points, weight = weights(system, 20_000 if system.dimension == 1 else 400)
+    points, weight = weights(system, 20_000 if system.dimension == 1 else 250)
     functions = np.column_stack((np.ones(len(points)), system.eigenfunctions(points, 4)))
     np.testing.assert_allclose(functions.T @ (weight[:, None] * functions), np.eye(5), atol=5e-4)
 
@@ -215,7 +206,7 @@ def test_samples_keep_to_the_domain_and_have_a_description(name):
 def test_samples_have_boltzmann_moments(name, beta):
     system = SYSTEMS[name]
     sample = drawn(name, beta)
-    points, weight = weights(system, 20_000 if system.dimension == 1 else 400)
+    points, weight = weights(system, 20_000 if system.dimension == 1 else 250)
     weight = weight ** (beta or 1.0)
     weight = weight / weight.sum()
     for power in (1, 2, 3):

@@ -1,5 +1,6 @@
 """Processes in discrete time with known spectra: finite Markov chains and the noisy logistic map."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from math import comb
 
@@ -57,14 +58,12 @@ class MarkovChain:
     def simulate(self, n_steps: int, seed: int) -> np.ndarray:
         """States (n_steps,) of one realisation that starts from the stationary distribution."""
         random = np.random.default_rng(seed)
-        cumulative = self.matrix.cumsum(axis=1)
-        cumulative[:, -1] = 1.0
-        rows = cumulative.tolist()
+        rows = self.matrix.cumsum(axis=1)[:, :-1].tolist()
         state = int(np.searchsorted(self.stationary.cumsum(), random.random()))
         states = []
         for uniform in random.random(n_steps).tolist():
             states.append(state)
-            state = next(i for i, edge in enumerate(rows[state]) if uniform < edge)
+            state = bisect_right(rows[state], uniform)
         return np.array(states)
 
     def _svd(self, start: np.ndarray | None) -> tuple[np.ndarray, ...]:
