@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from analysis.references import oracle_rates, product_rule, quantiles
 from spectraldyn.data.samples import FreshSamples, PairSamples, Rows, Samples, WeightedSamples
-from spectraldyn.derivatives import affine
+from spectraldyn.networks.derivatives import affine
 from spectraldyn.networks.factors import BoxBoundary, Factor, FourierFeatures, GaussianEnvelope
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks
 from spectraldyn.operators import (

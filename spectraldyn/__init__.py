@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from spectraldyn.version import __version__
 
 if TYPE_CHECKING:
-    from spectraldyn import data, learning, networks, objectives, operators, plots, systems
+    from spectraldyn import data, plots, systems
     from spectraldyn.baselines import Comparison, compare_methods, compare_trajectories
     from spectraldyn.data import Dataset
     from spectraldyn.errors import InputError, InputWarning

@@ -16,10 +16,10 @@ from torch import nn
 
 from analysis.grid import OPTIONS, cases, compared
 from analysis.problems import PROBLEMS, Problem, generator, lagged, mehler
-from spectraldyn.derivatives import affine, propagate
 from spectraldyn.errors import InputWarning
 from spectraldyn.learning.spectrum import learn_spectrum
 from spectraldyn.linalg import gram
+from spectraldyn.networks.derivatives import affine, propagate
 from spectraldyn.networks.factors import Factor
 from spectraldyn.objectives import OBJECTIVES
 from spectraldyn.records import Batch

@@ -16,7 +16,7 @@ from spectraldyn.baselines.markov import msm
 from spectraldyn.baselines.records import Learned, Problem
 from spectraldyn.baselines.tuning import as_float64
 from spectraldyn.baselines.vampnet import vampnet
-from spectraldyn.estimators import NeuralSVD, plain
+from spectraldyn.estimators import NeuralSVD
 
 
 def neural_svd(problem: Problem, **options: Any) -> Learned:
@@ -25,7 +25,7 @@ def neural_svd(problem: Problem, **options: Any) -> Learned:
     estimator = NeuralSVD(problem.n_modes, problem.lagtime, **{**asked, **options})
     model = estimator.fit_fetch(problem.trajectories)
     n_left = 1 + problem.n_modes
-    shown = {name: plain(model.settings)[name] for name in ("objective", "network", "hidden", "activation")}
+    shown = {name: model.settings.plain()[name] for name in ("objective", "network", "hidden", "activation")}
     chosen = {name: getattr(estimator, name) for name in ("batch_size", "learning_rate")}
     return Learned(
         functions=lambda frames: model.functions(frames)[:, 1:n_left],

@@ -15,10 +15,11 @@ from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import base
 from spectraldyn.estimators.model import GeneratorModel, GeneratorSettings, evaluate
 from spectraldyn.learning import held_out_score
+from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks import FourierFeatures, Sides, Whitening, build_sides
 from spectraldyn.operators import Diffusion, energy_space_resolvent, shifted_generator
 from spectraldyn.records import Batch, Network, Operator
-from spectraldyn.spectra.moments import Moments, operator_moments
+from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rates import rates_from_eigenvalues
 from spectraldyn.spectra.rayleigh_ritz import Spectrum
 from spectraldyn.spectra.timescales import N_BLOCKS
@@ -115,7 +116,7 @@ class GeneratorSVD(base.NeuralEstimator):
         self._check(data, some)
         whitening = base.whitening_of(data)
         shift = self._shift(whitening, data, weight, seed)
-        settings = GeneratorSettings(layout, self.objective, self.form, shift, seed)
+        settings = GeneratorSettings(layout, self.objective, seed, self.form, shift)
         operator = self._operator(shift)
         sides = build_sides(Whitening(whitening.mean, whitening.matrix.float()), layout, seed).to(device)
         split, everything = _split(data, weight, self.test_fraction, seed, device)

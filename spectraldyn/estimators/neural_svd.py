@@ -152,7 +152,7 @@ class NeuralSVD(base.NeuralEstimator):
         layout = self._layout("gelu", bool(self.reversible), {"lagtime": self.lagtime})
         device = base.pick_device(self.device)
         seed = self._seed()
-        settings = TransferSettings(layout, self.objective, int(self.lagtime), seed, bool(self.warm_start))
+        settings = TransferSettings(layout, self.objective, seed, int(self.lagtime), bool(self.warm_start))
         data, pairs = self._pairs(X, seed)
         operator = reversible_transfer if self.reversible else transfer
 

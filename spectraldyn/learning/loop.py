@@ -18,9 +18,9 @@ from tqdm.auto import tqdm
 from spectraldyn.data import Samples, Scored
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.files import replacing
+from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks.sides import Sides
 from spectraldyn.records import Batch, Objective, Operator, State
-from spectraldyn.spectra.moments import operator_moments
 from spectraldyn.spectra.rayleigh_ritz import Averages
 from spectraldyn.spectra.scores import projected_norm
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from spectraldyn import plots
-from spectraldyn.estimators import plain
 from spectraldyn.files import check_folder, complete_folder
 from spectraldyn.io import write_structures
 from spectraldyn.pipeline import (
@@ -87,7 +86,7 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
 def results_dict(results: Results, out: Path, structures: list[str | None]) -> dict[str, Any]:
     """What results.json holds: undetermined values are None, complex ones [re, im], paths relative to `out`."""
     model, data = results.model, results.data
-    settings = plain(model.settings)
+    settings = model.settings.plain()
     own = _of_transfer(results) if isinstance(results, TransferResults) else _of_generator(results)
     return {
         "version": __version__,
