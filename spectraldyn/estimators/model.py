@@ -120,11 +120,6 @@ class _Model:
         """The same from functions that have been evaluated, (T, n_modes), in their precision."""
         return functions @ (self.spectrum.left * self.signs).astype(functions.dtype)
 
-    def oriented(self, functions: np.ndarray, weight: np.ndarray | None = None) -> Self:
-        """The same with the rarer end of every mode positive, from its functions at all rows."""
-        skew = [np.average((functions @ mode) ** 3, weights=weight) for mode in self.spectrum.left.T]
-        return dataclasses.replace(self, signs=np.where(np.array(skew) < 0, -1.0, 1.0))
-
     @property
     def _width(self) -> int:
         return next(len(buffer) for name, buffer in self.sides.named_buffers() if name.endswith("whitening.mean"))
