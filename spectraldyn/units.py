@@ -60,9 +60,7 @@ def parse_duration(text: str | float, option: str) -> Duration:
     if match is None or (match[2] and match[2] not in PICOSECONDS):
         raise InputError(
             f"{option} is {str(text)!r}, which is not a time: write a number of frames (50) or a time with one of "
-            "the units "
-            + ", ".join(unit for unit in PICOSECONDS if unit.isascii())
-            + " (50ps, 1.2ns)"
+            "the units " + ", ".join(unit for unit in PICOSECONDS if unit.isascii()) + " (50ps, 1.2ns)"
         )
     if not match[2]:
         return Duration(float(match[1]), in_frames=True)

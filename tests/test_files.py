@@ -1,10 +1,13 @@
 """Trajectory files of all formats: sound ones give their frames, all others one sentence."""
 
 import gzip
+import json
 import os
+import re
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import mdtraj
@@ -17,11 +20,13 @@ from spectraldyn.io import (
     FileSummary,
     checks,
     common_timestep,
+    describe_files,
     formats_sentence,
     frames,
     lines,
     load_topology,
     open_trajectory,
+    read_arrays,
     scan,
 )
 from spectraldyn.io.silence import quiet
@@ -332,7 +337,9 @@ def test_healthy_files_raise_no_suspicion():
 # --- DCD, byte by byte ---
 
 
-def write_dcd(path, trajectory, order="<", promised=None, cell=None, fourth=False, charmm=True, fixed=0):
+def write_dcd(
+    path, trajectory, order="<", promised=None, cell=None, fourth=False, version=24, fixed=0, title=b"title" + 75 * b" "
+):
     n_frames, n_atoms = trajectory.xyz.shape[:2]
 
     def record(data):
@@ -341,12 +348,13 @@ def write_dcd(path, trajectory, order="<", promised=None, cell=None, fourth=Fals
     control = [0] * 20
     control[0] = n_frames if promised is None else promised
     control[8], control[10], control[11] = fixed, cell is not None, fourth
-    control[19] = 24 if charmm else 0
+    control[19] = version
     out = record(b"CORD" + struct.pack(f"{order}20i", *control))
-    out += record(struct.pack(f"{order}i", 1) + b"title".ljust(80)) + record(struct.pack(f"{order}i", n_atoms))
-    for xyz in trajectory.xyz:
+    out += record(struct.pack(f"{order}i", 1) + title) + record(struct.pack(f"{order}i", n_atoms))
+    cells = [None] * n_frames if cell is None else np.broadcast_to(np.asarray(cell, dtype=f"{order}f8"), (n_frames, 6))
+    for xyz, numbers in zip(trajectory.xyz, cells, strict=True):
         if cell is not None:
-            out += record(np.asarray(cell, dtype=f"{order}f8").tobytes())
+            out += record(numbers.tobytes())
         for axis in range(3):
             out += record((10 * xyz[:, axis]).astype(f"{order}f4").tobytes())
         if fourth:
@@ -377,6 +385,98 @@ def test_dcd_layouts(order, fourth, cell, angles, trajectory, topology, tmp_path
         np.testing.assert_allclose(found.unitcell_angles, np.tile(angles, (N_FRAMES, 1)), rtol=1e-6)
 
 
+def charmm_cell(a, b, c, alpha, beta, gamma):
+    """Lower triangle of the symmetric square root of the metric tensor, as CHARMM writes the box."""
+    edges = np.stack(mdtraj.utils.lengths_and_angles_to_box_vectors(a, b, c, alpha, beta, gamma)).astype(float)
+    values, vectors = np.linalg.eigh(edges @ edges.T)
+    return (vectors * np.sqrt(values) @ vectors.T)[np.tril_indices(3)]
+
+
+SHAPES = [
+    [90, 90, 90],
+    [90, 90, 120],
+    [90, 90, 60],
+    [60, 90, 60],
+    [60, 60, 60],
+    [60, 60, 90],
+    [109.4712206, 109.4712206, 109.4712206],
+    [70.53, 109.47, 70.53],
+    [90, 100, 90],
+    [90, 89.9, 90],
+    [90.2, 89.7, 90.4],
+    [80, 100, 110],
+    [75, 80, 85],
+    [65, 70, 100],
+]
+
+
+@pytest.mark.parametrize("lengths", [[30, 30, 30], [45, 52, 61], [100, 100, 100], [90, 90, 180], [250, 250, 250]])
+@pytest.mark.parametrize("angles", SHAPES)
+def test_dcd_cells_of_charmm_and_of_others(angles, lengths, topology, tmp_path):
+    """The three ways of writing a unit cell, each told from the others by its numbers and the program's version."""
+    trajectory = make_trajectory(3, topology=topology)
+    rng = np.random.default_rng(0)
+    a, b, c = lengths
+    alpha, beta, gamma = angles
+    ways = {
+        "matrix": (charmm_cell(*lengths, *angles), 35),
+        "rounded": (charmm_cell(*lengths, *angles).astype(np.float32).astype(float), 40),
+        "noisy": (charmm_cell(*lengths, *angles) + rng.normal(scale=1e-13, size=6), 48),
+        "degrees": ([a, gamma, b, beta, alpha, c], 24),
+        "cosines": ([a, *np.cos(np.radians([gamma])), b, *np.cos(np.radians([beta, alpha])), c], 24),
+    }
+    for name, (cell, version) in ways.items():
+        path = write_dcd(tmp_path / f"{name}.dcd", trajectory, cell=cell, version=version)
+        summary, found = read(path, topology)
+        assert (summary.periodic, summary.warnings) == (True, ()), name
+        np.testing.assert_allclose(found.unitcell_lengths, np.tile(lengths, (3, 1)) / 10, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(found.unitcell_angles, np.tile(angles, (3, 1)), rtol=1e-5, err_msg=name)
+
+
+@needs_data
+@pytest.mark.parametrize(("name", "angles"), [("rhdo", [60, 90, 60]), ("hex", [90, 90, 120])])
+def test_dcd_cells_as_charmm_writes_them(name, angles):
+    folder = DATA / "formats" / "charmm_cells"
+    summary, found = read(folder / f"{name}.dcd", load_topology(folder / "top.pdb", []).topology)
+    assert (summary.n_frames, summary.periodic, summary.warnings) == (200, True, ())
+    np.testing.assert_allclose(found.unitcell_lengths, 10, rtol=1e-6)
+    np.testing.assert_allclose(found.unitcell_angles, np.tile(angles, (200, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("cell", [[40, 90, 50, 200, 90, 60], [-40, 0, 50, 0, 0, 60], [10, 10, 170, 300, 20, 60]])
+def test_dcd_cell_that_is_no_box_is_told(cell, topology, tmp_path):
+    trajectory = make_trajectory(4, topology=topology)
+    path = write_dcd(tmp_path / "a.dcd", trajectory, cell=cell)
+    assert outcome(path, topology) == (
+        4,
+        f"{path}: the unit cell of frames 0–3 is no periodic box, however it is read, and is taken as none",
+    )
+    cells = [[40, 90, 50, 90, 90, 60]] * 4
+    cells[2] = cell
+    with pytest.raises(InputError, match="frame 2 has no valid periodic box"):
+        scan(write_dcd(path, trajectory, cell=cells), topology)
+
+
+@pytest.mark.parametrize(("marker", "n_lines", "length"), [(84, 2, 164), (164, 1, 84), (0, 1, 84), (84, 0, 84)])
+def test_dcd_title_of_another_length_than_its_record_says(marker, n_lines, length, trajectory, topology, tmp_path):
+    """Other readers go by the number of lines."""
+    path = write_dcd(tmp_path / "a.dcd", trajectory, title=b" " * (length - 4))
+    raw = bytearray(path.read_bytes())
+    struct.pack_into("<ii", raw, 92, marker, n_lines)
+    path.write_bytes(raw)
+    assert outcome(path, topology) == (N_FRAMES, None)
+
+
+def test_dcd_with_more_atoms_than_room(trajectory, topology, tmp_path):
+    path = write_dcd(tmp_path / "a.dcd", trajectory)
+    raw = bytearray(path.read_bytes())
+    for n_atoms in (0x40000014, 2**31 - 1, 2_000_000):
+        struct.pack_into("<i", raw, 92 + 92 + 4, n_atoms)
+        path.write_bytes(raw)
+        with pytest.raises(InputError, match=f"header says {n_atoms} atoms"):
+            scan(path, topology)
+
+
 def test_dcd_box_of_zeros_is_no_box(trajectory, topology, tmp_path):
     path = write_dcd(tmp_path / "a.dcd", trajectory, cell=[0] * 6)
     summary, found = read(path, topology)
@@ -385,7 +485,7 @@ def test_dcd_box_of_zeros_is_no_box(trajectory, topology, tmp_path):
 
 
 def test_dcd_of_xplor(trajectory, topology, tmp_path):
-    path = write_dcd(tmp_path / "a.dcd", trajectory, charmm=False)
+    path = write_dcd(tmp_path / "a.dcd", trajectory, version=0)
     assert outcome(path, topology) == (N_FRAMES, None)
 
 
@@ -475,6 +575,36 @@ def test_cut_streams(extension, trajectory, topology, tmp_path):
             assert f"ends inside frame {complete}" in message
         else:
             assert message is not None
+
+
+@pytest.mark.parametrize("extension", ["gro", "pdb", "xyz", "mdcrd", "lammpstrj"])
+def test_files_of_one_frame_whose_last_line_has_no_end(extension, trajectory, topology, tmp_path):
+    path = save(trajectory[:1], tmp_path / f"a.{extension}")
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    np.testing.assert_allclose(open_trajectory(path, topology).read([0]).xyz, trajectory.xyz[:1], atol=6e-4)
+    if extension in OWN_TOPOLOGY:
+        assert load_topology(path, []).n_atoms == 20
+
+
+@pytest.mark.parametrize("decimals", [(3, 3, 3), (4, 2, 5)])
+def test_last_number_that_may_have_lost_digits(decimals, topology, tmp_path):
+    """Where all numbers have as many decimals, a lost one shows; else the frame is used, and that is said."""
+    path = tmp_path / "a.xyz"
+    trajectory = make_trajectory(3)
+    frames = [
+        "\n".join(
+            ["20", "title"] + [f"C {x:.{decimals[0]}f} {y:.{decimals[1]}f} {z:.{decimals[2]}f}" for x, y, z in 10 * xyz]
+        )
+        for xyz in trajectory.xyz
+    ]
+    text = "\n".join(frames)
+    path.write_text(text)
+    fixed = len(set(decimals)) == 1
+    doubt = f"{path}: its last line has no end: frame 2 is used, but its last number may have lost digits"
+    assert outcome(path, topology) == (3, None if fixed else doubt)
+    path.write_text(text[:-1])
+    cut = f"{path}: the file ends inside frame 2, 2 complete frames are there"
+    assert outcome(path, topology) == ((2, cut) if fixed else (3, doubt))
 
 
 @pytest.mark.parametrize("extension", ["xtc", "trr", "gro", "xyz", "lammpstrj"])
@@ -592,7 +722,8 @@ def test_corrupt_frame_header_in_the_middle(extension, trajectory, topology, tmp
 
 
 @pytest.mark.parametrize(
-    ("offset", "value"), [(60, 2**31 - 1), (72, -(2**31)), (84, 0), (84, 73), (84, -5), (88, 0), (88, 2**30), (52, 19)]
+    ("offset", "value"),
+    [(60, 2**31 - 1), (72, -(2**31)), (84, 0), (84, 73), (84, -5), (88, 0), (88, 2**30), (88, 277), (52, 19)],
 )
 def test_xtc_frame_header_that_would_crash_the_decoder(offset, value, trajectory, topology, tmp_path):
     """The C code believes the bounds, the index and the size that it finds."""
@@ -603,6 +734,40 @@ def test_xtc_frame_header_that_would_crash_the_decoder(offset, value, trajectory
     path.write_bytes(raw)
     with pytest.raises(InputError, match=rf"frame 9 \(byte {start}\) has a corrupt header"):
         scan(path, topology)
+
+
+FLIP = """
+import json, pathlib, sys
+from spectraldyn.errors import InputError
+from spectraldyn.io import load_topology, open_trajectory
+path = pathlib.Path(sys.argv[1])
+topology = load_topology(sys.argv[2], []).topology
+raw = path.read_bytes()
+for bit in json.loads(sys.argv[3]):
+    damaged = bytearray(raw)
+    damaged[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(damaged)
+    try:
+        list(open_trajectory(path, topology).chunks())
+    except InputError:
+        pass
+print("alive")
+"""
+
+
+@pytest.mark.parametrize(("extension", "header"), [("xtc", 92), ("trr", 84)])
+def test_no_flipped_bit_crashes_the_decoder(extension, header, tmp_path):
+    """Each bit of the headers of the first two of three frames, and some of the data, which no check sees."""
+    trajectory = make_trajectory(3, topology=make_topology(2))
+    path, top = save(trajectory, tmp_path / f"a.{extension}"), save(trajectory[:1], tmp_path / "top.pdb")
+    frame = path.stat().st_size // 3
+    # Of step, time and box, which the decoder hands on, one bit in each byte; all of those that it goes by.
+    values = range(8, 52) if extension == "xtc" else range(64, 84)
+    first = [8 * byte + bit for byte in range(header) for bit in range(8) if bit == 0 or byte not in values]
+    where = [*first, *(8 * frame + bit for bit in first), *range(0, 24 * frame, 11 if extension == "xtc" else 111)]
+    command = [sys.executable, "-c", FLIP, str(path), str(top), json.dumps(where)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"alive\n", b"")
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
@@ -683,6 +848,58 @@ def test_files_that_cannot_be_opened(topology, tmp_path):
             load_topology(tmp_path / name, [])
     with pytest.raises(InputError, match=r"folder.xtc: this is a folder"):
         load_topology(tmp_path / "folder.xtc", [])
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_names_that_are_not_ascii(extension, trajectory, topology, tmp_path):
+    folder = tmp_path / "größe µ"
+    folder.mkdir()
+    path = save(trajectory, tmp_path / f"a.{extension}").rename(folder / f"Läufe 1.{extension}")
+    assert outcome(path, topology) == (N_FRAMES, None)
+    assert len(open_trajectory(path, topology).read([3])) == 1
+    if extension in OWN_TOPOLOGY:
+        assert load_topology(None, [path]).n_atoms == 20
+
+
+def test_temporary_folder_that_is_not_ascii(trajectory, topology, tmp_path, monkeypatch):
+    (tmp_path / "tämp").mkdir()
+    path = save(trajectory, tmp_path / "a.xtc")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tämp"))
+    monkeypatch.chdir(tmp_path)
+    assert outcome(path, topology) == (N_FRAMES, None)
+    assert {file.name for file in tmp_path.iterdir()} == {"a.xtc", "tämp"}
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names of files are Unicode there")
+def test_names_that_are_not_utf8(trajectory, topology, tmp_path):
+    raw = os.fsencode(save(trajectory, tmp_path / "a.dcd"))
+    path = os.fsdecode(raw.replace(b"a.dcd", b"\xff\xfe.dcd"))
+    os.rename(raw, path)
+    top = save(trajectory[:1], tmp_path / "top.pdb")
+    for refuse in (
+        scan,
+        open_trajectory,
+        lambda path, _: load_topology(path, []),
+        lambda path, _: load_topology(top, [path]),
+    ):
+        with pytest.raises(InputError, match=r"/\\xff\\xfe\.dcd: the name is not valid UTF-8.*rename it") as caught:
+            refuse(path, topology)
+        str(caught.value).encode()  # may be printed
+    ((line, failed),) = describe_files([path], None)
+    assert failed
+    assert line.encode().startswith(os.fsencode(tmp_path))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("name", ["a.xtc", "a.dcd", "a.pdb", "a.npy"])
+def test_pipes_are_refused(name, topology, tmp_path):
+    """To open one may wait forever."""
+    os.mkfifo(tmp_path / name)
+    (tmp_path / f"link-{name}").symlink_to(tmp_path / name)
+    for path in (tmp_path / name, tmp_path / f"link-{name}"):
+        for refuse in (scan, lambda path, _: load_topology(None, [path]), lambda path, _: read_arrays(path)):
+            with pytest.raises(InputError, match=f"{name}: this is a pipe or a device"):
+                refuse(path, topology)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read any file")
@@ -888,6 +1105,98 @@ def test_reset_is_found_where_stamps_are_coarse():
     assert "goes back" in remarks[0]
 
 
+# --- numbers of frames where there are no times ---
+
+
+def numbered(extension, numbers, tmp_path):
+    """A file without usable times, whose frames have these numbers."""
+    trajectory = make_trajectory(len(numbers))
+    trajectory.time = np.zeros(len(numbers))
+    path = tmp_path / f"a.{extension}"
+    box = np.zeros((len(numbers), 3, 3), dtype=np.float32)
+    numbers = np.asarray(numbers)
+    if extension == "xtc":
+        with mdtraj.formats.XTCTrajectoryFile(str(path), "w") as file:
+            file.write(trajectory.xyz, time=trajectory.time, step=numbers, box=box)
+        return path
+    if extension == "trr":
+        with mdtraj.formats.TRRTrajectoryFile(str(path), "w") as file:
+            file.write(trajectory.xyz, trajectory.time, numbers, box, np.zeros(len(numbers)))
+        return path
+    text = save(trajectory, path).read_text()
+    patterns = {
+        "lammpstrj": (r"(?<=TIMESTEP\n)\d+", "{}"),
+        "pdb": (r"MODEL +\d+", "MODEL     {:4d}"),
+        "gro": (r"t=.*", "step= {}"),
+        "xyz": (r"Created.*", "Atoms. Timestep: {}"),
+    }
+    pattern, written = patterns[extension]
+    left = iter(numbers)
+    text, count = re.subn(pattern, lambda match: written.format(next(left)), text)
+    assert count == len(numbers)
+    path.write_text(text)
+    return path
+
+
+NUMBERED = {"xtc": "step", "trr": "step", "lammpstrj": "step", "gro": "step", "xyz": "step", "pdb": "MODEL"}
+
+
+@pytest.mark.parametrize(("extension", "name"), NUMBERED.items())
+def test_breaks_in_the_numbers_of_frames(extension, name, topology, tmp_path):
+    """A hole, an overlap and a frame that occurs twice: pairs must not cross, though the numbers are no times."""
+    for numbers, starts, says in (
+        ([*range(100), *range(160, 200)], (0, 100), f"the {name} number jumps from 99 to 160 at frame 100"),
+        ([*range(100), *range(60, 130)], (0, 100), f"the {name} number goes back from 99 to 60 at frame 100"),
+        ([*range(20), *range(19, 40)], (0, 20), f"{name} number 19 occurs twice, at frames 19 and 20"),
+    ):
+        path = numbered(extension, numbers, tmp_path)
+        summary = scan(path, topology)
+        assert (summary.timestep_ps, summary.segment_starts) == (None, starts)
+        assert summary.warnings == (f"{path}: {says}: lagged pairs do not cross it",)
+
+
+@pytest.mark.parametrize("extension", NUMBERED)
+def test_numbers_of_frames_that_say_nothing(extension, topology, tmp_path):
+    for numbers in ([1] * 30, [0] * 30, range(30), range(1, 31), range(5000, 8000, 100)):
+        summary = scan(numbered(extension, numbers, tmp_path), topology)
+        assert (summary.timestep_ps, summary.segment_starts, summary.warnings) == (None, (0,), ())
+
+
+def test_steps_of_many_digits_are_exact(topology, tmp_path):
+    """A step of 100 near 2·10⁹ is less than what float32 resolves there."""
+    numbers = 2_000_000_000 + 100 * np.r_[:50, 60:90]
+    path = numbered("lammpstrj", numbers, tmp_path)
+    assert scan(path, topology).warnings == (
+        f"{path}: the step number jumps from 2000004900 to 2000006000 at frame 50: lagged pairs do not cross it",
+    )
+
+
+def test_uneven_numbers_of_frames(topology, tmp_path):
+    with pytest.raises(InputError, match=r"step numbers are uneven: .* the usual 2 \(the first at frame 2\)"):
+        scan(numbered("lammpstrj", np.cumsum(np.tile([1, 2], 20)), tmp_path), topology)
+
+
+def test_times_count_before_numbers(topology, tmp_path):
+    path = tmp_path / "a.xtc"
+    with mdtraj.formats.XTCTrajectoryFile(str(path), "w") as file:
+        file.write(make_trajectory(40).xyz, time=np.arange(40.0), step=np.r_[:20, 50:70], box=None)
+    summary = scan(path, topology)
+    assert (summary.timestep_ps, summary.segment_starts, summary.warnings) == (1.0, (0,), ())
+
+
+@pytest.mark.parametrize(
+    "comment", [" i = {:8d}, time = {:12.3f}, E = -1.0", "# CELL(abcABC): 1.0 2.0 Step: {:11d}  Bead: 0"]
+)
+def test_steps_in_the_comments_of_xyz(comment, topology, tmp_path):
+    path = save(make_trajectory(30), tmp_path / "a.xyz")
+    steps = [*range(0, 200, 10), *range(300, 400, 10)]
+    rows = path.read_text().splitlines()
+    for frame, step in enumerate(steps):
+        rows[22 * frame + 1] = comment.format(step, step / 2)
+    path.write_text("\n".join([*rows, ""]))
+    assert scan(path, topology).segment_starts == (0, 20)
+
+
 def test_several_breaks_in_one_sentence_per_kind():
     times = np.concatenate([np.arange(50.0), np.arange(50.0), np.arange(50.0), np.arange(100, 150.0)])
     timestep, starts, remarks = read_times("a", times)
@@ -992,6 +1301,28 @@ def test_topology_that_is_none(name, tmp_path):
     with pytest.raises(InputError, match=f"{name}: ") as caught:
         load_topology(path, [])
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.pdb", "REMARK nothing\nEND\n"),
+        ("a.gro", "title\n0\n 1.0 1.0 1.0\n"),
+        ("a.psf", "PSF\n\n 0 !NTITLE\n\n 0 !NATOM\n"),
+        ("a.cif", "data_x\n"),
+    ],
+)
+def test_topology_without_atoms(name, content, tmp_path):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(InputError, match=f"{name}: no topology can be read from this file") as caught:
+        load_topology(path, [])
+    assert not re.search("object|attribute|NoneType|unpack", str(caught.value))
+
+
+def test_topology_of_no_atoms(trajectory, tmp_path):
+    with pytest.raises(InputError, match=r"a\.mdcrd: the topology has no atoms"):
+        scan(save(trajectory, tmp_path / "a.mdcrd"), mdtraj.Topology())
 
 
 # --- silence ---

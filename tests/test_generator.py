@@ -14,7 +14,7 @@ from spectraldyn.spectra.generator import (
     rate_intervals,
 )
 
-from analysis.grid import oracle_rates
+from analysis.references import oracle_rates
 from spectraldyn.cli import main
 from spectraldyn.errors import InputError
 from spectraldyn.estimators.generator_svd import GeneratorSVD

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from spectraldyn import io
 from spectraldyn.data import Column, Dataset, InputFile, Rows, Source, dataset
 from spectraldyn.errors import InputError
 from spectraldyn.features import cache_folder, featurize, load_features, store
-from spectraldyn.io import files
 from spectraldyn.units import TimeAxis
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
@@ -63,7 +63,7 @@ def no_reading(monkeypatch):
         def scan(*args):
             raise AssertionError("frames were read again")
 
-        monkeypatch.setattr(files, "scan", scan)
+        monkeypatch.setattr(io, "scan", scan)
 
     return forbid
 
@@ -109,7 +109,7 @@ def test_stride_and_skip_keep_these_frames(dcd, top, walk, stride, skip, timeste
 
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_stride_across_chunks(monkeypatch, dcd, top, walk, size):
-    scan = files.scan
+    scan = io.scan
 
     def scan_in_pieces(path, topology, visit):
         def visit_pieces(chunk, first):
@@ -118,7 +118,7 @@ def test_stride_across_chunks(monkeypatch, dcd, top, walk, size):
 
         return scan(path, topology, visit_pieces)
 
-    monkeypatch.setattr(files, "scan", scan_in_pieces)
+    monkeypatch.setattr(io, "scan", scan_in_pieces)
     monkeypatch.setattr(featurize, "_BLOCK_VALUES", 12)  # two rows at a time
     found = load_features(dcd, top, stride=5, skip=16)
     np.testing.assert_array_equal(found.frame_of_row, np.arange(16, 300, 5))

@@ -1,7 +1,7 @@
 """Stretches of rows of features, and the samples that a training draws from them."""
 
 from spectraldyn.data.dataset import MAX_COLUMNS, Column, Dataset, InputFile, Source, plain_columns
-from spectraldyn.data.samples import MAX_SCORED_PAIRS, FreshSamples, PairSamples, Rows, Samples, WeightedSamples
+from spectraldyn.data.samples import FreshSamples, PairSamples, Rows, Samples, Scored, WeightedSamples
 from spectraldyn.data.stretches import (
     Stretches,
     cross_validation_folds,
@@ -15,7 +15,6 @@ from spectraldyn.data.stretches import (
 
 __all__ = [
     "MAX_COLUMNS",
-    "MAX_SCORED_PAIRS",
     "Column",
     "Dataset",
     "FreshSamples",
@@ -23,6 +22,7 @@ __all__ = [
     "PairSamples",
     "Rows",
     "Samples",
+    "Scored",
     "Source",
     "Stretches",
     "WeightedSamples",

@@ -17,6 +17,10 @@ MAX_SCORED_PAIRS = 20_000
 MAX_SCORED_STATES = 10_000
 """Fewer, since the operators that act at single states evaluate derivatives as well."""
 
+SCORED_AT_ONCE = 4096
+Scored = tuple[list[Batch], list[Batch]]
+"""Training and held-out rows, some thousand at once."""
+
 
 class Samples(Protocol):
     """What the training needs of its data."""
@@ -28,7 +32,7 @@ class Samples(Protocol):
         """A batch of n independent rows."""
         ...
 
-    def scored(self) -> tuple[Batch, Batch] | None:
+    def scored(self) -> Scored | None:
         """Training and held-out rows for the score, at most some ten thousand of each; None without held-out rows."""
         ...
 
@@ -77,26 +81,19 @@ class Rows:
 
 @dataclass(frozen=True)
 class PairSamples:
-    """Lagged pairs among the rows of a data set.
-
-    Attributes
-    ----------
-    rows : Rows
-    distance : int
-        From the left to the right end of a pair, in rows.
-    train, test : Tensor of int64
-        Rows of the left ends. `test` may be empty: then there is no early stopping.
-    """
+    """Lagged pairs among the rows of a data set."""
 
     rows: Rows
     distance: int
+    """From the left to the right end of a pair, in rows."""
     train: Tensor
     test: Tensor
+    """train and test: rows of the left ends. `test` may be empty: then there is no early stopping."""
 
     @classmethod
     def of(cls, rows: Rows, distance: int, train: np.ndarray, test: np.ndarray | Sequence[int] = ()) -> "PairSamples":
         """From left ends as arrays."""
-        ends = (torch.tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
+        ends = (torch.as_tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
         return cls(rows, distance, *ends)
 
     @property
@@ -110,27 +107,20 @@ class PairSamples:
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         return self.batch(_draw(self.train, n, generator))
 
-    def scored(self) -> tuple[Batch, Batch] | None:
+    def scored(self) -> Scored | None:
         return _scored(self, MAX_SCORED_PAIRS)
 
 
 @dataclass(frozen=True)
 class WeightedSamples:
-    """States with importance weights.
-
-    Attributes
-    ----------
-    rows : Rows
-    weight : Tensor (n,) or None
-        Divided here by their mean over all samples, never by that of a batch; None means 1.
-    train, test : Tensor of int64
-        Rows. `test` may be empty.
-    """
+    """States with importance weights."""
 
     rows: Rows
     weight: Tensor | None
+    """(n,) or None: divided here by their mean over all samples, never by that of a batch; None means 1."""
     train: Tensor
     test: Tensor
+    """train and test: rows. `test` may be empty."""
 
     def __post_init__(self) -> None:
         if self.weight is not None:
@@ -148,21 +138,16 @@ class WeightedSamples:
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         return self.batch(_draw(self.train, n, generator))
 
-    def scored(self) -> tuple[Batch, Batch] | None:
+    def scored(self) -> Scored | None:
         return _scored(self, MAX_SCORED_STATES)
 
 
 @dataclass(frozen=True)
 class FreshSamples:
-    """New samples for every batch, from a law that can be drawn from; nothing to overfit, so nothing is held out.
-
-    Attributes
-    ----------
-    sampler : callable (n, torch.Generator) → Batch
-    device : torch.device
-    """
+    """New samples for every batch, from a law that can be drawn from; nothing to overfit, so nothing is held out."""
 
     sampler: Callable[[int, torch.Generator], Batch]
+    """(n, torch.Generator) → Batch."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
@@ -177,8 +162,12 @@ def _draw(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return rows[torch.randint(len(rows), (n,), generator=generator, device=rows.device)]
 
 
-def _scored(data: PairSamples | WeightedSamples, most: int) -> tuple[Batch, Batch] | None:
+def in_batches(data: PairSamples | WeightedSamples, rows: Tensor, most: int) -> list[Batch]:
+    """At most so many of these rows, evenly picked, some thousand at once."""
+    return [data.batch(some) for some in rows[:: -(-len(rows) // most)].split(SCORED_AT_ONCE)]
+
+
+def _scored(data: PairSamples | WeightedSamples, most: int) -> Scored | None:
     if len(data.test) < 2:
         return None
-    train, test = (data.batch(rows[:: -(-len(rows) // most)]) for rows in (data.train, data.test))
-    return train, test
+    return in_batches(data, data.train, most), in_batches(data, data.test, most)

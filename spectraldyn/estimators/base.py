@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -20,7 +20,7 @@ from spectraldyn.data import MAX_COLUMNS, Dataset, Samples
 from spectraldyn.errors import InputError
 from spectraldyn.learning import History, Schedule, learn
 from spectraldyn.networks import NETWORKS, Layout, Sides, Whitening
-from spectraldyn.objectives import build_objective, check_combination
+from spectraldyn.objectives import OBJECTIVES, build_objective, check_combination
 from spectraldyn.records import Operator
 
 LAST_STEPS, LAST_RATE = 0.5, 0.03
@@ -30,21 +30,22 @@ FIRST_AVERAGE, LAST_AVERAGE = 0.01, 0.5
 the last part: a long average there takes out what the noise of small batches leaves in their norms."""
 
 
+@dataclass(eq=False, repr=False)
 class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Estimators that train networks by nested low-rank approximation; see `NeuralSVD` for the options."""
 
-    n_modes: int
+    _: KW_ONLY
     objective: str
-    network: str | None
-    hidden: Any
-    batch_size: int
-    max_steps: int | None
-    learning_rate: float
-    test_fraction: float
-    random_state: Any
-    checkpoint_folder: str | Path | None
-    progress: bool
-    model_: Any
+    network: str | None = None
+    hidden: Any = (64, 64)
+    batch_size: int = 512
+    max_steps: int | None = None
+    learning_rate: float = 5e-3
+    test_fraction: float = 0.2
+    device: str = "auto"
+    random_state: Any = None
+    checkpoint_folder: str | Path | None = None
+    progress: bool = False
 
     def fetch_model(self) -> Any:
         """The fitted model."""
@@ -78,8 +79,8 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _layout(self, activation: str, tied: bool, counts: dict[str, Any]) -> Layout:
         """How the networks are laid out; all options are checked, `counts` being further ones of at least 1."""
-        separate = {"sequential": "separate"}.get(self.objective, "common-trunk")
-        network = self.network or separate
+        asks_for_separate = self.objective in OBJECTIVES and OBJECTIVES[self.objective].separate_networks
+        network = self.network or ("separate" if asks_for_separate else "common-trunk")
         if network not in NETWORKS:
             raise InputError(f"network {network!r} is unknown: choose one of {', '.join(NETWORKS)}")
         check_combination(self.objective, tied=tied, separate_networks=network == "separate")

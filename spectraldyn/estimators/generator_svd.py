@@ -1,9 +1,8 @@
 """GeneratorSVD: relaxation rates from samples of the states alone, where force and diffusion are known."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from spectraldyn.data import Dataset, Rows, WeightedSamples, cut_blocks, held_out_rows
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import base
-from spectraldyn.estimators.model import GeneratorModel, GeneratorSettings
+from spectraldyn.estimators.model import GeneratorModel, GeneratorSettings, evaluate
 from spectraldyn.learning import held_out_score
 from spectraldyn.networks import FourierFeatures, Sides, Whitening, build_sides
 from spectraldyn.operators import Diffusion, energy_space_resolvent, shifted_generator
@@ -31,6 +30,7 @@ STRONG_SHIFT = 4.0
 """Shift of the strong form in units of the fastest rate asked for: modes near the shift itself are hardly learned."""
 
 
+@dataclass(eq=False, repr=False)
 class GeneratorSVD(base.NeuralEstimator):
     """Slow modes of the generator of overdamped Langevin dynamics, learned by nested low-rank approximation.
 
@@ -77,44 +77,14 @@ class GeneratorSVD(base.NeuralEstimator):
     `spectraldyn.operators.overdamped` holds the formulas and their sources.
     """
 
-    def __init__(
-        self,
-        n_modes: int = 3,
-        *,
-        diffusion: Diffusion = 1.0,
-        force: Callable[[Tensor], Tensor] | None = None,
-        beta: float = 1.0,
-        form: str = "energy-space",
-        shift: float | None = None,
-        objective: str = "sequential",
-        network: str | None = None,
-        hidden: Sequence[int] = (64, 64),
-        batch_size: int = 512,
-        max_steps: int | None = None,
-        learning_rate: float = 5e-3,
-        test_fraction: float = 0.2,
-        device: str = "auto",
-        random_state: Any = None,
-        checkpoint_folder: str | Path | None = None,
-        progress: bool = False,
-    ):
-        self.n_modes = n_modes
-        self.diffusion = diffusion
-        self.force = force
-        self.beta = beta
-        self.form = form
-        self.shift = shift
-        self.objective = objective
-        self.network = network
-        self.hidden = hidden
-        self.batch_size = batch_size
-        self.max_steps = max_steps
-        self.learning_rate = learning_rate
-        self.test_fraction = test_fraction
-        self.device = device
-        self.random_state = random_state
-        self.checkpoint_folder = checkpoint_folder
-        self.progress = progress
+    n_modes: int = 3
+    _: KW_ONLY
+    diffusion: Diffusion = 1.0
+    force: Callable[[Tensor], Tensor] | None = None
+    beta: float = 1.0
+    form: str = "energy-space"
+    shift: float | None = None
+    objective: str = "sequential"
 
     def fit(self, X: ArrayLike | list, y: None = None, sample_weight: ArrayLike | list | None = None) -> "GeneratorSVD":
         """Learn the modes and read their rates off all states.
@@ -213,10 +183,10 @@ class GeneratorSVD(base.NeuralEstimator):
                 InputWarning,
                 stacklevel=3,
             )
-        model = GeneratorModel(spectrum, moments, scores, np.ones(spectrum.left.shape[1]), settings, sides)
-        self.functions_ = model.functions(data)
-        model.signs[np.average(model.modes_from(self.functions_) ** 3, axis=0, weights=weight) < 0] = -1.0
-        return model
+        functions = evaluate(sides, data)
+        self.functions_ = functions.astype(np.float32)
+        signs = np.ones(spectrum.left.shape[1])
+        return GeneratorModel(spectrum, moments, scores, signs, settings, sides).oriented(functions, weight)
 
 
 def _check_diffusion(diffusion: Diffusion, rows: Tensor) -> None:

@@ -24,47 +24,30 @@ FORMAT = 3
 
 @dataclasses.dataclass(frozen=True)
 class TransferSettings:
-    """Of what a model of a transfer operator was fitted with.
-
-    Attributes
-    ----------
-    layout : Layout
-    objective : str
-    lagtime : int
-        In rows.
-    seed : int
-    warm_start : bool
-    """
+    """Of what a model of a transfer operator was fitted with."""
 
     operator: ClassVar[str] = "transfer"
 
     layout: Layout
     objective: str
     lagtime: int
+    """In rows."""
     seed: int
     warm_start: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorSettings:
-    """Of what a model of a generator was fitted with.
-
-    Attributes
-    ----------
-    layout : Layout
-    objective : str
-    form : {"energy-space", "strong"}
-    shift : float
-        η of the resolvent, or c of the strong form.
-    seed : int
-    """
+    """Of what a model of a generator was fitted with."""
 
     operator: ClassVar[str] = "generator"
 
     layout: Layout
     objective: str
     form: str
+    """{"energy-space", "strong"}."""
     shift: float
+    """η of the resolvent, or c of the strong form."""
     seed: int
 
 
@@ -76,31 +59,21 @@ def plain(settings: TransferSettings | GeneratorSettings) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class _Model:
-    """Learned functions of the state, and what they have in common whatever the operator.
-
-    Attributes
-    ----------
-    spectrum : Spectrum
-        Rayleigh–Ritz over all data.
-    moments : Moments
-        Of the functions as trained, by block.
-    scores : dict
-        From the training and the held-out rows; NaN without any. Taken before the last part of the training, which
-        uses all rows; the held-out rows also served to stop the first part, so these are scores of validation and not
-        of an untouched test set.
-    signs : ndarray (n_modes,)
-        Orientation of the modes: the rarer end of each is positive.
-    settings : TransferSettings or GeneratorSettings
-    sides : Sides
-        The networks, which whiten their inputs, in float64 and where they were trained.
-    """
+    """Learned functions of the state, and what they have in common whatever the operator."""
 
     spectrum: Spectrum
+    """Rayleigh–Ritz over all data."""
     moments: Moments
+    """Of the functions as trained, by block."""
     scores: dict[str, float]
+    """From the training and the held-out rows; NaN without any. Taken before the last part of the training, which uses
+    all rows; the held-out rows also served to stop the first part, so these are scores of validation and not of an
+    untouched test set."""
     signs: np.ndarray
+    """(n_modes,): orientation of the modes: the rarer end of each is positive."""
     settings: Any
     sides: Sides
+    """The networks, which whiten their inputs, in float64 and where they were trained."""
 
     @property
     def n_modes(self) -> int:
@@ -140,8 +113,13 @@ class _Model:
         return self.modes_from(self.functions(data))
 
     def modes_from(self, functions: np.ndarray) -> np.ndarray:
-        """The same from functions that have been evaluated, (T, n_modes)."""
-        return functions @ (self.spectrum.left * self.signs)
+        """The same from functions that have been evaluated, (T, n_modes), in their precision."""
+        return functions @ (self.spectrum.left * self.signs).astype(functions.dtype)
+
+    def oriented(self, functions: np.ndarray, weight: np.ndarray | None = None) -> Self:
+        """The same with the rarer end of every mode positive, from its functions at all rows."""
+        skew = [np.average((functions @ mode) ** 3, weights=weight) for mode in self.spectrum.left.T]
+        return dataclasses.replace(self, signs=np.where(np.array(skew) < 0, -1.0, 1.0))
 
     @property
     def _width(self) -> int:
@@ -356,13 +334,17 @@ def _checked(frames: ArrayLike, width: int) -> Dataset:
 
 
 @torch.no_grad()
+def evaluated(sides: Sides, states: torch.Tensor) -> np.ndarray:
+    """[1, f] or, where the sides differ, [1, f, g] at states (B, d), in double precision."""
+    x = states.to(sides.device, torch.float64)
+    return torch.cat([x.new_ones(len(x), 1), *(network(x) for network in sides.distinct)], dim=1).cpu().numpy()
+
+
 def evaluate(sides: Sides, data: Dataset) -> np.ndarray:
-    """[1, f] or, where the sides differ, [1, f, g] at every row, in the precision of the networks, chunk by chunk."""
+    """The same at every row of a data set, chunk by chunk."""
     result: np.ndarray | None = None
     for rows, view in data.chunks():
-        x = torch.tensor(view, dtype=torch.float64, device=sides.device)
-        parts = [x.new_ones(len(x), 1), *(network(x) for network in sides.distinct)]
-        values = torch.cat(parts, dim=1).cpu().numpy()
+        values = evaluated(sides, torch.from_numpy(np.asarray(view, dtype=np.float64)))
         if result is None:
             result = np.empty((data.n_rows, values.shape[1]))
         result[rows.start : rows.stop] = values

@@ -2,17 +2,13 @@
 
 import copy
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
 from spectraldyn.data import (
-    MAX_SCORED_PAIRS,
     Dataset,
     PairSamples,
     Rows,
@@ -21,9 +17,10 @@ from spectraldyn.data import (
     n_rows,
     pair_starts,
 )
+from spectraldyn.data.samples import MAX_SCORED_PAIRS, in_batches
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import base
-from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate
+from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
 from spectraldyn.learning import History, held_out_score
 from spectraldyn.learning.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
 from spectraldyn.networks import Layout, Sides, Whitening, build_sides
@@ -39,26 +36,18 @@ N_LAGS = 12
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Which rows make pairs.
-
-    Attributes
-    ----------
-    stretches : list of range
-        Of left ends: no pair starts in one and ends in another.
-    distance : int
-        From the left to the right end of a pair, in rows.
-    lags : dict
-        Lag time in rows → this distance, for all lag times of which moments are kept.
-    all, train, test : ndarray (n_pairs,) of int64
-        Rows of the left ends.
-    """
+    """Which rows make pairs."""
 
     stretches: list[range]
+    """Of left ends: no pair starts in one and ends in another."""
     distance: int
+    """From the left to the right end of a pair, in rows."""
     lags: dict[int, int]
+    """Lag time in rows → this distance, for all lag times of which moments are kept."""
     all: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    """all, train, test: (n_pairs,) of int64: rows of the left ends."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +59,7 @@ class _Trained:
     score: float
 
 
+@dataclass(eq=False, repr=False)
 class NeuralSVD(base.NeuralEstimator):
     """Slow modes of a transfer (Koopman) operator, learned by nested low-rank approximation.
 
@@ -120,7 +110,8 @@ class NeuralSVD(base.NeuralEstimator):
     model_ : NeuralSVDModel
         The fitted model; also from `fetch_model()`.
     functions_ : ndarray (n_rows, M)
-        Its functions at every row of the data, as `model_.functions` gives them.
+        Its functions at every row of the data, as `model_.functions` gives them, in single precision: enough for states
+        and pictures. Spectra come from moments that were taken in double precision.
     history_ : spectraldyn.learning.History
         Held-out VAMP-2 and loss during the training that was kept.
     n_features_in_ : int
@@ -136,40 +127,12 @@ class NeuralSVD(base.NeuralEstimator):
     ICML 2024 (arXiv:2402.03655).
     """
 
-    def __init__(
-        self,
-        n_modes: int = 3,
-        lagtime: int = 1,
-        *,
-        objective: str = "joint",
-        network: str | None = None,
-        reversible: bool = True,
-        hidden: Sequence[int] = (64, 64),
-        batch_size: int = 512,
-        max_steps: int | None = None,
-        learning_rate: float = 5e-3,
-        warm_start: bool = True,
-        test_fraction: float = 0.2,
-        device: str = "auto",
-        random_state: Any = None,
-        checkpoint_folder: str | Path | None = None,
-        progress: bool = False,
-    ):
-        self.n_modes = n_modes
-        self.lagtime = lagtime
-        self.objective = objective
-        self.network = network
-        self.reversible = reversible
-        self.hidden = hidden
-        self.batch_size = batch_size
-        self.max_steps = max_steps
-        self.learning_rate = learning_rate
-        self.warm_start = warm_start
-        self.test_fraction = test_fraction
-        self.device = device
-        self.random_state = random_state
-        self.checkpoint_folder = checkpoint_folder
-        self.progress = progress
+    n_modes: int = 3
+    lagtime: int = 1
+    _: KW_ONLY
+    objective: str = "joint"
+    reversible: bool = True
+    warm_start: bool = True
 
     def fit(self, X: ArrayLike | list | tuple, y: None = None) -> "NeuralSVD":
         """Learn the modes and read their spectrum off all data.
@@ -207,8 +170,9 @@ class NeuralSVD(base.NeuralEstimator):
         n_last = max(1, round(base.LAST_STEPS * self.history_.kept_step))
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
         self._learn(sides, operator, everything, n_last, seed, checkpoint, "last")
-        self.functions_ = evaluate(sides.double(), data)
-        self.model_ = self._read_off(sides, pairs, scores, settings)
+        functions = evaluate(sides.double(), data)
+        self.model_ = self._read_off(functions, sides, pairs, scores, settings)
+        self.functions_ = functions.astype(np.float32)
         checkpoint.remove()
         return self
 
@@ -282,10 +246,15 @@ class NeuralSVD(base.NeuralEstimator):
         return _Trained(sides, history, score)
 
     def _read_off(
-        self, sides: Sides, pairs: _Pairs, scores: dict[str, float], settings: TransferSettings
+        self,
+        functions: np.ndarray,
+        sides: Sides,
+        pairs: _Pairs,
+        scores: dict[str, float],
+        settings: TransferSettings,
     ) -> NeuralSVDModel:
         """Moments and spectrum of the functions at all rows."""
-        lag, functions = settings.lagtime, self.functions_
+        lag = settings.lagtime
         blocks = cut_blocks(pairs.stretches, max(1, n_rows(pairs.stretches) // N_BLOCKS))
         # The right ends of ready-made pairs lie behind all left ones, in one stretch with them as far as sums go.
         ends = pairs.stretches if n_rows(pairs.stretches) == len(functions) else [range(len(functions))]
@@ -297,24 +266,20 @@ class NeuralSVD(base.NeuralEstimator):
                 InputWarning,
                 stacklevel=3,
             )
-        model = NeuralSVDModel(spectrum, moments, scores, np.ones(spectrum.left.shape[1]), settings, sides)
-        model.signs[(model.modes_from(functions) ** 3).mean(axis=0) < 0] = -1.0
-        return model
+        signs = np.ones(spectrum.left.shape[1])
+        return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides).oriented(functions)
 
 
 @torch.no_grad()
 def _scores(sides: Sides, split: PairSamples) -> dict[str, float]:
-    """Scores of the functions on the training and the held-out pairs, on some ten thousand of either."""
+    """Scores of the functions on some ten thousand training and held-out pairs, in double precision."""
     scored = split.scored()
     double = copy.deepcopy(sides).double()
-    parts = scored or (split.batch(split.train[:: -(-len(split.train) // MAX_SCORED_PAIRS)]),)
     averages = []
-    for batch in parts:
-        ends = [
-            torch.cat([x.new_ones(len(x), 1), *(network(x) for network in double.distinct)], dim=1).cpu().numpy()
-            for x in (end.double() for end in batch.pair)
-        ]
-        averages.append(pair_averages(*ends, tied=sides.tied))
+    for batches in scored or (in_batches(split, split.train, MAX_SCORED_PAIRS),):
+        left, right = zip(*(batch.pair for batch in batches), strict=True)
+        x, y = (np.concatenate([evaluated(double, end) for end in ends]) for ends in (left, right))
+        averages.append(pair_averages(x, y, tied=sides.tied))
     return split_scores(averages[0], averages[1] if scored else None, tied=sides.tied)
 
 

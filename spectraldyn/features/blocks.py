@@ -27,20 +27,13 @@ Compute = Callable[[mdtraj.Trajectory, bool], np.ndarray]  # (chunk, periodic) â
 
 @dataclass(frozen=True)
 class Molecule:
-    """What the definition of a feature may look at.
-
-    Attributes
-    ----------
-    topology : mdtraj.Topology
-    selected : (n_atoms,) bool
-        The atoms that may enter.
-    reference : (n_atoms, 3) float or None
-        Coordinates (nm) to superpose on; None while features are only being listed.
-    """
+    """What the definition of a feature may look at."""
 
     topology: mdtraj.Topology
     selected: np.ndarray
+    """(n_atoms,) bool: the atoms that may enter."""
     reference: np.ndarray | None
+    """(n_atoms, 3) float or None: coordinates (nm) to superpose on; None while features are only being listed."""
 
     @property
     def heavy(self) -> np.ndarray:

@@ -37,28 +37,18 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """The features chosen for one molecule.
-
-    Attributes
-    ----------
-    names : list of str
-    columns : tuple of Column
-        In the order of `compute`.
-    blocks : list of Block
-    bonds : (n_bonds, 2) int32
-        Spanning tree of every molecule that holds a selected atom, from its first atom outwards.
-    notes : list of str
-        What the user should know about the choice, one sentence each.
-    periodic_notes : list of str
-        The same, for frames that carry a periodic box.
-    """
+    """The features chosen for one molecule."""
 
     names: list[str]
     columns: tuple[Column, ...]
+    """In the order of `compute`."""
     blocks: list[Block]
     bonds: np.ndarray
+    """(n_bonds, 2) int32: spanning tree of every molecule that holds a selected atom, from its first atom outwards."""
     notes: list[str]
+    """What the user should know about the choice, one sentence each."""
     periodic_notes: list[str]
+    """The same, for frames that carry a periodic box."""
 
     def compute(self, chunk: mdtraj.Trajectory) -> np.ndarray:
         """Feature rows of a chunk of frames.

@@ -9,37 +9,28 @@ from typing import Any
 import mdtraj
 import numpy as np
 
+from spectraldyn import io
 from spectraldyn.errors import InputError
 from spectraldyn.features import store
 from spectraldyn.features.definitions import FeatureSet
-from spectraldyn.io import files
-from spectraldyn.io.files import FileSummary
+from spectraldyn.io import FileSummary
 
 _BLOCK_VALUES = 2**24  # feature values computed at once (64 MiB): a pass over a file needs no more
 
 
 @dataclass
 class Featurizer:
-    """Computes the same features for one file after another.
-
-    Attributes
-    ----------
-    features : FeatureSet
-    topology : mdtraj.Trajectory
-        One reference frame with the topology.
-    atoms : str or None
-        The selection `features` was defined with.
-    cache : bool
-        Whether to use the store.
-    notes : list of str
-        What the user should know about the store is added here.
-    """
+    """Computes the same features for one file after another."""
 
     features: FeatureSet
     topology: mdtraj.Trajectory
+    """One reference frame with the topology."""
     atoms: str | None
+    """The selection `features` was defined with."""
     cache: bool
+    """Whether to use the store."""
     notes: list[str] = field(default_factory=list)
+    """What the user should know about the store is added here."""
 
     def __post_init__(self) -> None:
         self._names = [column.name for column in self.features.columns]
@@ -77,7 +68,7 @@ class Featurizer:
 
     def _key(self, path: Path, first: int, step: int) -> str | None:
         try:
-            file = store.file_key(path)
+            file = io.file_key(path)
         except OSError:
             return None  # reading the file says what is wrong with it
         # the name counts because it tells the format
@@ -139,7 +130,7 @@ class Featurizer:
             append(rows)
             n_rows += len(rows)
 
-        summary = files.scan(path, self.topology.topology, visit)
+        summary = io.scan(path, self.topology.topology, visit)
         if n_rows == 0:
             raise InputError(
                 f"{path} has {summary.n_frames} frames and `skip` leaves out the first {first}: nothing is left"

@@ -22,7 +22,6 @@ from spectraldyn.files import replacing
 
 VERSION = 2  # counts up whenever the same files and options give other rows or other warnings
 _CHECK_BYTES = 2**24
-_KEY_BYTES = 2**16
 
 
 class DamagedEntry(Exception):
@@ -42,23 +41,6 @@ def cache_folder() -> Path:
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
         return Path(os.environ["LOCALAPPDATA"]) / "spectraldyn" / "Cache"
     return Path("~/.cache/spectraldyn").expanduser()
-
-
-def file_key(path: Path) -> dict[str, int | str]:
-    """What tells one content of a file from another without reading it whole: size, time of change, three samples.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    """
-    state = hashlib.blake2b(digest_size=20)
-    with path.open("rb") as stream:
-        status = os.fstat(stream.fileno())
-        for start in (0, (status.st_size - _KEY_BYTES) // 2, status.st_size - _KEY_BYTES):
-            stream.seek(max(start, 0))
-            state.update(stream.read(_KEY_BYTES))
-    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "blake2b": state.hexdigest()}
 
 
 def topology_digest(topology: mdtraj.Topology) -> str:

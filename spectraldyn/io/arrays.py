@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from spectraldyn.errors import InputError
+from spectraldyn.io.formats import check_readable
 
 SUFFIXES = (".npy", ".npz")
 _SCAN_VALUES = 2**22  # values checked at once
@@ -24,6 +25,7 @@ def read_arrays(path: Path) -> list[tuple[str | None, np.ndarray]]:
     InputError
         If the file cannot be read, or an array is not a finite, non-empty table of real numbers.
     """
+    check_readable(path)
     try:
         # numpy leaves a damaged .npz open when it is given the path
         with path.open("rb") as stream:
@@ -33,8 +35,6 @@ def read_arrays(path: Path) -> list[tuple[str | None, np.ndarray]]:
                     arrays: list[tuple[str | None, np.ndarray]] = [(name, archive[name]) for name in archive.files]
             else:
                 arrays = [(None, np.load(path, mmap_mode="r", allow_pickle=False))]
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
     except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path} cannot be read: it is damaged, or no NumPy file of plain numbers (pickled objects are not read)"

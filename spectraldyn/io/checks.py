@@ -98,15 +98,17 @@ class FrameChecks:
 
     def _box(self, frames: Frames, rows: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
         """The chunk's box, or None: zeros and NaN are how several formats write that there is none."""
-        boxed = np.zeros(len(rows), dtype=bool)
+        cells = np.full((len(rows), 6), np.nan, dtype=np.float32)
         if frames.lengths is not None and frames.angles is not None:
-            boxed = is_box(np.concatenate([frames.lengths, frames.angles], axis=1))
-            written = (np.isfinite(frames.lengths) & (frames.lengths != 0)).any(axis=1)
-            self._impossible.extend(rows[written & ~boxed][: _MOST_NAMED - len(self._impossible)].tolist())
+            with np.errstate(over="ignore"):  # what is too large becomes infinite, which is no box
+                cells = np.concatenate([frames.lengths, frames.angles], axis=1).astype(np.float32)
+        boxed = is_box(cells)
+        written = (np.isfinite(cells[:, :3]) & (cells[:, :3] != 0)).any(axis=1)
+        self._impossible.extend(rows[written & ~boxed][: _MOST_NAMED - len(self._impossible)].tolist())
         if self.periodic is None:
             self.periodic = self._boxed = bool(boxed[0])
-            if self.periodic and frames.lengths is not None and frames.angles is not None:
-                self._judge_box(frames.lengths[0], frames.angles[0])
+            if self.periodic:
+                self._judge_box(cells[0, :3], cells[0, 3:])
         if (boxed != self._boxed).any():
             odd = rows[np.argmax(boxed != self._boxed)]
             has = "no valid periodic box" if self._boxed else "a periodic box"
@@ -114,7 +116,7 @@ class FrameChecks:
                 f"{self.path}: frame {odd} has {has}, unlike the frames before it: write the file with "
                 "a box in every frame or in none"
             )
-        return (frames.lengths, frames.angles) if self.periodic else (None, None)
+        return (cells[:, :3], cells[:, 3:]) if self.periodic else (None, None)
 
     def _judge_box(self, lengths: np.ndarray, angles: np.ndarray) -> None:
         a, b, c = np.cos(np.radians(angles.astype(float)))

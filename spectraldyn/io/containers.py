@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import netCDF4
 import numpy as np
@@ -23,63 +23,106 @@ from spectraldyn.io.gromacs import unpack
 from spectraldyn.io.silence import ask, decode, opened
 
 
-class NetCdf(Indexed):
-    """AMBER NetCDF, classic or HDF5-based, in Å."""
+class Container(Indexed):
+    """Arrays by name, of which any frames can be read."""
+
+    kind: str
+    reader: Callable
 
     def __init__(self, path: Path, n_atoms: int | None = None) -> None:
         self.path = path
-        there = _netcdf_records(path)
-        with opened("NetCDF", netCDF4.Dataset, path) as file:
-            promised, self.n_atoms = _shape("AMBER NetCDF", partial(_amber_shape, file))
-        self.n_frames = promised if there is None else min(promised, there)
-        if self.n_frames < promised:
-            self.shortfall = Incomplete(
-                f"the file ends inside frame {self.n_frames}: the header promises {promised} frames, "
-                f"{self.n_frames} are there"
-            )
+        with opened(self.kind, self.reader, path) as file:
+            shape = ask(f"its content is not that of {self.kind} trajectories", partial(self.shape, file))
+        if len(shape) != 3 or shape[2] != 3:
+            raise Damaged(f"its coordinates have the shape {shape}, not frames × atoms × 3")
+        self.n_frames, self.n_atoms = shape[:2]
+
+    def shape(self, file: Any) -> tuple[int, ...]:
+        """Shape of the positions."""
+        raise NotImplementedError
+
+    def columns(self, file: Any, first: int, count: int) -> tuple:
+        """Positions (nm), times, lengths (nm) and angles of the box of so many frames; None for what is not there."""
+        raise NotImplementedError
+
+    def times(self, file: Any) -> np.ndarray | None:
+        """Time stamps of all frames."""
+        raise NotImplementedError
 
     def extent(self) -> tuple[int, np.ndarray | None]:
-        with opened("NetCDF", netCDF4.Dataset, self.path) as file:
-            (time,) = ask("its time stamps cannot be read", partial(_columns, file, slice(self.n_frames), "time"))
-        return self.n_frames, _stamps(time)
+        with opened(self.kind, self.reader, self.path) as file:
+            return self.n_frames, _stamps(ask("its time stamps cannot be read", partial(self.times, file)))
 
     def blocks(self, runs: Iterable[tuple[int, int]]) -> Iterator[Frames]:
-        names = ("coordinates", "time", "cell_lengths", "cell_angles")
-        with opened("NetCDF", netCDF4.Dataset, self.path) as file:
+        with opened(self.kind, self.reader, self.path) as file:
             for first, count in runs:
-                read = partial(_columns, file, slice(first, first + count), *names)
-                xyz, time, lengths, angles = decode(first, count, read)
-                yield Frames(
-                    nanometres(xyz),
-                    _stamps(time),
-                    None if lengths is None else nanometres(lengths),
-                    None if angles is None else 10 * nanometres(angles),  # degrees
-                )
-
-
-def _amber_shape(file: netCDF4.Dataset) -> tuple[int, ...]:
-    file.dimensions["atom"]  # of HDF5 files that are no AMBER NetCDF, this is missing
-    return file["coordinates"].shape
-
-
-def _columns(file: netCDF4.Dataset, where: slice, *names: str) -> tuple:
-    file.set_auto_mask(False)
-    return tuple(file[name][where] if name in file.variables else None for name in names)
-
-
-def _shape(layout: str, find: Callable[[], tuple[int, ...]]) -> tuple[int, int]:
-    """Frames and atoms of an array of positions."""
-    shape = ask(f"its content is not that of {layout} trajectories", find)
-    if len(shape) != 3 or shape[2] != 3:
-        raise Damaged(f"its coordinates have the shape {shape}, not frames × atoms × 3")
-    return shape[0], shape[1]
+                xyz, time, lengths, angles = decode(first, count, partial(self.columns, file, first, count))
+                for name, values in (("time stamps", time), ("box lengths", lengths), ("box angles", angles)):
+                    if values is not None and len(values) != count:
+                        there = f"{first + len(values)} frames, positions for {self.n_frames}"
+                        raise Damaged(f"{name} are there for {there}")
+                yield Frames(xyz, _stamps(time), lengths, angles)
 
 
 def _stamps(time: np.ndarray | None) -> np.ndarray | None:
-    if time is None:
-        return None
     with np.errstate(all="ignore"):  # what is no number is found by the checks
-        return np.asarray(time, dtype=np.float64)
+        return None if time is None else np.asarray(time, dtype=np.float64)
+
+
+_AMBER = ("coordinates", "time", "cell_lengths", "cell_angles")
+
+
+class NetCdf(Container):
+    """AMBER NetCDF, classic or HDF5-based, in Å."""
+
+    kind, reader = "AMBER NetCDF", netCDF4.Dataset
+
+    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
+        there = _netcdf_records(path)
+        super().__init__(path)
+        promised = self.n_frames
+        if there is not None and there < promised:
+            self.n_frames = there
+            self.shortfall = Incomplete(
+                f"the file ends inside frame {there}: the header promises {promised} frames, {there} are there"
+            )
+
+    def shape(self, file: netCDF4.Dataset) -> tuple[int, ...]:
+        file.dimensions["atom"]  # missing in other HDF5 files that hold coordinates
+        return file["coordinates"].shape
+
+    def columns(self, file: netCDF4.Dataset, first: int, count: int) -> tuple:
+        file.set_auto_mask(False)
+        where = slice(first, first + count)
+        found = {name: values[where] for name, values in file.variables.items() if name in _AMBER}
+        lengths = nanometres(found["cell_lengths"]) if "cell_lengths" in found else None
+        return nanometres(found["coordinates"]), found.get("time"), lengths, found.get("cell_angles")
+
+    def times(self, file: netCDF4.Dataset) -> np.ndarray | None:
+        file.set_auto_mask(False)
+        return file["time"][: self.n_frames] if "time" in file.variables else None
+
+
+class Hdf5(Container):
+    """HDF5 in mdtraj's layout."""
+
+    kind, reader = "mdtraj's HDF5", HDF5TrajectoryFile
+
+    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
+        check_hdf5(path)
+        super().__init__(path)
+
+    def shape(self, file: HDF5TrajectoryFile) -> tuple[int, ...]:
+        return file.root.coordinates.shape
+
+    def columns(self, file: HDF5TrajectoryFile, first: int, count: int) -> tuple:
+        file.seek(first)
+        return tuple(file.read(count))[:4]
+
+    def times(self, file: HDF5TrajectoryFile) -> np.ndarray | None:
+        if "time" not in file.root:
+            return None
+        return in_units_of(file.root.time[:], str(file.root.time.attrs.units), "picoseconds")
 
 
 def _netcdf_records(path: Path) -> int | None:
@@ -182,38 +225,3 @@ def _probe_hdf5(path: str, size: int, changed: int) -> None:
         code = -1
     if code not in (0, 1):  # an ordinary exception, 1, comes again when the file is opened, and is told there
         raise Damaged("the HDF5 library crashes on this file: it is corrupt")
-
-
-class Hdf5(Indexed):
-    """HDF5 in mdtraj's layout."""
-
-    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
-        check_hdf5(path)
-        self.path = path
-        with opened("HDF5", HDF5TrajectoryFile, path) as file:
-            self.n_frames, self.n_atoms = _shape("mdtraj's HDF5", lambda: file.root.coordinates.shape)
-
-    def extent(self) -> tuple[int, np.ndarray | None]:
-        with opened("HDF5", HDF5TrajectoryFile, self.path) as file:
-            return self.n_frames, _stamps(ask("its time stamps cannot be read", partial(_picoseconds, file)))
-
-    def blocks(self, runs: Iterable[tuple[int, int]]) -> Iterator[Frames]:
-        with opened("HDF5", HDF5TrajectoryFile, self.path) as file:
-            for first, count in runs:
-                file.seek(first)
-                xyz, time, lengths, angles = decode(first, count, partial(_first_four, file, count))
-                for name, values in (("time stamps", time), ("box lengths", lengths), ("box angles", angles)):
-                    if values is not None and len(values) != count:
-                        there = f"{first + len(values)} frames, positions for {self.n_frames}"
-                        raise Damaged(f"{name} are there for {there}")
-                yield Frames(xyz, _stamps(time), lengths, angles)
-
-
-def _picoseconds(file: HDF5TrajectoryFile) -> np.ndarray | None:
-    if "time" not in file.root:
-        return None
-    return in_units_of(file.root.time[:], str(file.root.time.attrs.units), "picoseconds")
-
-
-def _first_four(file: HDF5TrajectoryFile, count: int) -> tuple:
-    return tuple(file.read(count))[:4]

@@ -1,8 +1,9 @@
 """Trajectory files, read in chunks with every frame checked.
 
 ``scan`` goes through a file once. What it accepts is sound: complete frames, finite positions, the atoms of
-the topology, time stamps that are even within the stretches it names. The rest is an InputError of one
-sentence. The table of formats is in ``formats``, the checks are in ``checks``, random access is in ``reader``.
+the topology, time stamps (or, without them, numbers of frames) that are even within the stretches it names.
+The rest is an InputError of one sentence. The table of formats is in ``formats``, the checks are in ``checks``,
+random access is in ``reader``.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,32 +22,21 @@ from spectraldyn.io.times import read_times
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What one pass over every frame of a trajectory file found.
-
-    Attributes
-    ----------
-    path : Path
-    format : str
-        The format as its usual extension without the dot ("dcd", "xtc", ...).
-    n_frames, n_atoms : int
-    timestep_ps : float or None
-        Time between stored frames in ps; None where the file carries no usable time stamps.
-    segment_starts : tuple of int
-        First frame of every uninterrupted stretch; begins with 0. Lagged pairs never cross into the next one.
-    periodic : bool
-        Whether the frames carry a periodic box.
-    warnings : tuple of str
-        One sentence each, naming the file.
-    """
+    """What one pass over every frame of a trajectory file found."""
 
     path: Path
     format: str
+    """The format as its usual extension without the dot ("dcd", "xtc", ...)."""
     n_frames: int
     n_atoms: int
     timestep_ps: float | None
+    """Time between stored frames in ps; None where the file carries no usable time stamps."""
     segment_starts: tuple[int, ...]
+    """First frame of every uninterrupted stretch; begins with 0. Lagged pairs never cross into the next one."""
     periodic: bool
+    """Whether the frames carry a periodic box."""
     warnings: tuple[str, ...]
+    """One sentence each, naming the file."""
 
 
 def scan(

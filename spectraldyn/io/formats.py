@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import stat
 import struct
 import zlib
 from collections.abc import Callable
@@ -95,19 +94,23 @@ def extension(path: str | Path) -> str:
     return parts[-1] if parts else ""
 
 
-def check_readable(path: str | Path) -> None:
-    """Refuse what is missing, is no regular file, cannot be opened, is empty, or has a name that is not UTF-8."""
+def check_kind(path: str | Path) -> None:
+    """Refuse a name that is not UTF-8, a folder, a pipe and a device; there need not be such a file."""
     try:
         os.fsencode(path).decode()
     except UnicodeDecodeError:
         shown = os.fsencode(path).decode(errors="backslashreplace")
         raise InputError(f"{shown}: the name is not valid UTF-8, so no report can name the file: rename it") from None
+    if os.path.isdir(path):
+        raise InputError(f"{path}: this is a folder, where a file is needed")
+    if os.path.exists(path) and not os.path.isfile(path):  # to open a pipe may wait forever
+        raise InputError(f"{path}: this is a pipe or a device, where a file is needed: save its content as a file")
+
+
+def check_readable(path: str | Path) -> None:
+    """Refuse also what is missing, cannot be opened, or is empty."""
+    check_kind(path)
     try:
-        mode = Path(path).stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise InputError(f"{path}: this is a folder, where a file is needed")
-        if not stat.S_ISREG(mode):  # to open a pipe may wait forever, and it could be read once only
-            raise InputError(f"{path}: this is a pipe or a device, where a file is needed: save its content as a file")
         with Path(path).open("rb") as file:
             if not file.read(1):
                 raise InputError(f"{path}: the file is empty (0 bytes)")

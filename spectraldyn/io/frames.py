@@ -2,8 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from mdtraj.utils import box_vectors_to_lengths_and_angles
@@ -11,30 +10,22 @@ from mdtraj.utils import box_vectors_to_lengths_and_angles
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames as a file holds them, before any check.
-
-    Attributes
-    ----------
-    xyz : (n, atoms, 3) float32
-        Positions in nm.
-    time : (n,) float64, optional
-        Time stamps in ps; None where the format or the file has none.
-    lengths, angles : (n, 3) float32, optional
-        Edges (nm) and angles (degrees) of the periodic box.
-    step : (n,) float64, optional
-        Numbers that the file gives its frames: steps of the integration, or numbers of models.
-    """
+    """Frames as a file holds them, before any check."""
 
     xyz: np.ndarray
+    """(n, atoms, 3) float32: positions in nm."""
     time: np.ndarray | None = None
+    """Time stamps in ps; None where the format or the file has none."""
     lengths: np.ndarray | None = None
     angles: np.ndarray | None = None
+    """lengths and angles: edges (nm) and angles (degrees) of the periodic box."""
     step: np.ndarray | None = None
+    """Numbers that the file gives its frames: steps of the integration, or numbers of models."""
 
     def pick(self, rows: np.ndarray) -> "Frames":
         """These of the frames."""
-        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Frames(**{name: None if column is None else column[rows] for name, column in columns.items()})
+        there = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: column[rows] for name, column in there.items() if column is not None})
 
 
 class Incomplete(Exception):

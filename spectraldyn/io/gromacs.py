@@ -4,12 +4,13 @@ mdtraj ends silently at the first frame that is incomplete, and its C code belie
 given copies of frames known to be complete.
 """
 
+import contextlib
 import os
 import struct
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -47,14 +48,8 @@ class Gromacs(Indexed):
         return self.n_frames, self._times
 
     def blocks(self, runs: Iterable[tuple[int, int]]) -> Iterator[Frames]:
-        # Copies have a name that the C code can open, which is ASCII, and nothing in them that is not decoded.
-        plain = tempfile.gettempdir().isascii()
-        with (
-            self.path.open("rb") as file,
-            tempfile.TemporaryDirectory(dir=None if plain else os.curdir) as folder,
-        ):
-            copy = Path(folder if plain else os.path.relpath(folder), "frames")
-            padding = self.padding(copy)
+        padding = self.padding(self.n_atoms)
+        with self.path.open("rb") as file, _temporary_file() as copy:
             for first, count in runs:
                 file.seek(self._starts[first])
                 copy.write_bytes(padding + file.read(self._starts[first + count] - self._starts[first]))
@@ -67,8 +62,9 @@ class Gromacs(Indexed):
                     found = replace(found, lengths=cell[:, :3], angles=cell[:, 3:])
                 yield found
 
-    def padding(self, path: Path) -> bytes:
-        """A frame to be decoded before the others, if the decoder needs one; may use the path."""
+    @staticmethod
+    def padding(n_atoms: int) -> bytes:
+        """A frame to be decoded before the others, if the decoder needs one."""
         return b""
 
     def _decoded(self, path: Path, n_read: int, count: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -138,15 +134,18 @@ class Xtc(Gromacs):
             raise Damaged("has a corrupt header of its compressed positions")
         return Header(n_atoms, step, time, (size + 3) // 4 * 4)
 
-    def padding(self, path: Path) -> bytes:
+    @staticmethod
+    @lru_cache(maxsize=16)
+    def padding(n_atoms: int) -> bytes:
         """A frame of more atoms than the others have.
 
         From corrupt data the decoder may take more atoms than there are: it writes past the end of buffers that have
         the size of the first frame. An item holds ten atoms or less.
         """
-        with XTCTrajectoryFile(str(path), "w") as file:
-            file.write(np.zeros((1, self.n_atoms + 11, 3), dtype=np.float32))
-        return path.read_bytes()
+        with _temporary_file() as path:
+            with XTCTrajectoryFile(str(path), "w") as file:
+                file.write(np.zeros((1, n_atoms + 11, 3), dtype=np.float32))
+            return path.read_bytes()
 
 
 class Trr(Gromacs):
@@ -180,3 +179,15 @@ def unpack(file: BinaryIO, layout: str) -> tuple:
     if len(data) < size:
         raise EOFError
     return struct.unpack(layout, data)
+
+
+@contextlib.contextmanager
+def _temporary_file() -> Iterator[Path]:
+    """A place for a file under a name that the C code can open, which is ASCII."""
+    plain = tempfile.gettempdir().isascii()
+    descriptor, name = tempfile.mkstemp(dir=None if plain else os.curdir)
+    os.close(descriptor)
+    try:
+        yield Path(name if plain else os.path.relpath(name))
+    finally:
+        os.unlink(name)

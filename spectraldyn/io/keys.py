@@ -23,8 +23,10 @@ def file_key(path: str | Path) -> dict[str, int | str]:
     Raises
     ------
     OSError
-        If the file cannot be read.
+        If the file cannot be read, or is no regular file.
     """
+    if Path(path).exists() and not Path(path).is_file():  # to open a pipe may wait forever
+        raise OSError(f"{path} is no regular file")
     digest = hashlib.blake2b(digest_size=20)
     with Path(path).open("rb") as file:
         state = Path(path).stat()

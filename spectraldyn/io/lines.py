@@ -99,7 +99,8 @@ class Lines:
         if line[-1].isalpha():
             return True  # END, or the element of an atom
         if "." not in line[-1] and not any("." in word for word in before[-1:]):
-            return True if same else None  # a column of integers, which are not positions
+            # A column of integers, which are not the positions where others are no integers.
+            return True if same and any("." in word for word in line) else None
         others = line[:-1] + (before if same or len(line) == 1 else [])
         decimals = {len(word.partition(".")[2]) for word in others if "." in word}
         return len(line[-1].partition(".")[2]) in decimals if len(decimals) == 1 else None

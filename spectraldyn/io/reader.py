@@ -143,4 +143,6 @@ def open_trajectory(path: str | Path, topology: mdtraj.Topology | None = None) -
         if not carries_topology(path):
             raise InputError(f"{path}: the file carries no topology: give one with --top")
         topology = load_topology(path, []).topology
+    if topology.n_atoms == 0:
+        raise InputError(f"{path}: the topology has no atoms: give that of these very atoms")
     return Reader(path, format, topology)

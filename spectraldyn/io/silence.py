@@ -66,6 +66,8 @@ def attempt(call: Callable[[], Result]) -> tuple[Result | None, str]:
     with quiet():
         try:
             return call(), ""
+        except (AttributeError, LookupError, NameError, TypeError):
+            return None, "its content is not that of its format"  # what Python says of it helps nobody
         except Exception as error:
             words = " ".join(str(error).split()) or type(error).__name__
             return None, words if len(words) < 120 else words[:120] + "..."

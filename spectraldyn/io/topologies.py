@@ -11,7 +11,7 @@ from mdtraj.formats import GroTrajectoryFile, HDF5TrajectoryFile
 
 from spectraldyn.errors import InputError
 from spectraldyn.io.containers import check_hdf5
-from spectraldyn.io.formats import FORMATS, check_readable, extension, recognise
+from spectraldyn.io.formats import FORMATS, check_kind, check_readable, extension, recognise
 from spectraldyn.io.frames import Damaged
 from spectraldyn.io.lines import Lines
 from spectraldyn.io.silence import ask, attempt
@@ -37,6 +37,8 @@ def load_topology(top: str | Path | None, files: Sequence[str | Path]) -> mdtraj
     InputError
         If there is no topology, or it cannot be read. That the atoms are those of each file, `scan` checks.
     """
+    for path in files:  # what can never be read is refused before any work
+        check_kind(path)
     source = top if top is not None else next((path for path in files if carries_topology(path)), None)
     if source is None:
         given = f"{files[0]} carries" if len(files) == 1 else "the trajectories carry"

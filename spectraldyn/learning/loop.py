@@ -4,23 +4,24 @@ import contextlib
 import copy
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from spectraldyn.data.samples import Samples
+from spectraldyn.data import Samples, Scored
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.files import replacing
-from spectraldyn.linalg import gram
 from spectraldyn.networks.sides import Sides
-from spectraldyn.objectives.nested import low_rank_loss
 from spectraldyn.records import Batch, Objective, Operator, State
+from spectraldyn.spectra.moments import operator_moments
+from spectraldyn.spectra.rayleigh_ritz import Averages
 from spectraldyn.spectra.scores import projected_norm
 
 EVALUATIONS = 25
@@ -42,28 +43,19 @@ WIDE = 256
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train and in which steps.
-
-    Attributes
-    ----------
-    n_steps, batch_size : int
-    learning_rate : float
-        Of Adam at the start; it falls to 0 by a cosine.
-    average_share : float
-        Share of the steps over which the moving average of the parameters, which is evaluated and kept, reaches back.
-    rise : int
-        Steps over which the learning rate rises. Adam's first steps have the same size for every weight, however well
-        it stands already: at full rate they would undo a warm start.
-    tolerance : float
-        See `TOLERANCE`.
-    """
+    """How long to train and in which steps."""
 
     n_steps: int
     batch_size: int = 512
     learning_rate: float = 5e-3
+    """Of Adam at the start; it falls to 0 by a cosine."""
     average_share: float = 0.02
+    """Share of the steps over which the moving average of the parameters, which is evaluated and kept, reaches back."""
     rise: int = 0
+    """Steps over which the learning rate rises. Adam's first steps have the same size for every weight, however well it
+    stands already: at full rate they would undo a warm start."""
     tolerance: float = TOLERANCE
+    """See `TOLERANCE`."""
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a rise over the first ones, and a cosine to 0."""
@@ -124,6 +116,7 @@ def learn(
     if checkpoint is not None:
         run.load(checkpoint)
     every = max(1, n_steps // EVALUATIONS)
+    scored = samples.scored()
     with (
         cpu_settings(sides),
         tqdm(total=n_steps, initial=run.step, desc="training", unit="step", disable=not progress) as bar,
@@ -137,7 +130,7 @@ def learn(
                     raise InputError(
                         f"training diverged at learning_rate {schedule.learning_rate:g}: choose a smaller one"
                     )
-                score = run.judge(operator, samples.scored())
+                score = run.judge(operator, scored)
                 bar.set_postfix_str("" if math.isnan(score) else f"held-out score {score:.4f}")
                 if run.step - run.progress.kept_step >= PATIENCE * every:
                     run.progress.step = n_steps
@@ -201,7 +194,7 @@ class _Run:
             torch._foreach_lerp_(self._averages, self._weights, self._follow if self.step > 1 else 1.0)
         return loss
 
-    def judge(self, operator: Operator, scored: tuple[Batch, Batch] | None) -> float:
+    def judge(self, operator: Operator, scored: Scored | None) -> float:
         """Held-out score of the averaged parameters."""
         score, loss = (math.nan, math.nan) if scored is None else held_out_score(self.averaged, operator, *scored)
         self.note(score, loss)
@@ -248,20 +241,24 @@ class _Run:
 
 
 @torch.no_grad()
-def held_out_score(sides: Sides, operator: Operator, train: Batch, test: Batch) -> tuple[float, float]:
+def held_out_score(
+    sides: Sides, operator: Operator, train: Iterable[Batch], test: Iterable[Batch]
+) -> tuple[float, float]:
     """Squared singular values of the operator projected on the learned span, summed, and the rank-L loss, held out.
 
     The first is ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out rows and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out rows
     and, with a small weight, training rows. For a transfer operator this is VAMP-2, the constant included. The second
-    is `low_rank_loss`, whatever the nesting: a sequential objective has no value to show.
+    is the rank-L approximation error, whatever the nesting: a sequential objective has no value to show.
     """
-    parts = []
-    for rows in (train, test):
-        action = operator(sides.left, sides.right, rows)
-        grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
-        parts.append([part.double().cpu().numpy() for part in grams])
-    a, c = (SHRINKAGE * parts[0][i] + (1 - SHRINKAGE) * parts[1][i] for i in (0, 2))
-    return projected_norm((a, parts[1][1], c), RANK_TOLERANCE), float(low_rank_loss(action))
+    known, held_out = (operator_moments(operator, sides.left, sides.right, [rows]).means() for rows in (train, test))
+    loss = -2 * np.trace(held_out[1]) + (held_out[0] * held_out[2]).sum()
+    return score_of_averages(known, held_out), float(loss)
+
+
+def score_of_averages(train: Averages, test: Averages) -> float:
+    """The held-out score, from averages over training and held-out rows."""
+    a, c = (SHRINKAGE * train[i] + (1 - SHRINKAGE) * test[i] for i in (0, 2))
+    return projected_norm((a, test[1], c), RANK_TOLERANCE)
 
 
 @contextlib.contextmanager

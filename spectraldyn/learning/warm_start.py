@@ -12,22 +12,22 @@ autocorrelation tells nothing of it (a radius, of which these are the two Cartes
 from both, and held-out pairs decide.
 """
 
-import copy
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from spectraldyn.data.samples import PairSamples
-from spectraldyn.learning.loop import cpu_settings, descend, held_out_score
-from spectraldyn.linalg import gram
+from spectraldyn.data.samples import PairSamples, in_batches
+from spectraldyn.learning.loop import cpu_settings, descend, score_of_averages
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, linear_layers
 from spectraldyn.networks.sides import Layout, Sides, build_sides
 from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 from spectraldyn.objectives.projected import projected_low_rank_loss
-from spectraldyn.records import Action, Operator, State
-from spectraldyn.spectra.rayleigh_ritz import leading, rayleigh_ritz
+from spectraldyn.records import Action, Batch, Operator, State
+from spectraldyn.spectra.moments import operator_moments
+from spectraldyn.spectra.rayleigh_ritz import Averages, leading, rayleigh_ritz
 
 STEPS = 25
 LEARNING_RATE = 0.01
@@ -50,8 +50,6 @@ SPREAD = 2.3
 """Standard deviation of what enters the activations of the first layer: enough for them to bend between two states."""
 MAX_LINEAR_PAIRS = 50_000
 """Enough for the slow linear coordinates."""
-LINEAR_CHUNK = 4096
-"""Pairs whitened at once."""
 POWER = 4
 """Of the autocorrelations by which coordinates are scaled. With 1 or 2 fast coordinates are still overfitted, and what
 is slower than the others is looked at too little (measured in 30 and 100 dimensions)."""
@@ -80,11 +78,9 @@ def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Tensor, 
     Molgedey, Schuster, Phys. Rev. Lett. 72 (1994) 3634; Pérez-Hernández et al., J. Chem. Phys. 139 (2013) 015102;
     Noé, Clementi, J. Chem. Theory Comput. 11 (2015) 5002 for coordinates scaled by their eigenvalues.
     """
-    starts = pairs.train[:: -(-len(pairs.train) // MAX_LINEAR_PAIRS)]
-    lagged = torch.zeros(whitening.n_outputs, whitening.n_outputs, dtype=torch.float64, device=pairs.device)
-    for some in starts.split(LINEAR_CHUNK):
-        x, y = pairs.batch(some).pair
-        lagged += (whitening(x).T @ whitening(y)).double() / len(starts)
+    batches = in_batches(pairs, pairs.train, MAX_LINEAR_PAIRS)
+    lagged = sum((whitening(x).T @ whitening(y)).double() for x, y in (batch.pair for batch in batches))
+    lagged = lagged / sum(len(batch.x) for batch in batches)
     autocorrelations, rotation = torch.linalg.eigh((lagged + lagged.T) / 2)
     slow = autocorrelations.flip(0).clamp_min(1e-9)
     return rotation.flip(1), (slow / slow[0]).pow(POWER).clamp_min(LEAST_SCALE)
@@ -122,10 +118,9 @@ def warm_start(operator: Operator, samples: PairSamples, inputs: Whitening, layo
             for group in optimiser.param_groups:
                 group["lr"] = LEARNING_RATE * (1 - step / STEPS)
             descend(wide, operator, objective, {}, samples.draw(batch_size, generator), optimiser)
-        with torch.no_grad():
-            action = operator(wide.left, wide.right, samples.draw(FOLDED_PAIRS, generator))
+        folded = operator_moments(operator, wide.left, wide.right, [[samples.draw(FOLDED_PAIRS, generator)]])
         sides = build_sides(inputs, layout, seed).to(samples.device)
-        _fold(wide, sides, action, n_modes)
+        _fold(wide, sides, folded.means(), n_modes)
     return sides
 
 
@@ -139,32 +134,37 @@ def _spread(network: CommonTrunk, samples: PairSamples, generator: torch.Generat
 
 
 @torch.no_grad()
-def _fold(wide: Sides, sides: Sides, action: Action, n_modes: int) -> None:
+def _fold(wide: Sides, sides: Sides, averages: Averages, n_modes: int) -> None:
     """Make the best combinations of the wide networks' functions the last layer of `sides`."""
-    combinations = best_combinations(action, n_modes, RIDGE, LEAST_NORM)
-    for network, source, folded in zip(sides.distinct, wide.distinct, combinations, strict=True):
+    combinations = best_combinations(averages, n_modes, RIDGE, LEAST_NORM, tied=sides.tied)
+    for network, source, folded in zip(sides.distinct, wide.distinct, combinations, strict=False):
         source = cast(CommonTrunk, source)
-        weight, bias = source.head.weight.T @ folded[1:], source.head.bias @ folded[1:] + folded[0]
+        lift = torch.from_numpy(folded).to(source.head.weight)
+        weight, bias = source.head.weight.T @ lift[1:], source.head.bias @ lift[1:] + lift[0]
         cast(CommonTrunk | SeparateNetworks, network).take_over(source, weight, bias)
 
 
-def best_combinations(action: Action, n_modes: int, ridge: float, least_norm: float = 1e-6) -> list[Tensor]:
-    """Combinations (1 + m, L) of the constant and the functions on either side, one side alone where they are tied.
+def best_combinations(
+    averages: Averages, n_modes: int, ridge: float, least_norm: float = 1e-6, *, tied: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Combinations (1 + m, L) of the constant, which comes first, and the functions on either side.
 
     Leading singular functions of the operator projected on the functions, with the norms of nested low-rank
     approximation, squared at least `least_norm`. Added to every variance is the ridge times the larger of itself and
     their mean.
     """
-    A, B, C = (part.double().cpu().numpy() for part in (gram(action.f), gram(action.f, action.Tg), gram(action.g)))
-    for matrix in (A, C):
-        variances = np.diag(matrix) - matrix[0] ** 2
-        # A function that hardly varies would otherwise get a weight so large that no later step could correct it.
-        added = ridge * np.maximum(variances, variances.mean())
-        matrix += np.diag(np.where(np.arange(len(matrix)) < len(action.known), 0, added))
-    spectrum = leading(rayleigh_ritz((A, B, C), tied=action.tied, n_known=len(action.known)), n_modes)
+    a, b, c = averages
+    spectrum = leading(rayleigh_ritz((_ridged(a, ridge), b, _ridged(c, ridge)), tied=tied), n_modes)
     norms = np.sqrt(np.clip(spectrum.values, least_norm, None))
-    combinations = (spectrum.left,) if action.tied else (spectrum.left, spectrum.right)
-    return [torch.from_numpy(functions * norms).to(action.f) for functions in combinations]
+    return spectrum.left * norms, spectrum.right * norms
+
+
+def _ridged(gram: np.ndarray, ridge: float) -> np.ndarray:
+    variances = np.diag(gram) - gram[0] ** 2
+    # A function that hardly varies would otherwise get a weight so large that no later step could correct it.
+    added = ridge * np.maximum(variances, variances.mean())
+    added[0] = 0
+    return gram + np.diag(added)
 
 
 @torch.no_grad()
@@ -175,22 +175,28 @@ def solve_last_layer(sides: Sides, operator: Operator, samples: PairSamples, n_m
     ridges the one with the best held-out score is taken, and the layer is left as it is where none does better.
     """
     networks = [cast(CommonTrunk, network) for network in sides.distinct]
-    starts = samples.train[:: -(-len(samples.train) // SOLVED_PAIRS)]
-    action = operator(networks[0].trunk, networks[-1].trunk, samples.batch(starts))
+
+    def averages(batches: list[Batch]) -> Averages:
+        return operator_moments(operator, networks[0].trunk, networks[-1].trunk, [batches]).means()
+
+    solved = averages(in_batches(samples, samples.train, SOLVED_PAIRS))
     scored = samples.scored()
-    best_score, best = -np.inf, copy.deepcopy(sides.state_dict())
-    if scored is not None:
-        best_score = held_out_score(sides, operator, *scored)[0]
-    for ridge in RIDGES:
-        combinations = best_combinations(action, n_modes, ridge)
-        if combinations[0].shape[1] < n_modes:
-            continue
-        for network, folded in zip(networks, combinations, strict=True):
-            network.head.weight.copy_(folded[1:].T)
-            network.head.bias.copy_(folded[0])
-        if scored is None:
-            return
-        score = held_out_score(sides, operator, *scored)[0]
-        if score > best_score:
-            best_score, best = score, copy.deepcopy(sides.state_dict())
-    sides.load_state_dict(best)
+    train, test = (None, None) if scored is None else map(averages, scored)
+
+    def score(layers: Sequence[np.ndarray]) -> float:
+        if train is None or test is None:
+            return 0.0
+        left, right = (np.column_stack((np.eye(len(layer))[:, 0], layer)) for layer in (layers[0], layers[-1]))
+        on_train, on_test = ((left.T @ a @ left, left.T @ b @ right, right.T @ c @ right) for a, b, c in (train, test))
+        return score_of_averages(on_train, on_test)
+
+    present: Sequence[np.ndarray] = [
+        np.vstack((n.head.bias.cpu().numpy(), n.head.weight.cpu().numpy().T)) for n in networks
+    ]
+    candidates = [best_combinations(solved, n_modes, ridge, tied=sides.tied) for ridge in RIDGES]
+    full: list[Sequence[np.ndarray]] = [layers for layers in candidates if layers[0].shape[1] == n_modes]
+    # Without held-out pairs nothing speaks against the first one, which has the largest ridge.
+    best = max([present, *full] if scored else [*full, present], key=score)
+    for network, layer in zip(networks, best, strict=False):
+        network.head.weight.copy_(torch.from_numpy(layer[1:].T))
+        network.head.bias.copy_(torch.from_numpy(layer[0]))

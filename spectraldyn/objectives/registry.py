@@ -29,34 +29,23 @@ from spectraldyn.records import Action, Objective, State
 
 @dataclass(frozen=True)
 class Framework:
-    """One optimisation framework and what it asks of its surroundings.
-
-    Attributes
-    ----------
-    formula : callable
-        Action → loss. One that has a second argument `state` is an `Objective`, which carries its state; one that has
-        an argument `parameters` takes the trainable parameters, of which it keeps derivatives.
-    ordered : bool
-        The leading span of every size is optimal at the optimum, not just the span of all functions.
-    separate_networks : bool
-        Every mode follows a gradient of its own, which networks that share parameters between modes would mix.
-    tied : bool
-        Only for self-adjoint operators with the same functions on both sides.
-    positive : bool
-        Only for positive semidefinite operators: negative eigenvalues make the loss unbounded or its order wrong.
-    contraction : bool
-        Only for operators whose eigenvalues are at most 1: written in terms of the Laplacian 1 − T ≥ 0.
-    remark : str
-        Why it does not converge in general; empty where it does.
-    """
+    """One optimisation framework and what it asks of its surroundings."""
 
     formula: Callable[..., Any]
+    """Action → loss. One that has a second argument `state` is an `Objective`, which carries its state; one that has an
+    argument `parameters` takes the trainable parameters, of which it keeps derivatives."""
     ordered: bool
+    """The leading span of every size is optimal at the optimum, not just the span of all functions."""
     separate_networks: bool = False
+    """Every mode follows a gradient of its own, which networks that share parameters between modes would mix."""
     tied: bool = False
+    """Only for self-adjoint operators with the same functions on both sides."""
     positive: bool = False
+    """Only for positive semidefinite operators: negative eigenvalues make the loss unbounded or its order wrong."""
     contraction: bool = False
+    """Only for operators whose eigenvalues are at most 1: written in terms of the Laplacian 1 − T ≥ 0."""
     remark: str = ""
+    """Why it does not converge in general; empty where it does."""
     arguments: tuple[str, ...] = field(init=False)
     """Names of the arguments of the formula."""
 

@@ -18,38 +18,27 @@ class Moments:
     """Weighted sums over the rows of each block, in float64; the known functions come first.
 
     A row is a lagged pair (x, y), for functions h of a transfer operator at both its ends, or a state.
-
-    Attributes
-    ----------
-    lagtimes : ndarray (n_lags,) of int
-        In rows; a single 0 where the operator has none.
-    left : ndarray (n_lags, n_blocks, M, M)
-        Σ w ⟨f_i, f_j⟩; for pairs Σ h(x) h(x)ᵀ.
-    operator : ndarray (n_lags, n_blocks, M, M)
-        Σ w ⟨f_i, T g_j⟩; for pairs Σ h(x) h(y)ᵀ.
-    right : ndarray (n_lags, n_blocks, M, M)
-        Σ w ⟨g_i, g_j⟩; for pairs Σ h(y) h(y)ᵀ.
-    weight : ndarray (n_lags, n_blocks)
-        Σ w; for pairs without weights their number. A pair belongs to the block in which it starts.
-    stretch : ndarray (n_blocks,) of int
-        The stretch that every block belongs to.
-    block_rows : ndarray (n_blocks,) of int
-        Rows of every block.
-    tied : bool
-        The sides are one: then the sums over pairs are taken in both directions of time.
-    n_known : int
-        Functions that are known exactly.
     """
 
     lagtimes: np.ndarray
+    """(n_lags,) of int: in rows; a single 0 where the operator has none."""
     left: np.ndarray
+    """(n_lags, n_blocks, M, M): Σ w ⟨f_i, f_j⟩; for pairs Σ h(x) h(x)ᵀ."""
     operator: np.ndarray
+    """(n_lags, n_blocks, M, M): Σ w ⟨f_i, T g_j⟩; for pairs Σ h(x) h(y)ᵀ."""
     right: np.ndarray
+    """(n_lags, n_blocks, M, M): Σ w ⟨g_i, g_j⟩; for pairs Σ h(y) h(y)ᵀ."""
     weight: np.ndarray
+    """(n_lags, n_blocks): Σ w; for pairs without weights their number. A pair belongs to the block in which it
+    starts."""
     stretch: np.ndarray
+    """(n_blocks,) of int: the stretch that every block belongs to."""
     block_rows: np.ndarray
+    """(n_blocks,) of int: rows of every block."""
     tied: bool
+    """The sides are one: then the sums over pairs are taken in both directions of time."""
     n_known: int = 1
+    """Functions that are known exactly."""
 
     def means(self, lag_index: int = 0, counts: np.ndarray | None = None) -> Averages:
         """Averages over all rows at one lag time.
@@ -169,13 +158,13 @@ def operator_moments(
     blocks: Iterable[Iterable[Batch]],
     stretch: ArrayLike | None = None,
 ) -> Moments:
-    """Moments of what an operator does to learned functions, in one pass over batches in double precision.
+    """Moments of what an operator does to learned functions, summed in double precision in one pass over batches.
 
     Parameters
     ----------
     operator : Operator
     left, right : Network
-        In double precision.
+        In the precision of the batches.
     blocks : iterable of iterable of Batch
         For every block the rows of it, some at once.
     stretch : array_like of int, optional
@@ -189,7 +178,7 @@ def operator_moments(
         for batch in block:
             action = operator(left, right, batch)
             grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
-            parts.append([len(batch.x) * part.cpu().numpy() for part in grams])
+            parts.append([len(batch.x) * part.double().cpu().numpy() for part in grams])
             rows.append((len(sums), len(batch.x)))
             tied, n_known = action.tied, len(action.known)
         sums.append(np.sum(parts, axis=0))

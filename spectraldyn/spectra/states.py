@@ -12,41 +12,33 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.cluster import MiniBatchKMeans
 
+TYPICAL_OF = 50_000
+"""Members of a state, evenly picked, among which the frames that represent it are looked for."""
 CLUSTERED_ROWS = 200_000
 """Enough to find a hundred centres: two thousand rows for each."""
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """k-means clusters in the space of the modes.
-
-    Attributes
-    ----------
-    centres : ndarray (n_clusters, n_modes)
-    assignment : ndarray (n_frames,) of int
-    """
+    """k-means clusters in the space of the modes."""
 
     centres: np.ndarray
+    """(n_clusters, n_modes)."""
     assignment: np.ndarray
+    """(n_frames,) of int."""
 
 
 @dataclass(frozen=True)
 class MetastableSets:
-    """Soft assignment of every frame to metastable sets, the most populated set first.
-
-    Attributes
-    ----------
-    memberships : ndarray (n_frames, n_states)
-        Rows sum to 1.
-    populations : ndarray (n_states,)
-        Mean memberships.
-    transformation : ndarray (n_states, n_states)
-        Linear map from [1, slowest n_states − 1 modes] to the memberships, before clipping; see `memberships_of`.
-    """
+    """Soft assignment of every frame to metastable sets, the most populated set first."""
 
     memberships: np.ndarray
+    """(n_frames, n_states): rows sum to 1."""
     populations: np.ndarray
+    """(n_states,): mean memberships."""
     transformation: np.ndarray
+    """(n_states, n_states): linear map from [1, slowest n_states − 1 modes] to the memberships, before clipping; see
+    `memberships_of`."""
 
     @property
     def assignment(self) -> np.ndarray:
@@ -86,18 +78,20 @@ def metastable_sets(modes: np.ndarray, clusters: Clusters, n_states: int) -> Met
     """
     corners = np.column_stack((np.ones(len(clusters.centres)), clusters.centres[:, : n_states - 1]))
     rotation = _optimise(corners, _inner_simplex(corners))
-    populations = memberships_of(modes, rotation).mean(axis=0)
-    order = np.argsort(-populations)
-    rotation = rotation[:, order]
-    return MetastableSets(memberships_of(modes, rotation), populations[order], rotation)
+    order = np.argsort(-memberships_of(modes, rotation).mean(axis=0, dtype=np.float64))
+    memberships = memberships_of(modes, rotation[:, order])
+    return MetastableSets(memberships, memberships.mean(axis=0, dtype=np.float64), rotation[:, order])
 
 
 def memberships_of(modes: np.ndarray, transformation: np.ndarray) -> np.ndarray:
     """Memberships (n_frames, n_states) of frames with known modes (n_frames, n_modes), also of new ones."""
-    n_states = len(transformation)
-    raw = np.column_stack((np.ones(len(modes)), modes[:, : n_states - 1])) @ transformation
-    raw = np.clip(raw, 0, None)
-    return raw / raw.sum(axis=1, keepdims=True)
+    # In place, as there may be millions of frames.
+    transformation = transformation.astype(modes.dtype)
+    memberships = modes[:, : len(transformation) - 1] @ transformation[1:]
+    memberships += transformation[0]
+    np.clip(memberships, 0, None, out=memberships)
+    memberships /= memberships.sum(axis=1, keepdims=True)
+    return memberships
 
 
 def _inner_simplex(vectors: np.ndarray) -> np.ndarray:
@@ -144,6 +138,7 @@ def representative_frames(
     result = []
     for state in range(len(sets.populations)):
         members = np.flatnonzero(assignment == state)
+        members = members[:: max(1, len(members) // TYPICAL_OF)]
         if len(members):
             distance = np.linalg.norm(modes[members] - np.median(modes[members], axis=0), axis=1)
             typical = members[int(distance.argmin())]

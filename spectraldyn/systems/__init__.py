@@ -2,8 +2,10 @@
 
 from spectraldyn.systems.catalogue import (
     DISCRETE,
+    RUNS,
     SCHROEDINGER,
     SYSTEMS,
+    Run,
     cosine_circle,
     double_well,
     double_well_variable_diffusion,
@@ -16,9 +18,7 @@ from spectraldyn.systems.catalogue import (
 )
 from spectraldyn.systems.composed import Mapped, Separable
 from spectraldyn.systems.discrete import MarkovChain, NoisyLogisticMap
-from spectraldyn.systems.oracle import oracle_timescales
 from spectraldyn.systems.overdamped import Overdamped
-from spectraldyn.systems.runs import RUNS, Run
 from spectraldyn.systems.schroedinger import (
     Schroedinger,
     SchroedingerSum,
@@ -28,7 +28,7 @@ from spectraldyn.systems.schroedinger import (
     infinite_well,
 )
 from spectraldyn.systems.simulate import simulate_overdamped, simulate_underdamped
-from spectraldyn.systems.spectrum import Exact
+from spectraldyn.systems.spectrum import Exact, oracle_timescales
 
 __all__ = [
     "DISCRETE",

@@ -1,5 +1,6 @@
 """The benchmark systems by name. Reduced units; in trajectory files lengths are nm, times ps and energies kT."""
 
+from dataclasses import dataclass
 from math import factorial
 
 import numpy as np
@@ -35,13 +36,11 @@ def double_well(barrier: float = 5.0, tilt: float = 0.0) -> Overdamped:
 
 def prinz() -> Overdamped:
     """Four wells (Prinz et al., J. Chem. Phys. 134 (2011) 174105, eq. 65)."""
+    bumps = ((0.8, 80, 0.0), (0.2, 80, 0.5), (0.5, 40, -0.5))
 
     def energy(x: Tensor) -> Tensor:
         x = x[..., 0]
-        bumps = (
-            0.8 * torch.exp(-80 * x**2) + 0.2 * torch.exp(-80 * (x - 0.5) ** 2) + 0.5 * torch.exp(-40 * (x + 0.5) ** 2)
-        )
-        return 4 * (x**8 + bumps)
+        return 4 * (x**8 + sum(height * torch.exp(-narrow * (x - at) ** 2) for height, narrow, at in bumps))
 
     return Overdamped(energy, ((-1.7, 1.7),), description="one particle in four wells (Prinz et al. 2011)")
 
@@ -53,10 +52,9 @@ def ornstein_uhlenbeck(stiffness: float = 1.0) -> Overdamped:
         scale = [np.sqrt(float(factorial(order))) for order in range(n)]
         return hermite_e.hermevander(np.sqrt(stiffness) * points[:, 0], n - 1) / scale
 
-    half_width = 9 / np.sqrt(stiffness)
     return Overdamped(
         lambda x: stiffness / 2 * x[..., 0] ** 2,
-        ((-half_width, half_width),),
+        ((-9 / np.sqrt(stiffness), 9 / np.sqrt(stiffness)),),
         description=f"one particle on a spring, U = {stiffness / 2:g} x²: the Ornstein–Uhlenbeck process",
         exact=Exact(lambda n: stiffness * np.arange(n), functions),
     )
@@ -64,15 +62,16 @@ def ornstein_uhlenbeck(stiffness: float = 1.0) -> Overdamped:
 
 def legendre_diffusion() -> Overdamped:
     """D = 1 − x² on [−1, 1] without a force: rates n (n + 1), Legendre polynomials √(2n + 1) Pₙ as eigenfunctions."""
+
+    def functions(points: np.ndarray, n: int) -> np.ndarray:
+        return legendre.legvander(points[:, 0], n - 1) * np.sqrt(2 * np.arange(n) + 1)
+
     return Overdamped(
         lambda x: torch.zeros_like(x[..., 0]),
         ((-1.0, 1.0),),
         diffusion=lambda x: 1 - x[..., 0] ** 2,
         description="free particle on [−1, 1] whose diffusion 1 − x² vanishes at the walls",
-        exact=Exact(
-            lambda n: np.arange(n) * (np.arange(n) + 1.0),
-            lambda points, n: legendre.legvander(points[:, 0], n - 1) * np.sqrt(2 * np.arange(n) + 1),
-        ),
+        exact=Exact(lambda n: np.arange(n) * (np.arange(n) + 1.0), functions),
     )
 
 
@@ -113,14 +112,8 @@ def mixed_double_wells(n_dimensions: int = 30, seed: int = 0) -> Mapped:
         return x
 
     reach = float(np.sqrt(sum(max(-low, high) ** 2 for low, high in latent.domain)) + 0.3 * np.sqrt(n_dimensions))
-    return Mapped(
-        latent,
-        forward,
-        inverse,
-        ((-reach, reach),) * n_dimensions,
-        description=f"two double wells and {n_dimensions - 2} springs, rotated and bent into one another",
-        jacobian=jacobian,
-    )
+    text = f"two double wells and {n_dimensions - 2} springs, rotated and bent into one another"
+    return Mapped(latent, forward, inverse, ((-reach, reach),) * n_dimensions, text, jacobian)
 
 
 def triple_well() -> Overdamped:
@@ -131,22 +124,15 @@ def triple_well() -> Overdamped:
     Metzner, Schütte, Vanden-Eijnden, "Illustration of transition path theory on a collection of simple examples",
     J. Chem. Phys. 125 (2006) 084110, eq. 39.
     """
+    gaussians = ((3, 0, 1 / 3), (-3, 0, 5 / 3), (-5, 1, 0), (-5, -1, 0))
 
     def energy(points: Tensor) -> Tensor:
         x, y = points[..., 0], points[..., 1]
-        gaussians = (
-            3 * torch.exp(-(x**2) - (y - 1 / 3) ** 2)
-            - 3 * torch.exp(-(x**2) - (y - 5 / 3) ** 2)
-            - 5 * torch.exp(-((x - 1) ** 2) - y**2)
-            - 5 * torch.exp(-((x + 1) ** 2) - y**2)
-        )
-        return 1.67 * (gaussians + 0.2 * x**4 + 0.2 * (y - 1 / 3) ** 4)
+        wells = sum(height * torch.exp(-((x - x0) ** 2) - (y - y0) ** 2) for height, x0, y0 in gaussians)
+        return 1.67 * (wells + 0.2 * x**4 + 0.2 * (y - 1 / 3) ** 4)
 
-    return Overdamped(
-        energy,
-        ((-2.8, 2.8), (-2.4, 3.2)),
-        description="two deep wells, and a shallow one on the upper of the two ways between them",
-    )
+    text = "two deep wells, and a shallow one on the upper of the two ways between them"
+    return Overdamped(energy, ((-2.8, 2.8), (-2.4, 3.2)), description=text)
 
 
 def muller_brown(temperature: float = 20.0) -> Overdamped:
@@ -174,11 +160,8 @@ def muller_brown(temperature: float = 20.0) -> Overdamped:
             total = total + height * torch.exp(a * x**2 + b * x * y + c * y**2)
         return total / temperature
 
-    return Overdamped(
-        energy,
-        ((-1.5, 1.2), (-0.4, 2.0)),
-        description=f"the Müller–Brown surface at kT = {temperature:g}: three wells on a bent path, between walls",
-    )
+    text = f"the Müller–Brown surface at kT = {temperature:g}: three wells on a bent path, between walls"
+    return Overdamped(energy, ((-1.5, 1.2), (-0.4, 2.0)), description=text)
 
 
 def double_well_variable_diffusion() -> Overdamped:
@@ -257,3 +240,33 @@ DISCRETE: dict[str, MarkovChain | NoisyLogisticMap] = {
     ),
 }
 """Processes in discrete time."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long to simulate, and how finely."""
+
+    n_frames: int
+    """For at least 1000 times the slowest timescale t, which leaves it a statistical error of about √(2t / length) =
+    4.5 %."""
+    spacing: float
+    """Between stored frames; in ps, as all times here."""
+    timestep: float
+    """Of the integrator: the slowest timescale errs by at most 0.5 %, to first order in the step."""
+    lag: float
+    """To begin a fit with."""
+
+
+RUNS = {
+    "double-well": Run(90_000, 0.2, 5e-4, 1.0),
+    "tilted-double-well": Run(120_000, 0.1, 5e-4, 0.5),
+    "prinz": Run(84_000, 0.01, 4e-5, 0.05),
+    "ornstein-uhlenbeck": Run(20_000, 0.1, 5e-3, 0.2),
+    "legendre-diffusion": Run(30_000, 0.02, 5e-4, 0.04),
+    "double-well-variable-diffusion": Run(50_000, 0.1, 5e-4, 0.3),
+    "double-well-2d": Run(90_000, 0.2, 5e-4, 1.0),
+    "triple-well-2d": Run(75_000, 0.1, 8e-4, 0.3),
+    "muller-brown": Run(90_000, 0.05, 2.5e-4, 0.2),
+    "mixed-double-wells": Run(84_000, 0.1, 8e-4, 0.5),
+}
+"""By the name of the system. Angles on a torus are not here: as Cartesian coordinates they would jump."""

@@ -13,13 +13,6 @@ from spectraldyn.errors import InputError
 class MarkovChain:
     """A chain on finitely many states.
 
-    Attributes
-    ----------
-    matrix : array_like (m, m)
-        Transition probabilities; rows sum to 1.
-    description : str
-        One line of physics.
-
     Raises
     ------
     InputError
@@ -27,7 +20,9 @@ class MarkovChain:
     """
 
     matrix: np.ndarray
+    """(m, m): transition probabilities; rows sum to 1."""
     description: str = ""
+    """One line of physics."""
 
     def __post_init__(self) -> None:
         matrix = np.array(self.matrix, dtype=float)
@@ -40,23 +35,17 @@ class MarkovChain:
     @property
     def stationary(self) -> np.ndarray:
         """The stationary distribution (m,); the limit of long averages where it is unique."""
-        values, vectors = np.linalg.eig(self.matrix.T)
-        vector = np.real(vectors[:, np.argmin(np.abs(values - 1))])
+        vector = _kept_from_the_left(self.matrix)
         return vector / vector.sum()
 
     def eigenvalues(self, n: int) -> np.ndarray:
         """The n eigenvalues of largest modulus, descending; complex where the chain is not reversible."""
-        values = np.linalg.eigvals(self.matrix)
-        return values[np.argsort(-np.abs(values), kind="stable")][:n]
+        return _eigenvalues(self.matrix, n)
 
     def singular_values(self, n: int, start: np.ndarray | None = None) -> np.ndarray:
         """The n largest singular values of T : L²(p₁) → L²(p₀), descending: those of diag(p₀)^½ T diag(p₁)^−½.
 
-        Parameters
-        ----------
-        n : int
-        start : ndarray (m,)
-            p₀, by default stationary; p₁ = p₀ T.
+        p₀ (m,) is `start`, by default stationary; p₁ = p₀ T.
         """
         return self._svd(start)[1][:n]
 
@@ -92,13 +81,6 @@ class NoisyLogisticMap:
     The transition density is a trigonometric polynomial, p(y | x) = φ(F(x)) · φ(y) with F(x) = 4x (1 − x) and N + 1
     functions φ: all of the spectrum follows from (N + 1) × (N + 1) matrices, integrated by Gauss–Legendre quadrature.
 
-    Attributes
-    ----------
-    power : int
-        N, even.
-    description : str
-        One line of physics.
-
     References
     ----------
     Kostic, Novelli, Maurer, Ciliberto, Rosasco, Pontil, "Learning dynamical systems via Koopman operator regression in
@@ -107,7 +89,9 @@ class NoisyLogisticMap:
     """
 
     power: int = 20
+    """N, even."""
     description: str = ""
+    """One line of physics."""
 
     def __post_init__(self) -> None:
         if self.power < 2 or self.power % 2:
@@ -120,14 +104,12 @@ class NoisyLogisticMap:
 
     def stationary(self, points: np.ndarray) -> np.ndarray:
         """Stationary density at points (m,)."""
-        values, vectors = np.linalg.eig(self._coupling().T)
-        vector = np.real(vectors[:, np.argmin(np.abs(values - 1))])
+        vector = _kept_from_the_left(self._coupling())
         return self._features(points) @ (vector / vector[0])  # ∫ φ₀ = 1, and 0 for all others
 
     def eigenvalues(self, n: int) -> np.ndarray:
         """The n eigenvalues of T of largest modulus, descending; strongly non-normal: judge by singular values."""
-        values = np.linalg.eigvals(self._coupling())
-        return values[np.argsort(-np.abs(values), kind="stable")][:n]
+        return _eigenvalues(self._coupling(), n)
 
     def singular_values(self, n: int) -> np.ndarray:
         """The n ≤ N + 1 largest singular values of T on L²(stationary law), descending."""
@@ -154,9 +136,9 @@ class NoisyLogisticMap:
 
     def _features(self, z: np.ndarray) -> np.ndarray:
         """φ(z): 1, √(2c_k) cos 2πkz and √(2c_k) sin 2πkz with c_k = C(N, N/2 + k) / C(N, N/2); shape (m, N + 1)."""
-        orders = np.arange(1, self.power // 2 + 1)
-        middle = comb(self.power, self.power // 2)
-        scale = np.sqrt([2 * comb(self.power, self.power // 2 + k) / middle for k in orders.tolist()])
+        half = self.power // 2
+        orders = np.arange(1, half + 1)
+        scale = np.sqrt([2 * comb(self.power, half + k) / comb(self.power, half) for k in orders.tolist()])
         angle = 2 * np.pi * z[:, None] * orders
         return np.column_stack((np.ones(len(z)), scale * np.cos(angle), scale * np.sin(angle)))
 
@@ -182,3 +164,15 @@ class NoisyLogisticMap:
 
 def _logistic(x: np.ndarray) -> np.ndarray:
     return 4 * x * (1 - x)
+
+
+def _eigenvalues(matrix: np.ndarray, n: int) -> np.ndarray:
+    """The n of largest modulus, descending."""
+    values = np.linalg.eigvals(matrix)
+    return values[np.argsort(-np.abs(values), kind="stable")][:n]
+
+
+def _kept_from_the_left(matrix: np.ndarray) -> np.ndarray:
+    """The left eigenvector of the eigenvalue 1."""
+    values, vectors = np.linalg.eig(matrix.T)
+    return np.real(vectors[:, np.argmin(np.abs(values - 1))])

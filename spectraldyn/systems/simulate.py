@@ -2,8 +2,12 @@
 
 Weak orders of convergence, for the equilibrium average of smooth observables: 2 for Leimkuhler–Matthews and BAOAB, 1
 for Euler–Maruyama. Relaxation times keep an error of first order in the step for Leimkuhler–Matthews.
+
+Leimkuhler, Matthews, "Rational construction of stochastic numerical methods for molecular sampling", Appl. Math. Res.
+Express 2013, 34.
 """
 
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +17,8 @@ from tqdm import tqdm
 
 from spectraldyn.errors import InputError
 from spectraldyn.systems.grids import Domain, Function
+
+progress_bar = partial(tqdm, desc="simulating", unit=" frames", leave=False)
 
 
 class Dynamics(Protocol):
@@ -38,10 +44,7 @@ class Forces(Protocol):
 def steps_between(spacing: float, timestep: float) -> tuple[int, float]:
     """Number of integrator steps between frames, and their length: the longest that fit and are at most `timestep`.
 
-    Raises
-    ------
-    InputError
-        If either is not positive and finite.
+    InputError if either is not positive and finite.
     """
     for name, value in (("spacing", spacing), ("timestep", timestep)):
         if not (np.isfinite(value) and value > 0):
@@ -51,21 +54,12 @@ def steps_between(spacing: float, timestep: float) -> tuple[int, float]:
 
 
 def into_domain(x: Tensor, domain: Domain, periodic: bool) -> tuple[Tensor, Tensor]:
-    """States wrapped into a periodic box or reflected at the ends of a bounded one, and which coordinates turned round.
+    """States (..., d) wrapped into a periodic box or reflected at the ends of a bounded one, and what turned round.
 
-    Parameters
-    ----------
-    x : Tensor (..., d)
-    domain : tuple of (low, high)
-    periodic : bool
-
-    Returns
-    -------
-    inside : Tensor (..., d)
-    reflected : Tensor of bool (..., d)
+    The second result, bool (..., d), says which coordinates were reflected.
     """
-    low = torch.tensor([low for low, _ in domain], dtype=x.dtype)
-    size = torch.tensor([high - low for low, high in domain], dtype=x.dtype)
+    low, high = torch.tensor(domain, dtype=x.dtype).T
+    size = high - low
     if periodic:
         return low + (x - low) % size, torch.zeros_like(x, dtype=torch.bool)
     folded = (x - low) % (2 * size)
@@ -91,21 +85,15 @@ def simulate_overdamped(
     ----------
     system : Dynamics
     start : ndarray (n_walkers, d)
-    n_frames : int
+    n_frames, seed : int
     spacing, timestep : float
         See `steps_between`.
-    seed : int
     progress : bool
 
     Returns
     -------
     ndarray (n_walkers, n_frames, d)
         The first frame is the start.
-
-    References
-    ----------
-    Leimkuhler, Matthews, "Rational construction of stochastic numerical methods for molecular sampling", Appl. Math.
-    Res. Express 2013, 34.
     """
     n_steps, step = steps_between(spacing, timestep)
     random = torch.Generator().manual_seed(seed)
@@ -115,7 +103,7 @@ def simulate_overdamped(
     diffusion = system.diffusion
     previous = torch.randn(x.shape, generator=random, dtype=x.dtype)
     with torch.no_grad():
-        for frame in tqdm(range(1, n_frames), desc="simulating", unit=" frames", leave=False, disable=not progress):
+        for frame in progress_bar(range(1, n_frames), disable=not progress):
             for _ in range(n_steps):
                 current = torch.randn(x.shape, generator=random, dtype=x.dtype)
                 if callable(diffusion):
@@ -130,16 +118,11 @@ def simulate_overdamped(
 
 
 def simulate_underdamped(
-    system: Forces,
-    start: np.ndarray,
-    n_frames: int,
-    spacing: float,
-    *,
-    friction: float,
-    timestep: float,
-    seed: int,
+    system: Forces, start: np.ndarray, n_frames: int, spacing: float, *, friction: float, timestep: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Langevin dynamics of unit mass, dv = (−∇U − γv) dt + √(2γ/β) dW, by the BAOAB splitting.
+
+    Sampled positions err as Δt², and at high friction Δt⁴.
 
     Parameters
     ----------
@@ -147,21 +130,16 @@ def simulate_underdamped(
         Its energy must be confining by itself: walls and periodic ends play no part.
     start : ndarray (n_walkers, d)
         Velocities start from equilibrium.
-    n_frames : int
+    n_frames, seed : int
     spacing, timestep : float
         See `steps_between`.
     friction : float
         γ, per time. For large γ the positions move as overdamped dynamics with D = 1/(βγ).
-    seed : int
 
     Returns
     -------
     positions, velocities : ndarray (n_walkers, n_frames, d)
         The first frame is the start.
-
-    References
-    ----------
-    Leimkuhler, Matthews, Appl. Math. Res. Express 2013, 34: sampled positions err as Δt², and at high friction Δt⁴.
     """
     if not friction > 0:
         raise InputError(f"friction is {friction!r}: give a positive number per time")
