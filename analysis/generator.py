@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import spectraldyn as sd
-from analysis.grid import oracle_rates
+from analysis.references import oracle_rates
 from analysis.validation import RESULTS, markdown
 from spectraldyn import GeneratorSVD, load_features
 from spectraldyn.spectra.rates import rate_intervals

@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import replace
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.linalg import eigh
 from scipy.signal import lfilter
 
 from analysis.benchmarks.processes import in_forked_process
-from spectraldyn import compare_methods, load_features, plots
+from spectraldyn import baselines, compare_methods, compare_trajectories, load_features, plots
 from spectraldyn.baselines import (
     METHODS,
     Comparison,
@@ -39,7 +40,7 @@ from spectraldyn.units import TimeAxis
 
 TAU, LAG = 30.0, 5
 QUICK = {
-    "neural-svd": {"max_steps": 600},
+    "neural-svd": {"max_steps": 400},
     "edmd": {"n_centres": 30, "widths": [2.0, 4.0]},
     "kernel-edmd": {"n_pairs": 500, "widths": [0.5, 1.0], "regularisations": [0.1]},
     "msm": {"n_clusters": [40, 80], "n_samples": 30},
@@ -323,6 +324,7 @@ def test_command_line(tmp_path, monkeypatch, capfd):
 def test_times_are_in_the_unit_of_the_files(tmp_path, monkeypatch, capfd):
     """Stored frames 0.2 ps apart, every second one used: a lag of 1 ps is five of them, which is no multiple of two."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(baselines, "compare_trajectories", partial(compare_trajectories, runner=in_forked_process))
     folder = REPOSITORY_DATA / "double_well"
     files = [str(folder / f"double_well_{i}.dcd") for i in range(4)]
     read = ["--top", str(folder / "double_well.pdb"), "--features", "positions", "--timestep", "0.2ps", "--stride", "2"]

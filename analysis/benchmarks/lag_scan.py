@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ from analysis.benchmarks.record import write
 from analysis.validation import RESULTS
 from spectraldyn import Dataset, NeuralSVD, TransferResults, analyze, refit_at_lags
 from spectraldyn.spectra.timescales import Timescale, block_moments, read_off_timescales
-from spectraldyn.units import TimeAxis
 
 NAMES = ("double-well-2d", "prinz", "mixed-double-wells")
 N_MODES = 3
@@ -43,7 +43,9 @@ def simulated(name: str, seed: int) -> Dataset:
     walkers = sd.systems.SYSTEMS[name].simulate(
         run.n_frames // N_WALKERS, run.spacing, seed=seed, n_walkers=N_WALKERS, timestep=run.timestep
     )
-    return Dataset(walkers.astype(np.float32), time=TimeAxis(run.spacing))
+    data = Dataset(walkers.astype(np.float32))
+    data.time = replace(data.time, timestep_ps=run.spacing)
+    return data
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
