@@ -5,26 +5,3 @@ from spectraldyn.baselines.judge import judge, judge_outcome
 from spectraldyn.baselines.methods import METHODS
 from spectraldyn.baselines.process import THREAD_SETTINGS, Job, Runner, do_job, in_new_interpreter, run_job, store_rows
 from spectraldyn.baselines.records import Learned, MethodResult, Outcome, Problem, Question, Split
-
-__all__ = [
-    "METHODS",
-    "THREAD_SETTINGS",
-    "Comparison",
-    "Job",
-    "Learned",
-    "MethodResult",
-    "Outcome",
-    "Problem",
-    "Question",
-    "Runner",
-    "Split",
-    "check_methods",
-    "compare_methods",
-    "compare_trajectories",
-    "do_job",
-    "in_new_interpreter",
-    "judge",
-    "judge_outcome",
-    "run_job",
-    "store_rows",
-]

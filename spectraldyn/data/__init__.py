@@ -12,26 +12,3 @@ from spectraldyn.data.stretches import (
     split_stretches,
     stretches_of,
 )
-
-__all__ = [
-    "MAX_COLUMNS",
-    "Column",
-    "Dataset",
-    "FreshSamples",
-    "InputFile",
-    "PairSamples",
-    "Rows",
-    "Samples",
-    "Scored",
-    "Source",
-    "Stretches",
-    "WeightedSamples",
-    "cross_validation_folds",
-    "cut_blocks",
-    "held_out_rows",
-    "n_rows",
-    "pair_starts",
-    "plain_columns",
-    "split_stretches",
-    "stretches_of",
-]

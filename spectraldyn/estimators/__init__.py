@@ -3,5 +3,3 @@
 from spectraldyn.estimators.generator_svd import GeneratorSVD
 from spectraldyn.estimators.model import GeneratorModel, NeuralSVDModel, evaluate, load_model
 from spectraldyn.estimators.neural_svd import NeuralSVD
-
-__all__ = ["GeneratorModel", "GeneratorSVD", "NeuralSVD", "NeuralSVDModel", "evaluate", "load_model"]
