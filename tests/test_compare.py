@@ -1,7 +1,6 @@
 """Methods side by side: exact answers, scores by hand, deeptime's own numbers, failures, the command line."""
 
 import json
-import pickle
 from dataclasses import replace
 from functools import partial
 from unittest import mock
@@ -154,7 +153,7 @@ def test_no_method_sees_what_it_is_judged_on():
     jobs = []
 
     def runner(place, time_limit):
-        jobs.append(pickle.loads((place / "job.pickle").read_bytes()))
+        jobs.append(Job.load(place / "job.pt"))
         return in_forked_process(place, time_limit)
 
     comparison = compare_methods(trajectories, LAG, 1, {"tica": {}}, runner=runner)

@@ -26,22 +26,14 @@ Methods = str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Question):
-    """The question, and methods side by side.
-
-    Attributes
-    ----------
-    results : list of MethodResult
-    time : TimeAxis
-    n_train_pairs, n_test_pairs : int
-    warnings : list of str
-        On the data.
-    """
+    """The question, and methods side by side."""
 
     results: list[MethodResult]
     time: TimeAxis
     n_train_pairs: int
     n_test_pairs: int
     warnings: list[str] = field(default_factory=list)
+    """On the data."""
 
     @property
     def unit(self) -> str:

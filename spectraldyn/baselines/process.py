@@ -4,13 +4,12 @@ import contextlib
 import ctypes
 import gc
 import os
-import pickle
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from spectraldyn.baselines.methods import METHODS
 from spectraldyn.baselines.records import MethodResult, Outcome, Split, stretches_in
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
+from spectraldyn.files import replacing
+from spectraldyn.spectra.timescales import Timescale
 
 THREADS = 1
 """For every method, whatever library computes: networks of this size gain nothing from more."""
@@ -28,7 +29,7 @@ THREAD_SETTINGS = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), str(THREADS)
 )
 """Environment variables that numerical libraries read when they are loaded."""
-_ROWS, _JOB, _OUTCOME, _ERRORS = "rows.npy", "job.pickle", "outcome.pickle", "errors.txt"
+_ROWS, _JOB, _OUTCOME, _ERRORS = "rows.npy", "job.pt", "outcome.pt", "errors.txt"
 
 Runner = Callable[[Path, float | None], int]
 """Does the job that lies in a folder, by `do_job`, within so many seconds; returns the exit code, or raises
@@ -42,6 +43,21 @@ class Job:
     method: str
     options: Mapping[str, Any]
     split: Split
+
+    def save(self, path: Path) -> None:
+        """Write it as plain values."""
+        parts = {name: [(s.start, s.stop) for s in getattr(self.split, name)] for name in _PARTS}
+        torch.save({"job": (self.method, dict(self.options)), "parts": parts, "asked": self.split.asked}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Job":
+        """Read what `save` has written."""
+        stored = torch.load(path, weights_only=True)
+        parts = [[range(*ends) for ends in stored["parts"][name]] for name in _PARTS]
+        return cls(*stored["job"], Split(*parts, **stored["asked"]))
+
+
+_PARTS = ("stretches", "train", "test")
 
 
 def in_new_interpreter(place: Path, time_limit: float | None) -> int:
@@ -83,13 +99,16 @@ def run_job(folder: Path, job: Job, time_limit: float | None = None, runner: Run
     """
     place = folder / job.method
     place.mkdir()
-    (place / _JOB).write_bytes(pickle.dumps(job))
+    job.save(place / _JOB)
     try:
         code = runner(place, time_limit)
     except TimeoutError:
         return Outcome(MethodResult(job.method, f"not done within {time_limit:g} seconds"))
     if (place / _OUTCOME).exists():
-        return pickle.loads((place / _OUTCOME).read_bytes())
+        stored = torch.load(place / _OUTCOME, weights_only=True)
+        scales = [Timescale(**scale) for scale in stored["result"].pop("timescales")]
+        sides = (None if side is None else side.numpy() for side in stored["sides"])
+        return Outcome(MethodResult(**stored["result"], timescales=scales), *sides)
     errors = place / _ERRORS
     said = errors.read_text(errors="replace").strip().splitlines()[-1:] if errors.exists() else []
     return Outcome(MethodResult(job.method, ": ".join([f"its process ended with code {code}", *said])))
@@ -100,7 +119,7 @@ def do_job(place: str | Path) -> None:
     place = Path(place)
     torch.set_num_threads(THREADS)
     _load_what_is_loaded_late()
-    job = pickle.loads((place / _JOB).read_bytes())
+    job = Job.load(place / _JOB)
     frames = np.load(place.parent / _ROWS)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
@@ -112,9 +131,9 @@ def do_job(place: str | Path) -> None:
             reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             outcome = Outcome(MethodResult(job.method, reason))
     said = sorted({str(warning.message) for warning in caught})
-    draft = place / "draft"
-    draft.write_bytes(pickle.dumps(replace(outcome, result=replace(outcome.result, warnings=said))))
-    draft.replace(place / _OUTCOME)
+    sides = [None if side is None else torch.from_numpy(side) for side in (outcome.left, outcome.right)]
+    with replacing(place / _OUTCOME) as draft:
+        torch.save({"result": asdict(replace(outcome.result, warnings=said)), "sides": sides}, draft)
 
 
 def _do(job: Job, frames: np.ndarray) -> Outcome:
