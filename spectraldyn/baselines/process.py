@@ -54,7 +54,8 @@ class Job:
         """Read what `save` has written."""
         stored = torch.load(path, weights_only=True)
         parts = [[range(*ends) for ends in stored["parts"][name]] for name in _PARTS]
-        return cls(*stored["job"], Split(*parts, **stored["asked"]))
+        method, options = stored["job"]
+        return cls(method, options, Split(*parts, **stored["asked"]))
 
 
 _PARTS = ("stretches", "train", "test")
