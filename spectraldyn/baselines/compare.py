@@ -15,11 +15,10 @@ from spectraldyn.baselines.judge import judge_outcome
 from spectraldyn.baselines.methods import METHODS
 from spectraldyn.baselines.process import THREADS, Job, Runner, in_new_interpreter, run_job, store_rows
 from spectraldyn.baselines.records import MethodResult, Question, Split
-from spectraldyn.data import Dataset
+from spectraldyn.data import Dataset, TimeAxis
 from spectraldyn.errors import InputError
 from spectraldyn.pipeline import aligned, format_number, load_for_lag
 from spectraldyn.spectra.timescales import Timescale, in_time
-from spectraldyn.units import TimeAxis
 
 Methods = str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None
 

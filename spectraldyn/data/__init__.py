@@ -12,3 +12,4 @@ from spectraldyn.data.stretches import (
     split_stretches,
     stretches_of,
 )
+from spectraldyn.units import TimeAxis
