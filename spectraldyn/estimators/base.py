@@ -146,7 +146,8 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if n_found < self.n_modes:
             sentence = f"only {n_found} of {self.n_modes} modes are linearly independent on these data"
             warnings.warn(sentence, InputWarning, stacklevel=4)
-        skew = np.array([np.average((functions @ mode) ** 3, weights=weight) for mode in spectrum.left.T])
+        modes = (functions @ mode for mode in spectrum.left.T)
+        skew = np.array([np.average(mode * mode * mode, weights=weight) for mode in modes])
         return np.where(skew < 0, -1.0, 1.0)
 
     def _checkpoint(self, data: Dataset, *settings: Any) -> "Checkpoint":

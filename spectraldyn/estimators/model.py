@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators.base import is_trajectory_list
+from spectraldyn.learning import cpu_settings
 from spectraldyn.networks import Layout, Sides, Whitening, build_sides
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rates import rates_from_eigenvalues
@@ -342,11 +343,12 @@ def evaluated(sides: Sides, states: torch.Tensor) -> np.ndarray:
 def evaluate(sides: Sides, data: Dataset) -> np.ndarray:
     """The same at every row of a data set, chunk by chunk."""
     result: np.ndarray | None = None
-    for rows, view in data.chunks():
-        values = evaluated(sides, torch.from_numpy(np.asarray(view, dtype=np.float64)))
-        if result is None:
-            result = np.empty((data.n_rows, values.shape[1]))
-        result[rows.start : rows.stop] = values
+    with cpu_settings(sides):
+        for rows, view in data.chunks():
+            values = evaluated(sides, torch.from_numpy(np.asarray(view, dtype=np.float64)))
+            if result is None:
+                result = np.empty((data.n_rows, values.shape[1]))
+            result[rows.start : rows.stop] = values
     if result is None:
         raise InputError("there are no frames")
     return result

@@ -20,7 +20,7 @@ from spectraldyn.data.samples import MAX_SCORED_PAIRS, in_batches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
 from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
-from spectraldyn.learning import History, held_out_score
+from spectraldyn.learning import History, cpu_settings, held_out_score
 from spectraldyn.learning.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
 from spectraldyn.networks import Layout, Sides, Whitening, build_sides
 from spectraldyn.operators import reversible_transfer, transfer
@@ -164,7 +164,8 @@ class NeuralSVD(base.NeuralEstimator):
         ]
         best = max(trained, key=lambda result: result.score)
         sides, self.history_ = best.sides, best.history
-        scores = _scores(sides, split)
+        with cpu_settings(sides):
+            scores = _scores(sides, split)
         # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.
         n_last = max(1, round(base.LAST_STEPS * self.history_.kept_step))
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
@@ -238,10 +239,11 @@ class NeuralSVD(base.NeuralEstimator):
         n_steps = self.max_steps or base.default_steps(self.batch_size, self.warm_start)
         after = {"rise": RISE, "tolerance": TOLERANCE} if self.warm_start else {}
         history = self._learn(sides, operator, split, n_steps, seed, checkpoint, part, **after)
-        if self.warm_start and layout.network == "common-trunk":
-            solve_last_layer(sides, operator, split, layout.n_modes)
         scored = split.scored()
-        score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
+        with cpu_settings(sides):
+            if self.warm_start and layout.network == "common-trunk":
+                solve_last_layer(sides, operator, split, layout.n_modes)
+            score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
         return _Trained(sides, history, score)
 
     def _read_off(

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from sklearn.cluster import MiniBatchKMeans
+from sklearn.cluster import KMeans
 
 TYPICAL_OF = 50_000
 """Members of a state, evenly picked, among which the frames that represent it are looked for."""
-CLUSTERED_ROWS = 200_000
-"""Enough to find a hundred centres: two thousand rows for each."""
+CLUSTERED_ROWS = 50_000
+"""Enough to find a hundred centres: five hundred rows for each."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ def cluster_modes(modes: np.ndarray, random_state: int, n_clusters: int = 100) -
     random = np.random.default_rng(random_state)
     some = modes if len(modes) <= CLUSTERED_ROWS else modes[np.sort(random.choice(len(modes), CLUSTERED_ROWS, False))]
     distinct = len(np.unique(some[:: max(1, len(some) // 10_000)], axis=0))
-    kmeans = MiniBatchKMeans(
-        min(n_clusters, distinct), batch_size=4096, n_init=3, random_state=random_state, max_no_improvement=20
-    ).fit(some)
+    kmeans = KMeans(min(n_clusters, distinct), n_init=1, random_state=random_state).fit(some)
     return Clusters(kmeans.cluster_centers_, kmeans.predict(modes))
 
 
@@ -78,9 +76,10 @@ def metastable_sets(modes: np.ndarray, clusters: Clusters, n_states: int) -> Met
     """
     corners = np.column_stack((np.ones(len(clusters.centres)), clusters.centres[:, : n_states - 1]))
     rotation = _optimise(corners, _inner_simplex(corners))
-    order = np.argsort(-memberships_of(modes, rotation).mean(axis=0, dtype=np.float64))
-    memberships = memberships_of(modes, rotation[:, order])
-    return MetastableSets(memberships, memberships.mean(axis=0, dtype=np.float64), rotation[:, order])
+    memberships = memberships_of(modes, rotation)
+    populations = memberships.mean(axis=0, dtype=np.float64)
+    order = np.argsort(-populations)
+    return MetastableSets(memberships[:, order], populations[order], rotation[:, order])
 
 
 def memberships_of(modes: np.ndarray, transformation: np.ndarray) -> np.ndarray:
