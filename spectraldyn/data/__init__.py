@@ -1,7 +1,9 @@
 """Stretches of rows of features, and the samples that a training draws from them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from spectraldyn.data.dataset import MAX_COLUMNS, Column, Dataset, InputFile, Source, plain_columns
-from spectraldyn.data.samples import FreshSamples, PairSamples, Rows, Samples, Scored, WeightedSamples
 from spectraldyn.data.stretches import (
     Stretches,
     cross_validation_folds,
@@ -13,25 +15,18 @@ from spectraldyn.data.stretches import (
     stretches_of,
 )
 
+if TYPE_CHECKING:
+    from spectraldyn.data.samples import FreshSamples, PairSamples, Rows, Samples, Scored, WeightedSamples
+
 __all__ = [
-    "MAX_COLUMNS",
-    "Column",
-    "Dataset",
-    "FreshSamples",
-    "InputFile",
-    "PairSamples",
-    "Rows",
-    "Samples",
-    "Scored",
-    "Source",
-    "Stretches",
-    "WeightedSamples",
-    "cross_validation_folds",
-    "cut_blocks",
-    "held_out_rows",
-    "n_rows",
-    "pair_starts",
-    "plain_columns",
-    "split_stretches",
-    "stretches_of",
-]
+    "MAX_COLUMNS", "Column", "Dataset", "FreshSamples", "InputFile", "PairSamples", "Rows", "Samples", "Scored",
+    "Source", "Stretches", "WeightedSamples", "cross_validation_folds", "cut_blocks", "held_out_rows", "n_rows",
+    "pair_starts", "plain_columns", "split_stretches", "stretches_of",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    # Samples import torch, which takes seconds that reading files and making features should not pay.
+    if name not in __all__:
+        raise AttributeError(f"module 'spectraldyn.data' has no attribute {name!r}")
+    return getattr(import_module("spectraldyn.data.samples"), name)
