@@ -6,12 +6,6 @@ from spectraldyn.operators.schroedinger import schroedinger
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 
 __all__ = [
-    "Diffusion",
-    "canonical_dependence",
-    "energy_space_resolvent",
-    "integral_kernel",
-    "reversible_transfer",
-    "schroedinger",
-    "shifted_generator",
-    "transfer",
-]
+    "Diffusion", "canonical_dependence", "energy_space_resolvent", "integral_kernel", "reversible_transfer",
+    "schroedinger", "shifted_generator", "transfer",
+]  # fmt: skip
