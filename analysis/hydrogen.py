@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from analysis.distances import angle_distance, level_distance, orthogonality, subspace_distance
 from analysis.validation import RESULTS, markdown
-from spectraldyn.data.samples import FreshSamples
-from spectraldyn.derivatives import (
+from spectraldyn import Batch, FreshSamples, learn_spectrum
+from spectraldyn.learning import LearnedSpectrum
+from spectraldyn.networks.derivatives import (
     Jet,
     affine,
     concatenate,
@@ -29,11 +30,9 @@ from spectraldyn.derivatives import (
     square_root,
     value_gradient_and_second,
 )
-from spectraldyn.learning.spectrum import LearnedSpectrum, learn_spectrum
 from spectraldyn.networks.factors import Factor, GaussianEnvelope, squared_radius
 from spectraldyn.networks.mlp import SeparateNetworks
 from spectraldyn.operators import schroedinger
-from spectraldyn.records import Batch
 from spectraldyn.systems import hydrogen
 
 ENVELOPE = 16.0

@@ -12,8 +12,8 @@ from scipy.special import ndtri
 from torch import Tensor, nn
 
 from analysis.references import oracle_rates, product_rule, quantiles
-from spectraldyn.data.samples import FreshSamples, PairData, Samples, WeightedSamples
-from spectraldyn.derivatives import affine
+from spectraldyn.data.samples import FreshSamples, PairSamples, Rows, Samples, WeightedSamples
+from spectraldyn.networks.derivatives import affine
 from spectraldyn.networks.factors import BoxBoundary, Factor, FourierFeatures, GaussianEnvelope
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks
 from spectraldyn.operators import (
@@ -135,7 +135,7 @@ def generator(
     energy_space = energy_space_resolvent(system.diffusion, fastest / 2)
     x = torch.tensor(states, dtype=torch.float32)
     rows = torch.arange(len(x))
-    samples: Samples = WeightedSamples(x, None, rows, rows[:0])
+    samples: Samples = WeightedSamples(Rows(x), None, rows, rows[:0])
     if fresh is not None:
         samples = FreshSamples(fresh)
     periodic = getattr(system, "periodic", False)
@@ -293,7 +293,7 @@ def logistic_map(n_modes: int = 4) -> Problem:
     frequencies = 2 * torch.pi * torch.tensor([[1.0, 2.0]])
     return Problem(
         operator=transfer,
-        samples=PairData(torch.tensor(states, dtype=torch.float32), 1, rows, rows[:0]),
+        samples=PairSamples(Rows(torch.tensor(states, dtype=torch.float32)), 1, rows, rows[:0]),
         n_inputs=4,
         reference=system.singular_values(n_modes + 1)[1:],
         read_off=Batch(
@@ -320,7 +320,7 @@ def lagged(system: Any, n_modes: int, spacing: float, lag: int, n_walkers: int =
     starts = torch.cat([torch.arange(n_frames - lag) + i * n_frames for i in range(n_walkers)])
     return Problem(
         operator=reversible_transfer,
-        samples=PairData(frames, lag, starts, starts[:0]),
+        samples=PairSamples(Rows(frames), lag, starts, starts[:0]),
         n_inputs=system.dimension,
         reference=values[::-1][1:],
         read_off=Batch(frames[starts], frames[starts + lag]),

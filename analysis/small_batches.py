@@ -14,7 +14,6 @@ import torch
 
 from analysis import grid
 from analysis.validation import RESULTS, markdown
-from spectraldyn.linalg import gram
 from spectraldyn.networks.mlp import CommonTrunk
 from spectraldyn.objectives import OBJECTIVES, spin
 from spectraldyn.records import Action
@@ -24,12 +23,17 @@ BATCHES = (16, 64, 256, 1024)
 OBJECTIVES_TRIED = ("joint", "sequential", "vamp-2", "dpnet", "dpnet-relaxed", "neuralef", "neural-eigenmaps", "spin")
 
 
+def naive_gram(f: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """E[f_i · g_j] over a batch, (L, L)."""
+    return torch.einsum("bik,bjk->ij", f, g) / len(f)
+
+
 def naive_joint(action: Action) -> torch.Tensor:
     """Joint nesting with the plain product of two batch means in its metric term."""
     modes = action.f.shape[1]
     mask = torch.linspace(1, 1 / modes, modes)
-    operator = (mask * torch.diagonal(gram(action.f, action.Tg))).sum()
-    metric = gram(action.f) * gram(action.g)
+    operator = (mask * torch.diagonal(naive_gram(action.f, action.Tg))).sum()
+    metric = naive_gram(action.f, action.f) * naive_gram(action.g, action.g)
     return -2 * operator + (torch.minimum(mask[:, None], mask[None, :]) * metric).sum()
 
 

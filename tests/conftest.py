@@ -1,5 +1,9 @@
 """What every test needs: a feature store of its own, and one thread, since two of them run side by side."""
 
+import os
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read when numpy is imported
+
 import pytest
 import torch
 

@@ -1,5 +1,6 @@
 """Test problems with their exact answers, and where the shared trajectories lie."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,36 @@ def markov_chain(matrix: np.ndarray, n_steps: int, seed: int) -> np.ndarray:
     return states
 
 
+def markov_chains(matrix: np.ndarray, n_chains: int, n_steps: int, seed: int) -> np.ndarray:
+    """The same for many at once, each from the stationary distribution, shape (n_chains, n_steps)."""
+    random = np.random.default_rng(seed)
+    cumulative = matrix.cumsum(axis=1)[:, :-1]
+    uniform = random.random((n_steps, n_chains))
+    states = np.empty((n_steps, n_chains), dtype=int)
+    states[0] = random.choice(len(matrix), n_chains, p=stationary(matrix))
+    for step in range(1, n_steps):
+        states[step] = (uniform[step][:, None] >= cumulative[states[step - 1]]).sum(axis=1)
+    return states.T
+
+
 def stationary(matrix: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eig(matrix.T)
     vector = np.real(vectors[:, np.argmax(np.real(values))])
     return vector / vector.sum()
+
+
+def passage_times(matrix: np.ndarray, sets: Sequence[Sequence[int]], lag: int) -> np.ndarray:
+    """Exact mean first passage times between sets of states of a chain that is looked at every `lag` steps, in steps.
+
+    Row: from, in equilibrium within the set; column: to.
+    """
+    p, seen = stationary(matrix), np.linalg.matrix_power(matrix, lag)
+    times = np.zeros((len(sets), len(sets)))
+    for column, target in enumerate(sets):
+        others = [state for state in range(len(matrix)) if state not in target]
+        to_target = np.zeros(len(matrix))
+        to_target[others] = np.linalg.solve(
+            np.eye(len(others)) - seen[np.ix_(others, others)], np.full(len(others), lag)
+        )
+        times[:, column] = [np.average(to_target[list(source)], weights=p[list(source)]) for source in sets]
+    return times

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from deeptime.decomposition import VAMP
 from problems import markov_chain, stationary
-from spectraldyn.spectra.validation import vamp_scores
 
 from spectraldyn.spectra.moments import lagged_moments
+from spectraldyn.spectra.rayleigh_ritz import eigenmodes, rayleigh_ritz
+from spectraldyn.spectra.scores import vamp_scores
 
 CHAIN = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
 BIRTH_DEATH = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.0, 0.3, 0.7]])  # detailed balance holds

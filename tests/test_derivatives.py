@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from spectraldyn.derivatives import value_and_gradient, value_gradient_and_second
+from spectraldyn.networks.derivatives import value_and_gradient, value_gradient_and_second
 from spectraldyn.networks.factors import BoxBoundary, Factor, FourierFeatures, GaussianEnvelope
-from spectraldyn.networks.mlp import ACTIVATIONS, CommonTrunk, SeparateNetworks, Whitening
+from spectraldyn.networks.mlp import ACTIVATIONS, CommonTrunk, SeparateNetworks
+from spectraldyn.networks.whitening import Whitening
 
 ROWS, INPUTS, MODES = 6, 3, 4
 
@@ -30,7 +31,10 @@ def networks():
     for module in (nn.Softplus(beta=5), nn.GELU(approximate="tanh")):
         yield repr(module), nn.Sequential(nn.Linear(INPUTS, 8), module, nn.Linear(8, MODES))
     covariance = torch.tensor([[2.0, 0.3, 0.1], [0.3, 1.0, 0.2], [0.1, 0.2, 0.7]])
-    yield "whitening", nn.Sequential(Whitening(torch.ones(3), covariance), CommonTrunk(INPUTS, MODES, (8,), "tanh"))
+    whitening = Whitening.of(torch.ones(3), covariance)
+    yield "whitening", nn.Sequential(whitening, CommonTrunk(INPUTS, MODES, (8,), "tanh"))
+    yield "whitened trunk", CommonTrunk(whitening, MODES, (8,), "tanh")
+    yield "whitened separate", SeparateNetworks(whitening, MODES, (8,), "tanh")
 
 
 NETWORKS = dict(networks())

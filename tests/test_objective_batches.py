@@ -19,9 +19,8 @@ from finite_chains import (
 )
 from torch import Tensor
 
-from spectraldyn import linalg
-from spectraldyn.data.samples import PairData, WeightedSamples
-from spectraldyn.learning.loop import train
+from spectraldyn import learning, linalg
+from spectraldyn.data.samples import PairSamples, Rows, WeightedSamples
 from spectraldyn.networks.mlp import CommonTrunk
 from spectraldyn.networks.sides import Sides
 from spectraldyn.objectives import (
@@ -138,7 +137,7 @@ def test_a_training_that_was_interrupted_goes_on_with_its_state(name, tmp_path):
     """From the checkpoint of half of the steps to the very parameters of a training that went straight through."""
     rows = torch.arange(40)
     states = torch.randn(41, 2, generator=torch.Generator().manual_seed(49))
-    data = PairData(states, 1, rows[:30], rows[30:])
+    data = PairSamples(Rows(states), 1, rows[:30], rows[30:])
 
     def learn(checkpoint, interrupted=False):
         torch.manual_seed(0)
@@ -152,10 +151,8 @@ def test_a_training_that_was_interrupted_goes_on_with_its_state(name, tmp_path):
                 raise KeyboardInterrupt
             return formula(action, state)
 
-        train(
-            Sides(network, network), reversible_transfer, objective, data, batch_size=8, n_steps=50,
-            learning_rate=1e-2, average_share=0.1, tolerance=1.0, seed=0, checkpoint=checkpoint,
-        )  # fmt: skip
+        schedule = learning.Schedule(50, batch_size=8, learning_rate=1e-2, average_share=0.1, tolerance=1.0)
+        learning.learn(reversible_transfer, data, Sides(network), objective, schedule, seed=0, checkpoint=checkpoint)
         return len(calls), list(network.parameters())
 
     straight = learn(None)
@@ -268,5 +265,5 @@ def test_all_averages_are_taken_over_the_rows_of_all_processes(name, operator, a
 def test_weights_are_divided_by_their_mean_over_all_processes(as_one_of_two_processes):
     states, weight, rows = torch.zeros(4, 1), torch.tensor([1.0, 2, 3, 4]), torch.arange(4)
     with as_one_of_two_processes():
-        samples = WeightedSamples(states, weight, rows, rows[:0])
+        samples = WeightedSamples(Rows(states), weight, rows, rows[:0])
     torch.testing.assert_close(samples.weight, weight / 2.5)

@@ -6,7 +6,9 @@ from scipy.signal import lfilter
 
 from spectraldyn.data import cut_blocks, stretches_of
 from spectraldyn.spectra import timescales as its
+from spectraldyn.spectra.intervals import block_bootstrap, participation, percentile_interval, rayleigh_quotients
 from spectraldyn.spectra.moments import lagged_moments
+from spectraldyn.spectra.rayleigh_ritz import Eigenmodes
 
 TAU = 30.0
 
@@ -43,30 +45,31 @@ def test_intervals_cover_the_exact_timescale_as_often_as_they_claim(layout):
     assert 0.75 < np.std(z) < 1.25
 
 
-def test_autocorrelations_of_all_data_are_the_eigenvalues():
+@pytest.mark.parametrize("tied", [True, False])
+def test_rayleigh_quotients_of_all_data_are_the_eigenvalues(tied):
     trajectories = autoregressive(5000, 2, seed=1)
     both = np.stack([np.concatenate(trajectories), np.concatenate(trajectories) ** 2], axis=1)
-    functions = np.column_stack((np.ones(len(both)), both))
-    moments = lagged_moments(functions, [range(5000), range(5000, 10000)], cut_blocks([5000, 5000], 500), {5: 5})
-    for reversible in (True, False):
-        h = functions if reversible else np.column_stack((functions, both))
-        m = moments if reversible else lagged_moments(h, [range(5000), range(5000, 10000)], [range(5000)], {5: 5})
-        spectrum = decompose(*m.means(0), reversible=reversible)
-        np.testing.assert_allclose(its.autocorrelations(m, 0, spectrum, reversible), spectrum.eigenvalues, atol=2e-5)
+    functions = np.column_stack((np.ones(len(both)), both) if tied else (np.ones(len(both)), both, both))
+    stretches = stretches_of([5000, 5000])
+    moments = lagged_moments(functions, stretches, cut_blocks(stretches, 500), [5], tied=tied)
+    modes = moments.eigenmodes(moments.spectrum())
+    assert modes.values[0] == pytest.approx(np.exp(-5 / TAU), abs=0.02)
+    np.testing.assert_allclose(rayleigh_quotients(moments, 0, modes), modes.values, atol=1e-12)
 
 
 def test_too_few_blocks_give_no_interval():
     trajectories = autoregressive(400, 2, seed=0)
     functions = np.column_stack((np.ones(800), np.concatenate(trajectories)))
-    moments = lagged_moments(functions, [range(400), range(400, 800)], [range(400), range(400, 800)], {1: 1})
-    blocks, weights = its.block_bootstrap(moments, 0, 30, random_state=0)
-    assert weights.shape == (0, 2)
+    stretches = stretches_of([400, 400])
+    moments = lagged_moments(functions, stretches, stretches, [1], tied=True)
+    blocks, counts = block_bootstrap(moments, 0, 30, random_state=0)
+    assert counts.shape == (0, 2)
     (scale,) = its.timescale_intervals(np.array([30.0]), np.empty((0, 1)), blocks, 1)
     assert (scale.low, scale.high) == (None, None)
 
 
 def test_unresolved_timescales_say_why():
-    moments = lagged_moments(np.ones((100, 1)), [range(100)], cut_blocks([100], 10), {5: 5})
+    moments = lagged_moments(np.ones((100, 1)), [range(100)], cut_blocks([range(100)], 10), [5], tied=True)
     replicates = np.full((50, 4), 20.0)
     replicates[:10, 3] = 500.0
     values = np.array([20.0, 3.0, 0.0, 120.0])
@@ -117,9 +120,10 @@ def test_modes_that_vary_in_few_blocks_have_no_bootstrap_interval():
     functions[:, 1] = np.tile([-1, 1], 50)
     functions[:10, 2] = np.tile([3, -3], 5)
     functions[10:, 2] = 0
-    moments = lagged_moments(functions, [range(100)], cut_blocks([100], 10), {2: 2})
-    spectrum = decompose(*moments.means(0), reversible=True)
-    everywhere, once = sorted(its.independent_blocks(moments, 0, spectrum), reverse=True)
+    moments = lagged_moments(functions, [range(100)], cut_blocks([range(100)], 10), [2], tied=True)
+    v = moments.spectrum().left
+    variances = np.einsum("ik,bij,jk->bk", v, moments.left[0], v)
+    everywhere, once = sorted(participation(variances), reverse=True)
     assert everywhere > 8
     assert once < 2
     scale = its.Timescale(50.0, 40.0, 60.0, n_transitions=80)
@@ -133,24 +137,24 @@ def test_blocks_without_pairs_are_never_drawn():
     functions = np.column_stack((np.ones(130), np.random.default_rng(0).normal(size=130)))
     stretches = [range(100), *(range(a, a + 3) for a in range(100, 130, 3))]
     blocks = [*(range(a, a + 10) for a in range(0, 100, 10)), *stretches[1:]]
-    moments = lagged_moments(functions, stretches, blocks, {5: 5})
-    joined, weights = its.block_bootstrap(moments, 0, 1.0, random_state=0)
-    empty = joined.instantaneous[0, :, 0, 0] == 0
+    moments = lagged_moments(functions, stretches, blocks, [5], tied=True)
+    joined, counts = block_bootstrap(moments, 0, 1.0, random_state=0)
+    empty = joined.weight[0] == 0
     assert empty.sum() == 10
-    assert not weights[:, empty].any()
-    assert (weights.sum(axis=1) == (~empty).sum()).all()
+    assert not counts[:, empty].any()
+    assert (counts.sum(axis=1) == (~empty).sum()).all()
 
 
-def test_autocorrelations_remove_the_mean_of_every_replicate():
+def test_rayleigh_quotients_remove_the_mean_of_every_replicate():
     """A replicate of the first block alone, where the mode stays in one state most of the time."""
     random = np.random.default_rng(0)
     mode = np.concatenate((random.normal(2.0, 1.0, 500), random.normal(-2.0, 1.0, 500)))
     functions = np.column_stack((np.ones(1000), mode))
     stretches = [range(500), range(500, 1000)]
-    moments = lagged_moments(functions, stretches, stretches, {1: 1})
-    spectrum = decompose(*moments.means(0), reversible=True)
-    assert spectrum.eigenvalues[0] > 0.7
-    (alone,) = its.autocorrelations(moments, 0, spectrum, True, np.array([[1.0, 0.0]]))
+    moments = lagged_moments(functions, stretches, stretches, [1], tied=True)
+    modes = moments.eigenmodes(moments.spectrum())
+    assert modes.values[0] > 0.7
+    (alone,) = rayleigh_quotients(moments, 0, modes, np.array([[1.0, 0.0]]))
     ends = np.concatenate((mode[:499], mode[1:500])) - np.concatenate((mode[:499], mode[1:500])).mean()
     assert alone[0] == pytest.approx(ends[:499] @ ends[499:] / (ends @ ends / 2), abs=1e-10)
 
@@ -158,6 +162,32 @@ def test_autocorrelations_remove_the_mean_of_every_replicate():
 def test_infinite_replicates_make_no_remark():
     """Resampled blocks in which a process is never seen leave it without an upper bound, and numpy nothing to say."""
     replicates = np.concatenate((np.linspace(10, 20, 150), np.full(50, np.inf)))[:, None]
-    low, high = its.percentile_interval(replicates, 100)
+    low, high = percentile_interval(replicates, 100)
     assert 10 < low[0] < 11
     assert not np.isfinite(high[0])
+
+
+def test_processes_keep_their_transitions_where_they_swap_order_with_the_lag():
+    """A slow process half hidden in white noise, of autocorrelation ½ 0.99^τ, and a quick one of 0.9^τ: the quick one
+    is first up to 7 rows, the slow one beyond."""
+    random = np.random.default_rng(0)
+    n_rows = 40_000
+    slow, quick = (np.cumsum(random.random(n_rows) < p) % 2 * 2.0 - 1 for p in (0.005, 0.05))
+    functions = np.column_stack((np.ones(n_rows), slow + random.normal(size=n_rows), quick))
+    stretches = [range(n_rows)]
+    moments = its.block_moments(functions, stretches, [2, 30], tied=True)
+    for fitted, other in ((2, 30), (30, 2)):
+        by_lag = its.read_off_timescales(moments, functions, stretches, fitted, random_state=0)
+        counts = {lag: [scale.n_transitions for scale in scales] for lag, scales in by_lag.items()}
+        n_quick = counts[fitted][0 if fitted == 2 else 1]
+        assert n_quick == np.count_nonzero(np.diff(quick))
+        assert counts[other] == counts[fitted][::-1]
+        assert counts[fitted][0] != counts[fitted][1]
+
+
+def test_more_processes_than_at_the_lag_of_the_fit_have_no_transitions_of_their_own():
+    """Three modes here and two there: of the overlaps 0.9, 0.8, ... the best assignment, and None for what is left."""
+    modes, others = (Eigenmodes(np.ones(k), np.eye(4)[:, 1 : k + 1], np.eye(4)[:, 1 : k + 1]) for k in (2, 3))
+    gram = np.eye(4)
+    gram[1:, 1:] = [[0.1, 0.9, 0.0], [0.2, 0.3, 0.0], [0.8, 0.7, 1.0]]
+    assert its._matched(gram, modes, others, [11, 22]) == [22, None, 11]

@@ -1,28 +1,26 @@
 """The beginning of the training: linear coordinates, the objective with the last layer solved for, and the fold."""
 
-from unittest import mock
-
 import numpy as np
 import pytest
 import torch
 from scipy.signal import lfilter
-from spectraldyn.spectra.decomposition import decompose
-from spectraldyn.spectra.validation import averages
 
 from spectraldyn import NeuralSVD
-from spectraldyn.data.samples import PairData
+from spectraldyn.data import PairSamples, Rows
 from spectraldyn.learning.warm_start import POWER, best_combinations, slow_coordinates, solve_last_layer, warm_start
 from spectraldyn.linalg import gram
-from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, Whitening
-from spectraldyn.networks.sides import build_sides
+from spectraldyn.networks import CommonTrunk, Layout, SeparateNetworks, Whitening, build_sides
 from spectraldyn.objectives.nested import low_rank_loss
 from spectraldyn.objectives.projected import projected_low_rank_loss
 from spectraldyn.objectives.vamp import vamp2_loss
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.records import Action
+from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
+from spectraldyn.spectra.scores import pair_averages
 from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 LAG = 2
+AS_THEY_ARE = Whitening(torch.zeros(2), torch.eye(2))
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +39,14 @@ def springs():
 @pytest.fixture(scope="module")
 def data(springs):
     """The springs as a network sees them: pairs of slow coordinates; and the scales of these."""
-    whitening = Whitening(torch.from_numpy(springs.mean(axis=0)), torch.from_numpy(np.cov(springs.T)))
-    inputs = whitening(torch.from_numpy(springs)).float()
-    starts = np.arange(len(springs) - LAG)
-    rotation, scales = slow_coordinates(inputs, starts, LAG)
-    none = torch.empty(0, dtype=torch.long)
-    return PairData(inputs @ rotation, LAG, torch.from_numpy(starts), none), scales
+    states, starts = torch.from_numpy(springs), np.arange(len(springs) - LAG)
+    whitening = Whitening.of(states.mean(dim=0), states.T.cov())
+    rotation, scales = slow_coordinates(whitening, PairSamples.of(Rows(states), LAG, starts))
+    return PairSamples.of(Rows(whitening.followed_by(rotation)(states).float()), LAG, starts), scales
+
+
+def layout(network="common-trunk", n_modes=2, hidden=(8,), activation="tanh", tied=True):
+    return Layout(n_modes, network, hidden, activation, tied)
 
 
 def functions(n_rows=200, n_functions=6, components=2, tied=True, seed=0):
@@ -57,7 +57,8 @@ def functions(n_rows=200, n_functions=6, components=2, tied=True, seed=0):
 
 def test_slow_coordinates_are_those_of_the_springs(data):
     pairs, scales = data
-    lagged = pairs.frames[pairs.train].T @ pairs.frames[pairs.train + LAG] / len(pairs.train)
+    x, y = pairs.batch(pairs.train).pair
+    lagged = x.T @ y / len(x)
     assert lagged.diagonal().tolist() == pytest.approx(np.exp(-0.1 * LAG * np.array([1.0, 4.0])), abs=0.03)
     assert abs(float(lagged[0, 1] + lagged[1, 0])) < 1e-3
     assert scales.tolist() == pytest.approx([1, np.exp(-0.1 * LAG * POWER * 3.0)], abs=0.02)
@@ -113,11 +114,9 @@ def test_tied_sides_leave_out_negative_eigenvalues():
 def test_warm_start_ends_close_to_the_nested_optimum(data, network, reversible):
     """Norms are the singular values, the modes are orthogonal, and the loss is almost −Σ σ²: 1 + e^−0.4 + e^−0.8."""
     pairs, _ = data
-    config = {
-        "network": network, "n_modes": 2, "hidden": [16, 16], "activation": "gelu", "tied": reversible, "seed": 0
-    }  # fmt: skip
+    wanted = layout(network, hidden=(16, 16), activation="gelu", tied=reversible)
     operator = reversible_transfer if reversible else transfer
-    sides = warm_start(operator, pairs, config, seed=0)
+    sides = warm_start(operator, pairs, AS_THEY_ARE, wanted, seed=0)
     assert isinstance(sides.left, SeparateNetworks if network == "separate" else CommonTrunk)
     assert (sides.left is sides.right) == reversible
     with torch.no_grad():
@@ -126,7 +125,7 @@ def test_warm_start_ends_close_to_the_nested_optimum(data, network, reversible):
     assert float(low_rank_loss(action)) == pytest.approx(-np.sum(exact**2), abs=0.05)
     for side in (action.f, action.g):
         assert gram(side, side).numpy() == pytest.approx(np.diag(exact), abs=0.05)
-    cold = build_sides(2, config)
+    cold = build_sides(AS_THEY_ARE, wanted, seed=0)
     with torch.no_grad():
         begun = operator(cold.left, cold.right, pairs.batch(pairs.train))
     assert float(low_rank_loss(begun)) > -1.2
@@ -134,9 +133,8 @@ def test_warm_start_ends_close_to_the_nested_optimum(data, network, reversible):
 
 def test_separate_networks_begin_as_the_common_one(data):
     pairs, _ = data
-    config = {"n_modes": 2, "hidden": [8], "activation": "tanh", "tied": True}
     common, separate = (
-        warm_start(reversible_transfer, pairs, {**config, "network": network}, seed=3).left
+        warm_start(reversible_transfer, pairs, AS_THEY_ARE, layout(network), seed=3).left
         for network in ("common-trunk", "separate")
     )
     x = torch.randn(50, 2)
@@ -147,7 +145,7 @@ def test_separate_networks_begin_as_the_common_one(data):
 def test_few_steps_suffice_after_a_warm_start():
     """A double well and a spring, 100 steps: within 2 % of the oracle, where a cold start is far off."""
     system = SYSTEMS["double-well-2d"]
-    frames = list(system.simulate(4000, 0.2, seed=1, n_walkers=5))
+    frames = list(system.simulate(1000, 0.2, timestep=2e-3, seed=1, n_walkers=20))
     oracle = oracle_timescales(system, frames, 5, 2)
     errors = {}
     for warm in (True, False):
@@ -156,24 +154,27 @@ def test_few_steps_suffice_after_a_warm_start():
     assert errors[True] < 0.02 < 0.05 < errors[False]
 
 
-def test_slow_process_that_linear_coordinates_do_not_show():
+def test_slow_process_that_linear_coordinates_do_not_show(monkeypatch):
     """A double well in the radius, the angle fast: no component of the position is autocorrelated, and all of the slow
     process is found from the beginning that looks at all coordinates alike."""
     system = SYSTEMS["double-well"]
-    walks = np.concatenate([*system.simulate(1000, 0.2, seed=0, n_walkers=20)])[:, 0]
+    walks = np.concatenate([*system.simulate(1000, 0.2, timestep=2e-3, seed=0, n_walkers=20)])[:, 0]
     random = np.random.default_rng(1)
     radius, angle = 2 + 0.7 * walks, random.uniform(0, 2 * np.pi, len(walks))
     spring = lfilter([1.0], [1.0, -0.9], random.standard_normal(len(walks)))  # slow at first sight
     frames = np.column_stack((radius * np.cos(angle), radius * np.sin(angle), spring))
     truth = oracle_timescales(system, [walks[:, None]], 5, 1)
-    estimator = NeuralSVD(1, 5, random_state=0)
+    estimator = NeuralSVD(1, 5, max_steps=150, random_state=0)
     assert estimator.fit(frames).model_.timescales()[0] == pytest.approx(truth[0], rel=0.25)
-    with mock.patch.object(NeuralSVD, "_coordinates", return_value=[torch.diag(torch.tensor([1e-3, 1e-3, 1.0]))]):
-        assert estimator.fit(frames).model_.timescales()[0] < truth[0] / 2
+    both = NeuralSVD._inputs
+    monkeypatch.setattr(NeuralSVD, "_inputs", lambda self, *arguments: both(self, *arguments)[:1])
+    assert estimator.fit(frames).model_.timescales()[0] < truth[0] / 2
 
 
 def test_fits_are_the_same_from_the_same_seed(springs):
-    models = [NeuralSVD(2, LAG, max_steps=20, reversible=False, random_state=7).fit_fetch(springs) for _ in range(2)]
+    models = [
+        NeuralSVD(2, LAG, max_steps=20, reversible=False, random_state=7).fit_fetch(springs[:3000]) for _ in range(2)
+    ]
     assert (models[0].timescales() == models[1].timescales()).all()
 
 
@@ -191,18 +192,16 @@ def test_ridge_is_a_share_of_the_mean_variance_where_a_function_hardly_varies():
 @pytest.mark.parametrize("reversible", [True, False])
 def test_solved_last_layer_is_the_best_of_the_hidden_units(data, reversible):
     """Untrained hidden layers hold the two springs: norms and singular values come out of the linear problem."""
-    pairs = PairData(data[0].frames, LAG, data[0].train[::2], data[0].train[1::2])
-    config = {"network": "common-trunk", "n_modes": 2, "hidden": [32], "activation": "tanh", "tied": reversible}
+    rows, train = data[0].rows, data[0].train
+    pairs = PairSamples(rows, LAG, train[::2], train[1::2])
     operator = reversible_transfer if reversible else transfer
-    torch.manual_seed(0)
-    sides = build_sides(2, config)
+    sides = build_sides(AS_THEY_ARE, layout(hidden=(32,), tied=reversible), seed=0)
     solve_last_layer(sides, operator, pairs, 2)
     with torch.no_grad():
         action = operator(sides.left, sides.right, pairs.batch(pairs.train))
     # The best on these pairs: of the slow spring's He_1 and He_2, which deviates from e^−0.2 and e^−0.4 by chance.
-    x = pairs.frames[:, :1].double()
-    basis = torch.cat((torch.ones_like(x), x, x**2), dim=1).numpy()
-    best = np.append(1, decompose(*averages(basis, LAG, pairs.train.numpy()), reversible=True).eigenvalues)
+    ends = [np.vander(end[:, 0].double().numpy(), 3, increasing=True) for end in pairs.batch(pairs.train).pair]
+    best = np.append(1, rayleigh_ritz(pair_averages(*ends, tied=True), tied=True).values)
     assert float(low_rank_loss(action)) == pytest.approx(-np.sum(best**2), abs=0.01)
     for side in (action.f, action.g):
         assert gram(side, side).numpy() == pytest.approx(np.diag(best), abs=0.02)
@@ -211,14 +210,13 @@ def test_solved_last_layer_is_the_best_of_the_hidden_units(data, reversible):
 def test_last_layer_stays_where_held_out_pairs_disagree(data):
     """Held-out pairs that the present layer describes perfectly leave nothing to gain."""
     pairs, _ = data
-    config = {"network": "common-trunk", "n_modes": 1, "hidden": [8], "activation": "tanh", "tied": True}
-    torch.manual_seed(1)
-    sides = build_sides(2, config)
+    sides = build_sides(AS_THEY_ARE, layout(n_modes=1), seed=1)
     before = {name: value.clone() for name, value in sides.state_dict().items()}
+    (frames,) = pairs.rows.parts
     with torch.no_grad():
-        order = sides.left(pairs.frames)[:, 0].argsort()
+        order = sides.left(frames)[:, 0].argsort()
     # Neighbours in the present function, whatever the other coordinates do, as pairs: its autocorrelation is 1.
-    held_out = len(pairs.frames) + torch.arange(len(order) - LAG)
-    mixed = PairData(torch.cat((pairs.frames, pairs.frames[order])), LAG, pairs.train, held_out)
+    held_out = len(frames) + torch.arange(len(order) - LAG)
+    mixed = PairSamples(Rows(frames, frames[order]), LAG, pairs.train, held_out)
     solve_last_layer(sides, reversible_transfer, mixed, 1)
     assert all(torch.equal(value, before[name]) for name, value in sides.state_dict().items())

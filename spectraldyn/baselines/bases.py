@@ -7,7 +7,7 @@ Williams, Kevrekidis, Rowley, J. Nonlinear Sci. 25 (2015) 1307; Williams, Rowley
 """
 
 from collections.abc import Sequence
-from itertools import product
+from functools import partial
 
 import numpy as np
 from deeptime.clustering import KMeans
@@ -16,7 +16,7 @@ from deeptime.kernels import GaussianKernel
 from scipy.spatial.distance import cdist, pdist
 
 from spectraldyn.baselines.records import Learned, Problem
-from spectraldyn.baselines.tuning import in_chunks, real_parts, slow_coordinates, tuned
+from spectraldyn.baselines.tuning import in_chunks, slow_coordinates, tuned
 from spectraldyn.spectra.rayleigh_ritz import orthonormal
 
 CENTRES_FROM = 10_000
@@ -34,8 +34,7 @@ def edmd(problem: Problem, n_centres: int = 100, widths: Sequence[float] = (1.0,
         Of the Gaussians, in medians of the distance from a centre to its nearest neighbour; chosen by
         cross-validation.
     """
-    grid = [{"width": width} for width in widths]
-    return tuned(problem, grid, lambda part, **setting: _edmd(part, n_centres, **setting))
+    return tuned(problem, partial(_edmd, n_centres=n_centres), width=widths)
 
 
 def _edmd(problem: Problem, n_centres: int, width: float) -> Learned:
@@ -52,22 +51,22 @@ def _edmd(problem: Problem, n_centres: int, width: float) -> Learned:
     kernel = GaussianKernel(bandwidth)
 
     def gaussians(points: np.ndarray) -> np.ndarray:
-        return np.concatenate((np.ones((len(points), 1)), kernel.apply(points, centres)), axis=1)
+        return np.column_stack((np.ones(len(points)), kernel.apply(points, centres)))
 
     # Overlapping Gaussians are almost dependent, and deeptime inverts their covariance as it is: eigenvalues above 1
     # would come of that. The same span without its null directions has none.
     on_sample = gaussians(sample)
     directions = orthonormal(on_sample.T @ on_sample / len(sample), n_known=1)
+    span = np.column_stack((np.eye(len(directions), 1), directions))
 
     def basis(points: np.ndarray) -> np.ndarray:
-        return np.concatenate((np.ones((len(points), 1)), gaussians(points) @ directions), axis=1)
+        return gaussians(points) @ span
 
     # All eigenvalues of so small a matrix, and then the leading ones: the constant function is among them.
-    model = EDMD(basis).fit_fetch((x, y))
-    leading = model.modes[: problem.n_modes + 1].T
+    leading = EDMD(basis).fit_fetch((x, y)).modes[: problem.n_modes + 1].T
     return Learned(
-        functions=in_chunks(lambda frames: real_parts(basis(transform(frames)) @ leading)),
-        settings={"centres": len(centres), "functions": 1 + directions.shape[1], "bandwidth": bandwidth},
+        functions=in_chunks(lambda frames: basis(transform(frames)) @ leading),
+        settings={"centres": len(centres), "functions": span.shape[1], "bandwidth": bandwidth},
     )
 
 
@@ -89,8 +88,7 @@ def kernel_edmd(
     regularisations : sequence of float
         Added to the diagonal of the Gram matrix. Both are chosen by cross-validation.
     """
-    grid = [{"width": width, "epsilon": epsilon} for width, epsilon in product(widths, regularisations)]
-    return tuned(problem, grid, lambda part, **setting: _kernel_edmd(part, n_pairs, **setting))
+    return tuned(problem, partial(_kernel_edmd, n_pairs=n_pairs), width=widths, epsilon=regularisations)
 
 
 def _kernel_edmd(problem: Problem, n_pairs: int, width: float, epsilon: float) -> Learned:
@@ -103,6 +101,6 @@ def _kernel_edmd(problem: Problem, n_pairs: int, width: float, epsilon: float) -
     n_eigenvalues = min(problem.n_modes + 1, len(x) - 2)
     model = KernelEDMD(GaussianKernel(bandwidth), epsilon=epsilon, n_eigs=n_eigenvalues).fit_fetch((x, y))
     return Learned(
-        functions=in_chunks(lambda frames: real_parts(model.transform(transform(frames)))),
+        functions=in_chunks(lambda frames: model.transform(transform(frames))),
         settings={"pairs": len(drawn), "bandwidth": bandwidth},
     )

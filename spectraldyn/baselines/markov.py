@@ -7,6 +7,7 @@ posterior).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,7 @@ def msm(problem: Problem, n_clusters: Sequence[int] = (50, 100, 200), n_samples:
     n_samples : int
         Of the posterior, for the 95 % intervals.
     """
-    grid = [{"clusters": number} for number in n_clusters]
-    return tuned(problem, grid, lambda part, **setting: _msm(part, n_samples, **setting))
+    return tuned(problem, partial(_msm, n_samples=n_samples), clusters=n_clusters)
 
 
 def _msm(problem: Problem, n_samples: int, clusters: int) -> Learned:

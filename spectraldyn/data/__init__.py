@@ -14,19 +14,16 @@ from spectraldyn.data.stretches import (
     split_stretches,
     stretches_of,
 )
+from spectraldyn.units import TimeAxis
 
 if TYPE_CHECKING:
     from spectraldyn.data.samples import FreshSamples, PairSamples, Rows, Samples, Scored, WeightedSamples
 
-__all__ = [
-    "MAX_COLUMNS", "Column", "Dataset", "FreshSamples", "InputFile", "PairSamples", "Rows", "Samples", "Scored",
-    "Source", "Stretches", "WeightedSamples", "cross_validation_folds", "cut_blocks", "held_out_rows", "n_rows",
-    "pair_starts", "plain_columns", "split_stretches", "stretches_of",
-]  # fmt: skip
+_SAMPLES = ("FreshSamples", "PairSamples", "Rows", "Samples", "Scored", "WeightedSamples")
 
 
 def __getattr__(name: str) -> Any:
     # Samples import torch, which takes seconds that reading files and making features should not pay.
-    if name not in __all__:
-        raise AttributeError(f"module 'spectraldyn.data' has no attribute {name!r}")
-    return getattr(import_module("spectraldyn.data.samples"), name)
+    if name in _SAMPLES:
+        return getattr(import_module("spectraldyn.data.samples"), name)
+    raise AttributeError(f"module 'spectraldyn.data' has no attribute {name!r}")

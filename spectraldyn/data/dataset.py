@@ -1,5 +1,6 @@
 """The data of every fit: stretches of rows with typed columns, a time axis, and the file and frame behind each row."""
 
+import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -149,6 +150,12 @@ class Dataset(list):
             else:
                 runs.append([array])
         return [_as_one(run) for run in runs]
+
+    def weighted(self, weight: np.ndarray | None) -> "Dataset":
+        """The same rows with these weights (n_rows,), or without any."""
+        result = copy.copy(self)
+        result.weight = weight
+        return result
 
     def chunks(self) -> Iterator[tuple[range, np.ndarray]]:
         """All rows in order, some thousand at once: their numbers and a view of them."""

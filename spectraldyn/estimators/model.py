@@ -23,38 +23,42 @@ FORMAT = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class TransferSettings:
-    """Of what a model of a transfer operator was fitted with."""
+class _Settings:
+    """What a fit was told, whatever the operator."""
 
-    operator: ClassVar[str] = "transfer"
+    operator: ClassVar[str]
 
     layout: Layout
     objective: str
+    seed: int
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, those of the layout among the others."""
+        values = dataclasses.asdict(self)
+        return {"operator": self.operator, **values.pop("layout"), **values}
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferSettings(_Settings):
+    """Of what a model of a transfer operator was fitted with."""
+
+    operator = "transfer"
+
     lagtime: int
     """In rows."""
-    seed: int
     warm_start: bool
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneratorSettings:
+class GeneratorSettings(_Settings):
     """Of what a model of a generator was fitted with."""
 
-    operator: ClassVar[str] = "generator"
+    operator = "generator"
 
-    layout: Layout
-    objective: str
     form: str
     """{"energy-space", "strong"}."""
     shift: float
     """η of the resolvent, or c of the strong form."""
-    seed: int
-
-
-def plain(settings: TransferSettings | GeneratorSettings) -> dict[str, Any]:
-    """Settings as plain values, those of the layout among the others."""
-    values = dataclasses.asdict(settings)
-    return {"operator": settings.operator, **values.pop("layout"), **values}
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -116,11 +120,6 @@ class _Model:
         """The same from functions that have been evaluated, (T, n_modes), in their precision."""
         return functions @ (self.spectrum.left * self.signs).astype(functions.dtype)
 
-    def oriented(self, functions: np.ndarray, weight: np.ndarray | None = None) -> Self:
-        """The same with the rarer end of every mode positive, from its functions at all rows."""
-        skew = [np.average((functions @ mode) ** 3, weights=weight) for mode in self.spectrum.left.T]
-        return dataclasses.replace(self, signs=np.where(np.array(skew) < 0, -1.0, 1.0))
-
     @property
     def _width(self) -> int:
         return next(len(buffer) for name, buffer in self.sides.named_buffers() if name.endswith("whitening.mean"))
@@ -130,7 +129,7 @@ class _Model:
         torch.save(
             {
                 "spectraldyn_model": FORMAT,
-                "settings": plain(self.settings),
+                "settings": self.settings.plain(),
                 "scores": self.scores,
                 "signs": torch.from_numpy(self.signs),
                 "sides": self.sides.state_dict(),

@@ -1,7 +1,6 @@
 """NeuralSVD: the estimator, where networks, operator, objective, training and spectra meet."""
 
 import copy
-import warnings
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ from spectraldyn.data import (
     pair_starts,
 )
 from spectraldyn.data.samples import MAX_SCORED_PAIRS, in_batches
-from spectraldyn.errors import InputError, InputWarning
+from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
 from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
 from spectraldyn.learning import History, held_out_score
@@ -152,7 +151,7 @@ class NeuralSVD(base.NeuralEstimator):
         layout = self._layout("gelu", bool(self.reversible), {"lagtime": self.lagtime})
         device = base.pick_device(self.device)
         seed = self._seed()
-        settings = TransferSettings(layout, self.objective, int(self.lagtime), seed, bool(self.warm_start))
+        settings = TransferSettings(layout, self.objective, seed, int(self.lagtime), bool(self.warm_start))
         data, pairs = self._pairs(X, seed)
         operator = reversible_transfer if self.reversible else transfer
 
@@ -260,14 +259,8 @@ class NeuralSVD(base.NeuralEstimator):
         ends = pairs.stretches if n_rows(pairs.stretches) == len(functions) else [range(len(functions))]
         moments = lagged_moments(functions, ends, blocks, pairs.lags, tied=sides.tied)
         spectrum = moments.spectrum(moments.at(lag))
-        if spectrum.left.shape[1] < self.n_modes:
-            warnings.warn(
-                f"only {spectrum.left.shape[1]} of {self.n_modes} modes are linearly independent on these data",
-                InputWarning,
-                stacklevel=3,
-            )
-        signs = np.ones(spectrum.left.shape[1])
-        return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides).oriented(functions)
+        signs = self._signs(spectrum, functions)
+        return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides)
 
 
 @torch.no_grad()

@@ -3,7 +3,3 @@
 from spectraldyn.features.definitions import FEATURES, FeatureSet, available_features, define_features, feature_names
 from spectraldyn.features.load import load_features
 from spectraldyn.features.store import cache_folder
-
-__all__ = [
-    "FEATURES", "FeatureSet", "available_features", "cache_folder", "define_features", "feature_names", "load_features",
-]  # fmt: skip

@@ -2,5 +2,3 @@
 
 from spectraldyn.learning.loop import History, Schedule, held_out_score, learn
 from spectraldyn.learning.spectrum import LearnedSpectrum, learn_spectrum
-
-__all__ = ["History", "LearnedSpectrum", "Schedule", "held_out_score", "learn", "learn_spectrum"]

@@ -18,9 +18,9 @@ from tqdm.auto import tqdm
 from spectraldyn.data import Samples, Scored
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.files import replacing
+from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks.sides import Sides
 from spectraldyn.records import Batch, Objective, Operator, State
-from spectraldyn.spectra.moments import operator_moments
 from spectraldyn.spectra.rayleigh_ritz import Averages
 from spectraldyn.spectra.scores import projected_norm
 
@@ -136,7 +136,7 @@ def learn(
                     run.progress.step = n_steps
                 if checkpoint is not None:
                     run.save(checkpoint)
-    sides.load_state_dict(run.progress.kept)
+    sides.load_state_dict(run.progress.kept, strict=False)
     done = run.progress
     return History(done.steps, done.scores, done.losses, done.kept_step)
 
@@ -172,7 +172,9 @@ class _Run:
         self.sides = sides
         self.schedule = schedule
         self.generator = generator
-        self.averaged = copy.deepcopy(sides).requires_grad_(False)
+        # The whitening, which may be large, is one for all copies.
+        shared = {id(buffer): buffer for buffer in sides.buffers()}
+        self.averaged = copy.deepcopy(sides, shared).requires_grad_(False)
         self.optimiser = torch.optim.Adam(sides.parameters(), schedule.learning_rate, fused=True)
         self.progress = _Progress()
         self._weights: list[Tensor] = list(sides.parameters())
@@ -208,7 +210,7 @@ class _Run:
         progress.losses.append(loss)
         if not score < (1 - self.schedule.tolerance) * max(progress.scores):
             progress.kept_step = self.step
-            progress.kept = {name: value.clone() for name, value in self.averaged.state_dict().items()}
+            progress.kept = {name: value.clone() for name, value in self.averaged.named_parameters()}
 
     @property
     def _parts(self) -> dict[str, Any]:

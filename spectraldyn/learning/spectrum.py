@@ -12,11 +12,11 @@ from torch import nn
 
 from spectraldyn.data.samples import Samples
 from spectraldyn.errors import InputError
+from spectraldyn.learning.averages import operator_moments
 from spectraldyn.learning.loop import History, Schedule, learn
 from spectraldyn.networks.sides import Sides
 from spectraldyn.objectives import build_objective, check_combination
 from spectraldyn.records import Batch, Operator
-from spectraldyn.spectra.moments import operator_moments
 from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
 
 

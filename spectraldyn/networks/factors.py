@@ -6,7 +6,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from spectraldyn.derivatives import Jet, affine, concatenate, cosine, elementwise, exponential, product, propagate, sine
+from spectraldyn.networks.derivatives import (
+    Jet,
+    affine,
+    concatenate,
+    cosine,
+    elementwise,
+    exponential,
+    product,
+    propagate,
+    sine,
+)
 from spectraldyn.records import Network
 
 

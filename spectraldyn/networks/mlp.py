@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spectraldyn.derivatives import Jet, affine, propagate
+from spectraldyn.networks.derivatives import Jet, affine, propagate
 from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

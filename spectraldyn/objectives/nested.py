@@ -27,7 +27,6 @@ Wen, Yang, Liu, Zhang, "Trace-penalty minimization for large-scale eigenspace co
 1175.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -137,6 +136,3 @@ class _ApproximationError(torch.autograd.Function):
 def _approximation_error(action: Action, m: Tensor, V: Tensor, P: Tensor | None = None) -> Tensor:
     """The error with these masks; without P it is V."""
     return _ApproximationError.apply(action.f, action.Tg, action.g, action.Tf, m, V, V if P is None else P, action.tied)
-
-
-NESTINGS: dict[str, Callable[[Action], Tensor]] = {"joint": joint_nesting, "sequential": sequential_nesting}

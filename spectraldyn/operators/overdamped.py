@@ -17,8 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from spectraldyn.derivatives import forward_mode, value_and_gradient, value_gradient_and_second
 from spectraldyn.errors import InputError
+from spectraldyn.networks.derivatives import forward_mode, value_and_gradient, value_gradient_and_second
 from spectraldyn.operators.transfer import root_weight, with_constant
 from spectraldyn.records import Action, Batch, Network, Operator
 

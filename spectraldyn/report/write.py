@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from spectraldyn import plots
-from spectraldyn.estimators import plain
 from spectraldyn.files import check_folder, complete_folder
 from spectraldyn.io import write_structures
 from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, holds_results, relative_path, save_modes
@@ -86,7 +85,7 @@ class OwnPart(NamedTuple):
 def results_dict(results: Results, own: OwnPart, out: Path, structures: list[str | None]) -> dict[str, Any]:
     """What results.json holds: undetermined values are None, complex ones [re, im], paths relative to `out`."""
     model, data = results.model, results.data
-    settings = plain(model.settings)
+    settings = model.settings.plain()
     return {
         "version": __version__,
         "inputs": [

@@ -29,35 +29,3 @@ from spectraldyn.systems.schroedinger import (
 )
 from spectraldyn.systems.simulate import simulate_overdamped, simulate_underdamped
 from spectraldyn.systems.spectrum import Exact, oracle_timescales
-
-__all__ = [
-    "DISCRETE",
-    "RUNS",
-    "SCHROEDINGER",
-    "SYSTEMS",
-    "Exact",
-    "Mapped",
-    "MarkovChain",
-    "NoisyLogisticMap",
-    "Overdamped",
-    "Run",
-    "Schroedinger",
-    "SchroedingerSum",
-    "Separable",
-    "cosine_circle",
-    "cosine_well",
-    "double_well",
-    "double_well_variable_diffusion",
-    "harmonic_oscillator",
-    "hydrogen",
-    "infinite_well",
-    "legendre_diffusion",
-    "mixed_double_wells",
-    "muller_brown",
-    "oracle_timescales",
-    "ornstein_uhlenbeck",
-    "prinz",
-    "simulate_overdamped",
-    "simulate_underdamped",
-    "triple_well",
-]

@@ -235,26 +235,22 @@ DISCRETE: dict[str, MarkovChain | NoisyLogisticMap] = {
     "three-state-chain": MarkovChain(
         np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]), "a chain of three states, not reversible"
     ),
-    "noisy-logistic-map": NoisyLogisticMap(
-        description="x ← 4x (1 − x) + noise mod 1: chaotic, not reversible, of rank 21"
-    ),
+    "noisy-logistic-map": NoisyLogisticMap(20, "x ← 4x (1 − x) + noise mod 1: chaotic, not reversible, of rank 21"),
 }
 """Processes in discrete time."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """How long to simulate, and how finely."""
+    """How long to simulate, and how finely; times in ps."""
 
     n_frames: int
-    """For at least 1000 times the slowest timescale t, which leaves it a statistical error of about √(2t / length) =
-    4.5 %."""
+    """For at least 1000 times the slowest timescale t: a statistical error of about √(2t / length) = 4.5 %."""
     spacing: float
-    """Between stored frames; in ps, as all times here."""
     timestep: float
-    """Of the integrator: the slowest timescale errs by at most 0.5 %, to first order in the step."""
     lag: float
-    """To begin a fit with."""
+    """spacing, timestep, lag: Between stored frames; of the integrator, for an error of the slowest timescale of at
+    most 0.5 %, to first order in the step; and to begin a fit with."""
 
 
 RUNS = {

@@ -1,6 +1,8 @@
 """Processes in discrete time with known spectra: finite Markov chains and the noisy logistic map."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cache
 from math import comb
 
 import numpy as np
@@ -57,14 +59,12 @@ class MarkovChain:
     def simulate(self, n_steps: int, seed: int) -> np.ndarray:
         """States (n_steps,) of one realisation that starts from the stationary distribution."""
         random = np.random.default_rng(seed)
-        cumulative = self.matrix.cumsum(axis=1)
-        cumulative[:, -1] = 1.0
-        rows = cumulative.tolist()
+        rows = self.matrix.cumsum(axis=1)[:, :-1].tolist()
         state = int(np.searchsorted(self.stationary.cumsum(), random.random()))
         states = []
         for uniform in random.random(n_steps).tolist():
             states.append(state)
-            state = next(i for i, edge in enumerate(rows[state]) if uniform < edge)
+            state = bisect_right(rows[state], uniform)
         return np.array(states)
 
     def _svd(self, start: np.ndarray | None) -> tuple[np.ndarray, ...]:
@@ -142,18 +142,14 @@ class NoisyLogisticMap:
         angle = 2 * np.pi * z[:, None] * orders
         return np.column_stack((np.ones(len(z)), scale * np.cos(angle), scale * np.sin(angle)))
 
-    def _nodes(self) -> tuple[np.ndarray, np.ndarray]:
-        points, weights = legendre.leggauss(40 + 20 * self.power)
-        return (points + 1) / 2, weights / 2
-
     def _coupling(self) -> np.ndarray:
         """∫ φ(y) φ(F(y))ᵀ dy: T on the functions φ∘F."""
-        points, weights = self._nodes()
+        points, weights = _nodes(self.power)
         return self._features(points).T @ (weights[:, None] * self._features(_logistic(points)))
 
     def _decompose(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Singular values of the kernel p(y | x) / π(y), and the singular functions as combinations of φ∘F and φ/π."""
-        points, weights = self._nodes()
+        points, weights = _nodes(self.power)
         density = self.stationary(points)
         root = np.sqrt(weights * density)[:, None]
         before = np.linalg.qr(root * self._features(_logistic(points)))[1]
@@ -164,6 +160,13 @@ class NoisyLogisticMap:
 
 def _logistic(x: np.ndarray) -> np.ndarray:
     return 4 * x * (1 - x)
+
+
+@cache
+def _nodes(power: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights of the quadrature on [0, 1]."""
+    points, weights = legendre.leggauss(40 + 20 * power)
+    return (points + 1) / 2, weights / 2
 
 
 def _eigenvalues(matrix: np.ndarray, n: int) -> np.ndarray:

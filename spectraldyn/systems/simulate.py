@@ -81,19 +81,7 @@ def simulate_overdamped(
     step. D(x): Euler–Maruyama, x ← x + drift Δt + √(2D(x)Δt) R. A wall that reflects a walker also turns the R′ that it
     carries on: pushed into the wall again, walkers would linger there.
 
-    Parameters
-    ----------
-    system : Dynamics
-    start : ndarray (n_walkers, d)
-    n_frames, seed : int
-    spacing, timestep : float
-        See `steps_between`.
-    progress : bool
-
-    Returns
-    -------
-    ndarray (n_walkers, n_frames, d)
-        The first frame is the start.
+    Arguments and result (n_walkers, n_frames, d) are those of `Overdamped.simulate`.
     """
     n_steps, step = steps_between(spacing, timestep)
     random = torch.Generator().manual_seed(seed)

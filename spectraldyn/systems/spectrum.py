@@ -57,29 +57,26 @@ class Solvable:
         """Lowest n eigenvalues (n,), ascending; of a generator those of −L, which begin with 0."""
         if self.exact is not None:
             return self.exact.eigenvalues(n)
-        coarse, fine = (_solved(self, cells, n).eigenvalues[:n] for cells in self._cells())
-        ratio = (self._cells()[1] / self._cells()[0]) ** 2
-        return fine + (fine - coarse) / (ratio - 1)
+        coarse, fine = self._solved(0, n), self._solved(1, n)
+        ratio = (fine.grid.shape[0] / coarse.grid.shape[0]) ** 2
+        return (fine.eigenvalues + (fine.eigenvalues - coarse.eigenvalues) / (ratio - 1))[:n]
 
     def lowest_functions(self, points: np.ndarray, n: int) -> np.ndarray:
         """Their eigenfunctions at points (m, d), on the finer grid where there is no closed form; shape (m, n)."""
         if self.exact is not None:
             return self.exact.eigenfunctions(points, n)
-        found = _solved(self, self._cells()[1], n)
-        return np.stack([found.grid.interpolate(values, points) for values in found.eigenfunctions[:n]], axis=1)
+        fine = self._solved(1, n)
+        return np.stack([fine.grid.interpolate(values, points) for values in fine.eigenfunctions[:n]], axis=1)
 
-    def _cells(self) -> tuple[int, int]:
+    def _solved(self, which: int, n: int) -> GridSpectrum:
+        """At least n eigenpairs on the coarse grid 0 or the fine grid 1."""
         if self.dimension not in CELLS:
             raise InputError(
                 f"a potential in {self.dimension} dimensions has no reference on a grid: state its closed form "
                 "(exact=), or build it as a sum of independent parts (Separable, SchroedingerSum)"
             )
-        return CELLS[self.dimension]
-
-
-def _solved(system: Solvable, cells: int, n: int) -> GridSpectrum:
-    """At least n eigenpairs: 1 + a multiple of 8, so that later calls find them solved."""
-    return _solve(system, cells, 1 - 8 * (-(n - 1) // 8))
+        # One more than a multiple of 8, so that later calls find them solved.
+        return _solve(self, CELLS[self.dimension][which], 1 - 8 * (-(n - 1) // 8))
 
 
 @lru_cache(maxsize=64)
