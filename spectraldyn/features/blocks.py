@@ -1,7 +1,7 @@
 """The features themselves: which columns each makes of a molecule, and how a chunk of frames becomes rows."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import mdtraj
@@ -58,19 +58,18 @@ def _residue_labels(topology: mdtraj.Topology) -> list[str]:
 def _atom_labels(topology: mdtraj.Topology) -> list[str]:
     """A label for every atom, unique: "ALA2-CA"; "C1" (name and 1-based number) for an unbonded particle."""
     residues = _residue_labels(topology)
-    bonded = {atom.index for bond in topology.bonds for atom in (bond[0], bond[1])}
-    return _numbered(
-        [
-            f"{atom.name}{atom.index + 1}"
-            if atom.residue.n_atoms == 1 and atom.index not in bonded and not atom.residue.is_protein
-            else f"{residues[atom.residue.index]}-{atom.name}"
-            for atom in topology.atoms
-        ]
-    )
+    bonded = {atom.index for bond in topology.bonds for atom in bond}
+
+    def label(atom: mdtraj.core.topology.Atom) -> str:
+        alone = atom.residue.n_atoms == 1 and atom.index not in bonded and not atom.residue.is_protein
+        return f"{atom.name}{atom.index + 1}" if alone else f"{residues[atom.residue.index]}-{atom.name}"
+
+    return _numbered(map(label, topology.atoms))
 
 
-def _numbered(labels: list[str]) -> list[str]:
+def _numbered(labels: Iterable[str]) -> list[str]:
     """Repeated labels with their place behind them."""
+    labels = list(labels)
     counts = Counter(labels)
     return [f"{label}#{i}" if counts[label] > 1 else label for i, label in enumerate(labels)]
 

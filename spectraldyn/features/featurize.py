@@ -57,8 +57,7 @@ class Featurizer:
         InputError
             If the file fails a check, ends before `first`, or gives a feature that is not a number.
         """
-        key = self._key(path, first, step) if self.cache else None
-        if key is not None:
+        if self.cache and (key := self._key(path, first, step)):
             stored = self._from_store(key, path) or self._into_store(key, path, first, step)
             if stored is not None:
                 return stored
@@ -76,8 +75,7 @@ class Featurizer:
 
     def _from_store(self, key: str, path: Path) -> tuple[np.ndarray, FileSummary] | None:
         try:
-            entry = store.read_entry(key)
-            if entry is None:
+            if (entry := store.read_entry(key)) is None:
                 return None
             rows, meta = entry
             if meta["columns"] != self._names:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import mdtraj
 import numpy as np
@@ -18,6 +18,10 @@ from spectraldyn.features.definitions import define_features
 from spectraldyn.features.featurize import Featurizer, check_left
 from spectraldyn.io import SUFFIXES, common_timestep, load_topology, open_trajectory, read_arrays
 from spectraldyn.units import Duration, TimeAxis, parse_duration
+
+Files = str | Path | Sequence[str | Path]
+Top: TypeAlias = str | Path | mdtraj.Trajectory | None
+Names = str | Sequence[str] | None
 
 
 class _Sampling(NamedTuple):
@@ -59,12 +63,13 @@ class _Loaded(NamedTuple):
     timestep_ps: float | None
     features: list[str] | None = None
     topology: mdtraj.Trajectory | None = None
+    notes: Sequence[str] = ()
 
 
 def load_features(
-    files: str | Path | Sequence[str | Path],
-    top: str | Path | mdtraj.Trajectory | None = None,
-    features: str | Sequence[str] | None = None,
+    files: Files,
+    top: Top = None,
+    features: Names = None,
     atoms: str | None = None,
     stride: int = 1,
     skip: str | float | None = None,
@@ -120,7 +125,8 @@ def load_features(
                 raise InputError(f"`{option}` means nothing for ready-made features such as {paths[0]}: leave it out")
         loaded = _from_arrays(paths, sampling, progress)
     else:
-        loaded = _from_trajectories(paths, top, features, atoms, sampling, cache, progress, notes)
+        loaded = _from_trajectories(paths, top, features, atoms, sampling, cache, progress)
+    notes += loaded.notes
     skipped = sampling.skipped(loaded.timestep_ps)
     tables = [_asked_for(table, skipped, sampling.stride) for table in loaded.tables]
     whole = Dataset([table.rows for table in tables], columns=loaded.columns)
@@ -146,7 +152,7 @@ def load_features(
     )
 
 
-def _as_paths(files: str | Path | Sequence[str | Path]) -> list[Path]:
+def _as_paths(files: Files) -> list[Path]:
     paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(path) for path in files]
     if not paths:
         raise InputError("`files` is empty: give at least one file")
@@ -201,19 +207,13 @@ def _from_arrays(paths: list[Path], sampling: _Sampling, progress: bool) -> _Loa
 
 
 def _from_trajectories(
-    paths: list[Path],
-    top: str | Path | mdtraj.Trajectory | None,
-    features: str | Sequence[str] | None,
-    atoms: str | None,
-    sampling: _Sampling,
-    cache: bool,
-    progress: bool,
-    notes: list[str],
+    paths: list[Path], top: Top, features: Names, atoms: str | None, sampling: _Sampling, cache: bool, progress: bool
 ) -> _Loaded:
     topology = top if isinstance(top, mdtraj.Trajectory) else load_topology(top, paths)
     bare = topology.n_frames == 0
     topology = open_trajectory(paths[0], topology.topology).read([0]) if bare else topology[0]
     chosen = define_features(topology, features, atoms)
+    notes = []
     if bare and "aligned-positions" in chosen.names:
         notes.append(f"aligned-positions are superposed on the first frame of {paths[0]}: the topology has none")
     featurizer = Featurizer(chosen, topology, atoms, cache, notes)
@@ -225,9 +225,8 @@ def _from_trajectories(
         summaries.append(summary)
     timestep_ps = common_timestep(summaries, sampling.timestep_ps)
     notes += chosen.notes + [warning for summary in summaries for warning in summary.warnings]
-    if any(summary.periodic for summary in summaries):
-        notes += chosen.periodic_notes
-    return _Loaded(tables, chosen.columns, timestep_ps, chosen.names, topology)
+    notes += chosen.periodic_notes if any(summary.periodic for summary in summaries) else []
+    return _Loaded(tables, chosen.columns, timestep_ps, chosen.names, topology, notes)
 
 
 def _asked_for(table: _Table, skipped: int, stride: int) -> _Table:
@@ -288,9 +287,8 @@ def _selected(data: Dataset, keep: slice | np.ndarray) -> list[np.ndarray]:
 
 def _as_slice(places: np.ndarray) -> slice | np.ndarray:
     """A slice where the places follow each other: rows on disk stay there."""
-    first = int(places[0])
-    run = np.arange(first, first + len(places))
-    return slice(first, first + len(places)) if np.array_equal(places, run) else places
+    first, last = int(places[0]), int(places[-1])
+    return slice(first, last + 1) if np.array_equal(places, np.arange(first, last + 1)) else places
 
 
 def _listed(names: list[str]) -> str:
