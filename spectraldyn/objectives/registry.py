@@ -26,8 +26,8 @@ class Framework:
     """One optimisation framework and what it asks of its surroundings."""
 
     formula: Callable[..., Any]
-    """Action → loss; with a second argument `state` it is an `Objective`, and `parameters` takes the trainable ones, of
-    which it keeps derivatives."""
+    """Action → loss. With a second argument `state` it is an `Objective`, which carries its state; an argument
+    `parameters` takes the trainable parameters, of which it keeps derivatives."""
     ordered: bool
     """The leading span of every size is optimal at the optimum, not just the span of all functions."""
     separate_networks: bool = False
