@@ -30,11 +30,9 @@ class DamagedEntry(Exception):
 
 def cache_folder() -> Path:
     """$SPECTRALDYN_CACHE, or spectraldyn/ in the user's cache folder of this platform."""
-    own = os.environ.get("SPECTRALDYN_CACHE")
-    if own:
+    if own := os.environ.get("SPECTRALDYN_CACHE"):
         return Path(own).expanduser()
-    xdg = os.environ.get("XDG_CACHE_HOME")
-    if xdg:
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
         return Path(xdg) / "spectraldyn"
     if sys.platform == "darwin":
         return Path("~/Library/Caches/spectraldyn").expanduser()
@@ -47,11 +45,9 @@ def topology_digest(topology: mdtraj.Topology) -> str:
     """Hash of everything in a topology that features or the checks of a file may depend on."""
     state = hashlib.blake2b()
     for atom in topology.atoms:
-        residue = atom.residue
-        element = getattr(atom.element, "symbol", "")
-        place = (residue.index, residue.name, residue.resSeq, residue.segment_id)
-        chain = (residue.chain.index, residue.chain.chain_id)
-        state.update(repr((atom.name, element, atom.serial, place, chain)).encode())
+        residue, chain = atom.residue, atom.residue.chain
+        place = (residue.index, residue.name, residue.resSeq, residue.segment_id), (chain.index, chain.chain_id)
+        state.update(repr((atom.name, getattr(atom.element, "symbol", ""), atom.serial, *place)).encode())
     for bond in topology.bonds:
         state.update(repr((bond[0].index, bond[1].index)).encode())
     return state.hexdigest()
@@ -59,8 +55,7 @@ def topology_digest(topology: mdtraj.Topology) -> str:
 
 def entry_key(parts: dict[str, Any]) -> str:
     """Name of the entry for these JSON-able parts."""
-    versions = {"version": VERSION, "mdtraj": mdtraj.__version__}
-    text = json.dumps(parts | versions, sort_keys=True)
+    text = json.dumps(parts | {"version": VERSION, "mdtraj": mdtraj.__version__}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 

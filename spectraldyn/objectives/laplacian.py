@@ -24,9 +24,8 @@ from spectraldyn.records import Action, State
 def graph_drawing(action: Action, penalty: float = 1.0) -> Tensor:
     """tr⟨f, (1 − T) f⟩ + b ‖⟨f, f⟩ − 1‖²_F (scalar), with b = `penalty`; unbiased in a batch.
 
-    The trace penalty with μ = 2b for the operator T − 1, doubled: expanding the square gives
-    b (L_L of 1 + (T − 1)/(2b)) + bL, which is how it is computed. Squared norms are 1 − (1 − λ_i)/(2b) at the optimum;
-    modes with λ_i < 1 − 2b vanish.
+    Twice the trace penalty with μ = 2b for T − 1, computed as b (L_L of 1 + (T − 1)/(2b)) + bL. Squared norms are
+    1 − (1 − λ_i)/(2b) at the optimum; modes with λ_i < 1 − 2b vanish.
     """
     return penalty * (low_rank_loss(_drawn(action, penalty)) + action.f.shape[1])
 
@@ -37,8 +36,7 @@ def generalised_graph_drawing(action: Action, penalty: float = 1.0) -> Tensor:
     The mean of `graph_drawing` over the levels ℓ = 1 … L (mode i takes part in L + 1 − i of them, the pair i, j in
     min(c_i, c_j) L), hence the joint nesting of the same shifted operator. The paper has L times this.
     """
-    modes = action.f.shape[1]
-    return penalty * (joint_nesting(_drawn(action, penalty)) + (modes + 1) / 2)
+    return penalty * (joint_nesting(_drawn(action, penalty)) + (action.f.shape[1] + 1) / 2)
 
 
 def _drawn(action: Action, penalty: float) -> Action:

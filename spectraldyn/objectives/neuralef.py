@@ -1,12 +1,11 @@
 """NeuralEF and neural eigenmaps: a game in which function j is kept away from the functions i < j before it.
 
-With normalised functions f̂_j = f_j / ‖f_j‖ (in the batch) and R_ij = ⟨f̂_i, T f̂_j⟩, player j maximises
+With f̂_j = f_j / ‖f_j‖ (in the batch) and R_ij = ⟨f̂_i, T f̂_j⟩, player j maximises, with the earlier functions fixed,
 
     R_jj − Σ_{i<j} R_ij² / R_ii          (NeuralEF)
-    R_jj − α Σ_{i<j} R_ij²               (neural eigenmaps)
+    R_jj − α Σ_{i<j} R_ij²               (neural eigenmaps).
 
-with the earlier functions held fixed. Both losses are written so that autograd gives every player the gradient of its
-own utility alone; their values are the sums of the utilities with the sign changed.
+Both losses are the sums of these utilities with the sign changed; autograd gives every player the gradient of its own.
 
 References
 ----------

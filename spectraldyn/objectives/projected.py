@@ -4,7 +4,7 @@ Minimising the rank-L error over all linear combinations of m ≥ L functions le
 
     min_{P, Q} L_L(f P, g Q) = −Σ_{i≤L} σ_i²,
 
-with σ_i the singular values of A^−½ B C^−½, A = ⟨f, f⟩, B = ⟨f, T g⟩, C = ⟨g, g⟩ (Eckart–Young in the span of the
+with σ_i the singular values of A^−½ B C^−½ (see `spectraldyn.objectives.vamp`; Eckart–Young in the span of the
 functions). With m = L this is VAMP-2; more functions than modes leave the descent more to choose from.
 
 References
@@ -16,8 +16,8 @@ theorem 2, for the projected singular values.
 import torch
 from torch import Tensor
 
-from spectraldyn.objectives.vamp import moments
-from spectraldyn.objectives.whitening import RIDGE, whitened
+from spectraldyn.objectives.vamp import projected
+from spectraldyn.objectives.whitening import RIDGE
 from spectraldyn.records import Action
 
 
@@ -35,8 +35,7 @@ def projected_low_rank_loss(action: Action, rank: int, ridge: float = RIDGE) -> 
     ridge : float
         See `spectraldyn.objectives.whitening.regularised`.
     """
-    K = whitened(*moments(action), ridge)
-    finite = K.where(K.isfinite(), 0.0)  # the decomposition raises on diverged entries; the last term carries them on
+    K, finite = projected(action, ridge)
     if action.tied:
         values = torch.linalg.eigvalsh((finite + finite.T) / 2).flip(0)[:rank].clamp_min(0)
     else:

@@ -40,7 +40,6 @@ def schroedinger(potential: Callable[[Tensor], Tensor], shift: float = 0.0, scal
         value, _, laplacian = value_gradient_and_second(left, batch.x)
         image = laplacian + (shift - potential(batch.x)).unsqueeze(1) * value
         root = root_weight(batch)
-        f, Tf = root * value.unsqueeze(2), root * image.unsqueeze(2) / scale
-        return Action.with_tied_sides(f, Tf)
+        return Action.with_tied_sides(root * value.unsqueeze(2), root * image.unsqueeze(2) / scale)
 
     return operator

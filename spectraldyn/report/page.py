@@ -1,5 +1,6 @@
 """The self-contained HTML report."""
 
+from functools import singledispatch
 from typing import Any
 
 import jinja2
@@ -16,42 +17,33 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("spectraldyn", "report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["number"] = format_number
     data = results.data
     others = len(data.files) - 1
-    kind = _of_transfer(results) if isinstance(results, TransferResults) else _of_generator(results)
     return environment.get_template("template.html").render(
+        contents=contents,
         title=data.files[0].path.name + (f" and {others} more file{'s' * (others > 1)}" if others else ""),
-        warnings=results.warnings,
-        states=[
-            {
-                "population": f"{state['population']:.3g}",
-                "structure": state["structure"],
-                "frame": _frame(results, rows[0]) if len(rows) else "–",
-            }
-            for state, rows in zip(contents["states"], results.representatives, strict=True)
-        ],
-        has_structures=any(state["structure"] for state in contents["states"]),
-        mfpt=[[format_number(cell, "–") for cell in row] for row in contents["mfpt"] or []],
+        typical=[_frame(results, rows[0]) if len(rows) else "–" for rows in results.representatives],
         reversible=results.model.reversible,
         scores=_scores(contents["scores"]),
-        inputs=contents["inputs"],
         features=f"{len(data.columns)} features: {_listing(data.column_names)}",
         figures=figures,
-        version=contents["version"],
-        seed=contents["seed"],
-        seconds=contents["seconds"],
-        **kind,
+        **own_part(results),
     )
 
 
+@singledispatch
+def own_part(results: Results) -> dict[str, Any]:
+    """What the page says of one kind of operator alone."""
+    raise TypeError(f"there is no report on {type(results).__name__}")
+
+
+@own_part.register
 def _of_transfer(results: TransferResults) -> dict[str, Any]:
-    """What the page says of a transfer operator alone."""
-    lag = f"{results.lag_time:g} {results.unit}"
-    operator = (
-        "Reversible transfer operator" if results.model.reversible else "Transfer operator (nonreversible dynamics)"
-    )
+    model, lag = results.model, f"{results.lag_time:g} {results.unit}"
+    operator = "Reversible transfer operator" if model.reversible else "Transfer operator (nonreversible dynamics)"
     processes = _processes(results, results.eigenfunctions)
-    for row, scale, eigenvalue in zip(processes, results.timescales, results.model.eigenvalues, strict=True):
+    for row, scale, eigenvalue in zip(processes, results.timescales, model.eigenvalues, strict=True):
         row["transitions"] = "–" if scale.n_transitions is None else f"{scale.n_transitions:,}"
         row["eigenvalue"] = f"{eigenvalue:.3g}" if np.iscomplexobj(eigenvalue) else f"{eigenvalue:.4f}"
         if eigenvalue.imag != 0:
@@ -60,19 +52,16 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
             row["remark"] = "; ".join(filter(None, (row["remark"], remark)))
     return {
         "summary": f"{_length(results)}. {operator} at lag time {lag}, learned by NeuralSVD with "
-        f"{results.model.settings.objective} nesting; {results.model.n_modes} slow modes.",
+        f"{model.settings.objective} nesting; {model.n_modes} slow modes.",
         "unit": results.unit,
         "lag": lag,
         "processes": processes,
         "refits": results.refit_summary,
-        "generator": False,
-        "exact": False,
     }
 
 
-def _of_generator(results: Results) -> dict[str, Any]:
-    """What the page says of a generator alone."""
-    assert isinstance(results, GeneratorResults)
+@own_part.register
+def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     settings = results.model.settings
     potential = f" in the potential {results.potential}" if results.potential else ""
     form = "resolvent in the energy space" if settings.form == "energy-space" else "shifted generator"
@@ -87,10 +76,8 @@ def _of_generator(results: Results) -> dict[str, Any]:
         f"({form}, shift {settings.shift:.4g}/{results.unit}, {settings.objective} nesting); {results.model.n_modes} "
         "slow modes.",
         "unit": results.unit,
-        "lag": "",
+        "lag": None,
         "processes": processes,
-        "refits": None,
-        "generator": True,
         "exact": results.exact_rates is not None,
     }
 
