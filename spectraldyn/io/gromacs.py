@@ -8,17 +8,16 @@ import contextlib
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from mdtraj.formats import TRRTrajectoryFile, XTCTrajectoryFile
 
-from spectraldyn.io.frames import Damaged, Frames, Indexed, cell_of
-from spectraldyn.io.silence import decode
+from spectraldyn.io.frames import Frames, Indexed, cell_of
+from spectraldyn.io.silence import Damaged
 
 
 class Header(NamedTuple):
@@ -38,43 +37,42 @@ class Gromacs(Indexed):
     def __init__(self, path: Path, n_atoms: int | None = None) -> None:
         self.path = path
         headers = list(self._walk())
-        self.n_frames = len(headers)
-        self.n_atoms = headers[0].n_atoms
-        self._steps = np.array([header.step for header in headers], dtype=np.float64)
-        self._times = np.array([header.time for header in headers], dtype=np.float64)
-        self._starts = np.cumsum([0, *(header.size for header in headers)])
+        self.n_frames, self.n_atoms = len(headers), headers[0].n_atoms
+        _, self._steps, self._times, sizes = np.array(headers, dtype=np.float64).T
+        self._starts = [0, *np.cumsum(sizes.astype(int)).tolist()]
 
-    def extent(self) -> tuple[int, np.ndarray | None]:
-        return self.n_frames, self._times
-
-    def blocks(self, runs: Iterable[tuple[int, int]]) -> Iterator[Frames]:
-        padding = self.padding(self.n_atoms)
-        with self.path.open("rb") as file, _temporary_file() as copy:
-            for first, count in runs:
-                file.seek(self._starts[first])
-                copy.write_bytes(padding + file.read(self._starts[first + count] - self._starts[first]))
-                n_read = count + bool(padding)
-                xyz, boxes = decode(first, count, partial(self._decoded, copy, n_read, count))
-                where = slice(first, first + count)
-                found = Frames(xyz, self._times[where], step=self._steps[where])
-                if boxes is not None:
-                    cell = cell_of(*np.moveaxis(boxes, 1, 0))
-                    found = replace(found, lengths=cell[:, :3], angles=cell[:, 3:])
-                yield found
+    @staticmethod
+    def header(file: BinaryIO) -> Header:
+        """Read the header of a frame; raises EOFError or Damaged."""
+        raise NotImplementedError
 
     @staticmethod
     def padding(n_atoms: int) -> bytes:
         """A frame to be decoded before the others, if the decoder needs one."""
         return b""
 
-    def _decoded(self, path: Path, n_read: int, count: int) -> tuple[np.ndarray, np.ndarray | None]:
-        with self.reader(str(path)) as file:
-            xyz, _, _, boxes, *_ = file.read(n_read)
-        wanted = slice(n_read - count, None)
-        return np.ascontiguousarray(xyz[wanted, : self.n_atoms]), None if boxes is None else boxes[wanted]
+    def extent(self) -> tuple[int, np.ndarray]:
+        return self.n_frames, self._times
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[tuple[BinaryIO, Path]]:
+        with self.path.open("rb") as file, _temporary_file() as copy:
+            yield file, copy
+
+    def decoded(self, file: tuple[BinaryIO, Path], first: int, count: int) -> Frames:
+        (raw, copy), padding, end = file, self.padding(self.n_atoms), first + count
+        raw.seek(self._starts[first])
+        copy.write_bytes(padding + raw.read(self._starts[end] - self._starts[first]))
+        skip = bool(padding)
+        with self.reader(str(copy)) as decoder:
+            xyz, _, _, boxes, *_ = decoder.read(count + skip)
+        xyz = np.ascontiguousarray(xyz[skip:, : self.n_atoms])
+        cell = np.array(np.nan) if boxes is None else cell_of(*np.moveaxis(boxes[skip:], 1, 0))
+        where = slice(first, first + len(xyz))
+        return Frames(xyz, self._times[where], cell, self._steps[where])
 
     def _walk(self) -> Iterator[Header]:
-        """The header of each frame; raises Damaged at the first fault."""
+        """The header of each frame, with its size as that of the whole frame; raises Damaged at the first fault."""
         size = self.path.stat().st_size
         count, n_atoms, end = 0, 0, 0
         with self.path.open("rb") as file:
@@ -98,11 +96,6 @@ class Gromacs(Indexed):
                     )
                 yield header._replace(size=end - start)
                 count, n_atoms = count + 1, header.n_atoms
-
-    @staticmethod
-    def header(file: BinaryIO) -> Header:
-        """Read the header of a frame; raises EOFError or Damaged."""
-        raise NotImplementedError
 
 
 class Xtc(Gromacs):
@@ -132,7 +125,7 @@ class Xtc(Gromacs):
         ranges = [high - low for low, high in zip(bounds[:3], bounds[3:], strict=True)]
         if not 9 <= index < 73 or not 0 <= min(ranges) <= max(ranges) < 2**31 - 3:
             raise Damaged("has a corrupt header of its compressed positions")
-        return Header(n_atoms, step, time, (size + 3) // 4 * 4)
+        return Header(n_atoms, step, time, padded(size))
 
     @staticmethod
     @lru_cache(maxsize=16)
@@ -161,7 +154,7 @@ class Trr(Gromacs):
         _, length = unpack(file, ">ii")
         if not 0 <= length <= 128:
             raise Damaged("has a corrupt header")
-        unpack(file, f">{(length + 3) // 4 * 4}s")
+        unpack(file, f">{padded(length)}s")
         *sizes, n_atoms, step, _ = unpack(file, ">13i")
         positions = sizes[7]
         if n_atoms < 1 or min(sizes) < 0 or positions not in (0, 12 * n_atoms, 24 * n_atoms):
@@ -179,6 +172,11 @@ def unpack(file: BinaryIO, layout: str) -> tuple:
     if len(data) < size:
         raise EOFError
     return struct.unpack(layout, data)
+
+
+def padded(size: int) -> int:
+    """Bytes that so many take where the next item begins at a multiple of four."""
+    return (size + 3) // 4 * 4
 
 
 @contextlib.contextmanager
