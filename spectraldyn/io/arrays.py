@@ -14,11 +14,7 @@ _SCAN_VALUES = 2**22  # values checked at once
 
 
 def read_arrays(path: Path) -> list[tuple[str | None, np.ndarray]]:
-    """Every array in a .npy or .npz file, each a trajectory of its own.
-
-    Returns
-    -------
-    list of (name in the .npz file or None, (T, d) float32)
+    """Every array in a .npy or .npz file, with its name in the latter; each is a trajectory of its own, (T, d) float32.
 
     Raises
     ------

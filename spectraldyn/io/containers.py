@@ -8,7 +8,7 @@ import contextlib
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
@@ -22,38 +22,24 @@ from spectraldyn.io.frames import Frames, Indexed
 from spectraldyn.io.gromacs import padded, unpack
 from spectraldyn.io.silence import Damaged, ask, quiet
 
-_COLUMNS = {
-    "coordinates": ("positions", "nanometers"),
-    "time": ("time stamps", "picoseconds"),
-    "cell_lengths": ("box lengths", "nanometers"),
-    "cell_angles": ("box angles", "degrees"),
-}
+UNITS = {"coordinates": "nanometers", "time": "picoseconds", "cell_lengths": "nanometers", "cell_angles": "degrees"}
+AMBER_UNITS = UNITS | {"coordinates": "angstroms", "cell_lengths": "angstroms"}
 
 
 class Container(Indexed):
-    """Arrays by name, of which any frames can be read."""
+    """Arrays by name: AMBER's, which have fixed units, or mdtraj's, which tell them."""
 
-    kind: str
-
-    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
-        self.path = path
+    def __init__(self, kind: str, units: Mapping[str, str], path: Path, n_atoms: int | None = None) -> None:
+        self.kind, self.units, self.path = kind, units, path
         there = _netcdf_records(path)
         with self.opened() as file:
-            shape = ask(f"its content is not that of {self.kind} trajectories", partial(self.shape, file))
+            shape = ask(f"its content is not that of {kind} trajectories", partial(self._shape, file))
         if len(shape) != 3 or shape[2] != 3:
             raise Damaged(f"its coordinates have the shape {shape}, not frames × atoms × 3")
         self.n_frames, self.n_atoms, _ = shape
         if there is not None and there < self.n_frames:
             header = f"the header promises {self.n_frames} frames, {there} are there"
             self.n_frames, self.shortfall = there, f"the file ends inside frame {there}: {header}"
-
-    def shape(self, file: netCDF4.Dataset) -> tuple[int, ...]:
-        """Shape of the positions."""
-        return file["coordinates"].shape
-
-    def unit(self, array: netCDF4.Variable) -> str:
-        """Unit of an array; in mdtraj's layout each says its own."""
-        return str(array.units)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[netCDF4.Dataset]:
@@ -68,48 +54,31 @@ class Container(Indexed):
 
     def extent(self) -> tuple[int, np.ndarray | None]:
         with self.opened() as file:
-            times = ask("its time stamps cannot be read", partial(self._column, file, "time", 0, self.n_frames))
-        return self.n_frames, times
+            times = ask("its time stamps cannot be read", partial(self._column, file, "time", slice(self.n_frames)))
+        return self.n_frames, times if times.ndim else None
 
     def decoded(self, file: netCDF4.Dataset, first: int, count: int) -> Frames:
-        found = {name: self._column(file, name, first, count) for name in _COLUMNS if name in file.variables}
-        for name, values in found.items():
-            if len(values) != len(found["coordinates"]):
-                there = f"{first + len(values)} frames, positions for {self.n_frames}"
-                raise Damaged(f"{_COLUMNS[name][0]} are there for {there}")
-        time, *box = (found.get(name, np.array(np.nan)) for name in ("time", "cell_lengths", "cell_angles"))
-        cell = np.concatenate([np.broadcast_to(part, (len(found["coordinates"]), 3)) for part in box], axis=1)
-        return Frames(found["coordinates"], time, cell)
+        xyz, time, *box = (self._column(file, name, slice(first, first + count)) for name in UNITS)
+        for name, values in zip(UNITS, (xyz, time, *box), strict=True):
+            if values.ndim and len(values) != len(xyz):
+                raise Damaged(
+                    f"its {name} are there for {first + len(values)} frames, its positions for {self.n_frames}"
+                )
+        return Frames(xyz, time, np.concatenate([np.broadcast_to(part, (len(xyz), 3)) for part in box], axis=1))
 
-    def _column(self, file: netCDF4.Dataset, name: str, first: int, count: int) -> np.ndarray:
-        array = file[name]
-        return in_units_of(array[first : first + count], self.unit(array), _COLUMNS[name][1])
+    def _shape(self, file: netCDF4.Dataset) -> tuple[int, ...]:
+        if self.units:
+            file.dimensions["atom"]  # missing in other HDF5 files that hold coordinates
+        return file["coordinates"].shape
 
-
-class NetCdf(Container):
-    """AMBER NetCDF, classic or HDF5-based, in Å, ps and degrees."""
-
-    kind = "AMBER NetCDF"
-
-    def shape(self, file: netCDF4.Dataset) -> tuple[int, ...]:
-        file.dimensions["atom"]  # missing in other HDF5 files that hold coordinates
-        return super().shape(file)
-
-    def unit(self, array: netCDF4.Variable) -> str:
-        return {"coordinates": "angstroms", "cell_lengths": "angstroms"}.get(array.name) or _COLUMNS[array.name][1]
-
-
-class Hdf5(Container):
-    """HDF5 in mdtraj's layout."""
-
-    kind = "mdtraj's HDF5"
+    def _column(self, file: netCDF4.Dataset, name: str, rows: slice) -> np.ndarray:
+        if name not in file.variables:
+            return np.array(np.nan)
+        return in_units_of(file[name][rows], self.units.get(name) or str(file[name].units), UNITS[name])
 
 
 def _netcdf_records(path: Path) -> int | None:
-    """Records for which a classic NetCDF file has room, None where it has no records.
-
-    The NetCDF library reads zeros past the end of a truncated file. Files based on HDF5 know their own size.
-    """
+    """Records for which a classic NetCDF file has room; None where it has no records, or knows its size as HDF5."""
     with path.open("rb") as file:
         magic = file.read(4)
         if magic[:3] != b"CDF":
@@ -120,19 +89,18 @@ def _netcdf_records(path: Path) -> int | None:
         except (EOFError, KeyError, IndexError, OverflowError, struct.error, MemoryError) as error:
             raise Damaged("the NetCDF header is cut short or corrupt, so the file holds no frames") from error
     size = path.stat().st_size
-    if any(begin + length > size for begin, length, repeated in variables if not repeated):
+    if any(end > size for end, _, repeated in variables if not repeated):
         raise Damaged("the file ends before its first frame: it is truncated")
-    records = [(begin, length) for begin, length, repeated in variables if repeated]
-    if not records:
+    lengths = [length for _, length, repeated in variables if repeated]
+    if not lengths:
         return None
-    lengths = [length for _, length in records]
-    record = lengths[0] if len(lengths) == 1 else sum(padded(length) for length in lengths)
+    record = lengths[0] if len(lengths) == 1 else sum(map(padded, lengths))
     # The last record may lack the padding that parts it from the next.
-    return max(0, (size - max(begin + length for begin, length in records)) // max(record, 1) + 1)
+    return max(0, (size - max(end for end, _, repeated in variables if repeated)) // max(record, 1) + 1)
 
 
 def _netcdf_variables(file: BinaryIO, version: int) -> Iterator[tuple[int, int, bool]]:
-    """Where each variable begins, its length in bytes, and whether that is its length in one of many records.
+    """Where each variable ends, its length in bytes, and whether these are of the first of many records.
 
     Layout: the NetCDF classic format specification of Unidata, versions 1, 2 and 5.
     """
@@ -141,37 +109,35 @@ def _netcdf_variables(file: BinaryIO, version: int) -> Iterator[tuple[int, int, 
     def number(layout: str = "q" if version == 5 else "i") -> int:
         return int(unpack(file, f">{layout}")[0])
 
-    def skip(size: int) -> None:
-        unpack(file, f">{padded(size)}s")
-
-    def entries() -> range:
+    def entries() -> Iterator[None]:
         number("i")  # the tag says which list follows; an absent list has no entries
         count = number()
         if not 0 <= count < 10_000:
             raise Damaged("the NetCDF header is corrupt")
-        return range(count)
+        for _ in range(count):
+            skip(number())  # its name
+            yield
 
-    def attributes() -> None:
+    def skip(size: int) -> None:
+        unpack(file, f">{padded(size)}s")
+
+    def skip_attributes() -> None:
         for _ in entries():
-            skip(number())
             kind = number("i")
             skip(number() * width.get(kind, 1))
 
     number()  # records promised
-    dimensions = []
+    dimensions = [number() for _ in entries()]
+    skip_attributes()
     for _ in entries():
-        skip(number())
-        dimensions.append(number())
-    attributes()
-    for _ in entries():
-        skip(number())
         shape = [dimensions[number()] for _ in range(number())]
-        attributes()
+        skip_attributes()
         kind = number("i")
         number()  # the stored size overflows for large variables
         begin = number("i" if version == 1 else "q")
         repeated = shape[:1] == [0]
-        yield begin, prod(shape[1:] if repeated else shape) * width[kind], repeated
+        length = prod(shape[repeated:]) * width[kind]
+        yield begin + length, length, repeated
 
 
 _PROBE = """

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from spectraldyn.io.frames import Frames, Indexed, is_box, nanometres
+from spectraldyn.io.frames import Frames, Indexed, is_box
 from spectraldyn.io.silence import Damaged
 
 OTHERS = 24
@@ -48,17 +48,18 @@ class Dcd(Indexed):
     def decoded(self, file: BinaryIO, first: int, count: int) -> Frames:
         file.seek(self._start + first * self._frame.itemsize)
         frames = np.fromfile(file, dtype=self._frame, count=count)
-        sound = np.ones(len(frames), dtype=bool)
-        for name in frames.dtype.names or ():
-            for marker in ("begin", "end"):
-                sound &= frames[name][marker] == self._frame[name]["data"].itemsize
+        names = self._frame.names or ()
+        markers = [
+            (frames[name][end], self._frame[name]["data"].itemsize) for name in names for end in ("begin", "end")
+        ]
+        sound = np.all([marker == size for marker, size in markers], axis=0)
         if not sound.all():
             broken = first + int(np.argmin(sound))
             raise Damaged(f"the record markers of frame {broken} are broken, so the file is corrupt from there on")
-        found = Frames(nanometres(np.stack([frames[axis]["data"] for axis in "xyz"], axis=-1)))
-        if "cell" in (frames.dtype.names or ()):
-            found.cell = _cell(frames["cell"]["data"].astype(np.float64), self._version)
-        return found
+        xyz = np.stack([frames[axis]["data"] for axis in "xyz"], axis=-1) / np.float32(10)
+        if "cell" not in names:
+            return Frames(xyz)
+        return Frames(xyz, cell=_cell(frames["cell"]["data"].astype(np.float64), self._version))
 
 
 def _header(file: BinaryIO, size: int) -> tuple[int, int, np.dtype]:
@@ -128,17 +129,15 @@ def _cell(record: np.ndarray, version: int) -> np.ndarray:
         plain = np.concatenate([record[:, [0, 2, 5]], angles], axis=1)
         edges = record[:, [[0, 1, 3], [1, 2, 4], [3, 4, 5]]]
         lengths = np.linalg.norm(edges, axis=2)
-        dots = [(edges[:, i] * edges[:, j]).sum(axis=1) / lengths[:, i] / lengths[:, j] for i, j in _PAIRS]
-        matrix = np.concatenate([lengths, np.degrees(np.arccos(np.clip(np.stack(dots, 1), -1, 1)))], axis=1)
+        directions = edges / lengths[:, :, None]
+        dots = (directions[:, [1, 0, 0]] * directions[:, [2, 2, 1]]).sum(axis=2)
+        matrix = np.concatenate([lengths, np.degrees(np.arccos(np.clip(dots, -1, 1)))], axis=1)
         definite = np.isfinite(record).all(axis=1)
         definite[definite] = np.linalg.eigvalsh(edges[definite])[:, 0] > 0
         as_plain = is_box(plain) * (1 + 2.0 * _usual(plain) + 4.0 * exact + 0.5 * (version == OTHERS))
         as_matrix = definite * (1 + 2.0 * _usual(matrix) + 0.5 * (version != OTHERS))
         cell = np.where((as_matrix > as_plain)[:, None], matrix, plain)
-        return np.concatenate([nanometres(cell[:, :3]), cell[:, 3:].astype(np.float32)], axis=1)
-
-
-_PAIRS = ((1, 2), (0, 2), (0, 1))
+        return (cell / [10, 10, 10, 1, 1, 1]).astype(np.float32)
 
 
 def _usual(cell: np.ndarray) -> np.ndarray:

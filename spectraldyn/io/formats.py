@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mdtraj.formats import TRRTrajectoryFile, XTCTrajectoryFile
+
 from spectraldyn.errors import InputError
 from spectraldyn.io import text
-from spectraldyn.io.containers import Hdf5, NetCdf
+from spectraldyn.io.containers import AMBER_UNITS, Container
 from spectraldyn.io.dcd import Dcd
 from spectraldyn.io.frames import Indexed
-from spectraldyn.io.gromacs import Trr, Xtc
+from spectraldyn.io.gromacs import Gromacs
 from spectraldyn.io.lines import Text
 from spectraldyn.io.times import MODELS, STEPS, Stamps
 
@@ -37,10 +39,10 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "dcd": Format("CHARMM/NAMD/OpenMM DCD", Dcd, ("DCD",)),
-    "xtc": Format("GROMACS XTC", Xtc, ("XTC",)),
-    "trr": Format("GROMACS TRR", Trr, ("TRR",)),
-    "nc": Format("AMBER NetCDF", NetCdf, ("NetCDF", "HDF5")),
-    "h5": Format("mdtraj HDF5", Hdf5, ("HDF5",), topology=True),
+    "xtc": Format("GROMACS XTC", partial(Gromacs, XTCTrajectoryFile), ("XTC",)),
+    "trr": Format("GROMACS TRR", partial(Gromacs, TRRTrajectoryFile), ("TRR",)),
+    "nc": Format("AMBER NetCDF", partial(Container, "AMBER NetCDF", AMBER_UNITS), ("NetCDF", "HDF5")),
+    "h5": Format("mdtraj HDF5", partial(Container, "mdtraj's HDF5", {}), ("HDF5",), topology=True),
     "pdb": Format("PDB", partial(Text, text.pdb), ("PDB", *Format.contents), True, MODELS),
     "gro": Format("GROMACS GRO", partial(Text, text.gro), topology=True),
     "xyz": Format("XYZ", partial(Text, text.xyz)),

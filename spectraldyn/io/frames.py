@@ -100,12 +100,6 @@ def frames_per_chunk(n_atoms: int) -> int:
     return int(np.clip(1_000_000 // max(n_atoms, 1), 1, 5000))
 
 
-def nanometres(angstroms: np.ndarray) -> np.ndarray:
-    """Å to nm in float32; what does not fit becomes infinite, and is found by the checks."""
-    with np.errstate(all="ignore"):
-        return np.asarray(angstroms).astype(np.float32) / np.float32(10)
-
-
 def cell_of(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Three lengths and three angles of a box from its edges; NaN or zero where there is no box."""
     with np.errstate(all="ignore"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from mdtraj.formats import TRRTrajectoryFile, XTCTrajectoryFile
+from mdtraj.formats import XTCTrajectoryFile
 
 from spectraldyn.io.frames import Frames, Indexed, cell_of
 from spectraldyn.io.silence import Damaged
@@ -32,24 +32,12 @@ class Header(NamedTuple):
 class Gromacs(Indexed):
     """A chain of frames, each with its own header, and nothing that says how many there should be."""
 
-    reader: Callable
-
-    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
-        self.path = path
-        headers = list(self._walk())
+    def __init__(self, reader: Callable, path: Path, n_atoms: int | None = None) -> None:
+        self.reader, self.path = reader, path
+        headers = list(_walk(path, _xtc if reader is XTCTrajectoryFile else _trr))
         self.n_frames, self.n_atoms = len(headers), headers[0].n_atoms
         _, self._steps, self._times, sizes = np.array(headers, dtype=np.float64).T
         self._starts = [0, *np.cumsum(sizes.astype(int)).tolist()]
-
-    @staticmethod
-    def header(file: BinaryIO) -> Header:
-        """Read the header of a frame; raises EOFError or Damaged."""
-        raise NotImplementedError
-
-    @staticmethod
-    def padding(n_atoms: int) -> bytes:
-        """A frame to be decoded before the others, if the decoder needs one."""
-        return b""
 
     def extent(self) -> tuple[int, np.ndarray]:
         return self.n_frames, self._times
@@ -60,109 +48,100 @@ class Gromacs(Indexed):
             yield file, copy
 
     def decoded(self, file: tuple[BinaryIO, Path], first: int, count: int) -> Frames:
-        (raw, copy), padding, end = file, self.padding(self.n_atoms), first + count
+        raw, copy = file
         raw.seek(self._starts[first])
-        copy.write_bytes(padding + raw.read(self._starts[end] - self._starts[first]))
-        skip = bool(padding)
+        content = raw.read(self._starts[first + count] - self._starts[first])
+        copy.write_bytes(_larger(self.reader, self.n_atoms) + content)
         with self.reader(str(copy)) as decoder:
-            xyz, _, _, boxes, *_ = decoder.read(count + skip)
-        xyz = np.ascontiguousarray(xyz[skip:, : self.n_atoms])
-        cell = np.array(np.nan) if boxes is None else cell_of(*np.moveaxis(boxes[skip:], 1, 0))
+            xyz, _, _, boxes, *_ = (column if column is None else column[1:] for column in decoder.read(1 + count))
         where = slice(first, first + len(xyz))
+        cell = np.array(np.nan) if boxes is None else cell_of(*np.moveaxis(boxes, 1, 0))
+        xyz = np.ascontiguousarray(xyz[:, : self.n_atoms])
         return Frames(xyz, self._times[where], cell, self._steps[where])
 
-    def _walk(self) -> Iterator[Header]:
-        """The header of each frame, with its size as that of the whole frame; raises Damaged at the first fault."""
-        size = self.path.stat().st_size
-        count, n_atoms, end = 0, 0, 0
-        with self.path.open("rb") as file:
-            while (start := end) < size:
-                file.seek(start)
-                try:
-                    header = self.header(file)
-                    end = file.tell() + header.size
-                    if count and header.n_atoms != n_atoms:
-                        raise Damaged(f"has {header.n_atoms} atoms, the frames before it {n_atoms}")
-                except EOFError:
-                    end = size + 1
-                except Damaged as fault:
-                    raise Damaged(f"frame {count} (byte {start}) {fault}") from fault
-                if end > size:
-                    raise Damaged(
-                        f"the file ends inside frame {count}, after {count} complete frames: write the complete ones "
-                        "to a new file (gmx trjconv or mdconvert), or run again when the simulation has ended"
-                        if count
-                        else "the file ends inside its first frame, so it holds no complete frame"
-                    )
-                yield header._replace(size=end - start)
-                count, n_atoms = count + 1, header.n_atoms
+
+@lru_cache(maxsize=16)
+def _larger(reader: Callable, n_atoms: int) -> bytes:
+    """A frame of more atoms than the others have, to be decoded before them.
+
+    From corrupt data the decoder may take more atoms than there are: it writes past the end of buffers that have
+    the size of the first frame. An item holds ten atoms or less.
+    """
+    with _temporary_file() as path:
+        with reader(str(path), "w") as file:
+            file.write(np.zeros((1, n_atoms + 11, 3), dtype=np.float32))
+        return path.read_bytes()
 
 
-class Xtc(Gromacs):
-    """Positions rounded and compressed."""
-
-    reader = XTCTrajectoryFile
-
-    @staticmethod
-    def header(file: BinaryIO) -> Header:
-        (magic,) = unpack(file, ">i")
-        if magic not in (1995, 2023):
-            raise Damaged(f"starts with {magic} instead of XTC's 1995, so the file is corrupt from there on")
-        n_atoms, step, time = unpack(file, ">iif")
-        *_, again = unpack(file, ">9fi")
-        if n_atoms < 1 or again != n_atoms:
-            raise Damaged(f"has a corrupt header ({n_atoms} and {again} atoms)")
-        if n_atoms <= 9:  # so few are stored uncompressed
-            return Header(n_atoms, step, time, 12 * n_atoms)
-        _, *bounds, index, size = unpack(file, ">f3i3ii" + ("i" if magic == 1995 else "q"))
-        # The decoder believes these and crashes where they are wrong. Its buffer, which is also that of the encoder,
-        # has 1.2 integers for each coordinate, three of which are not for data.
-        if not 0 < size <= 4 * int(3 * n_atoms * 1.2) - 12:
-            raise Damaged(f"has a corrupt header ({size} bytes for {n_atoms} atoms)")
-        # An index into a table of 73 sizes, of which the first nine are not used; and the smallest and largest
-        # integer coordinates, whose range the encoder keeps this far from an overflow. A range of 2³² would be
-        # a division by zero.
-        ranges = [high - low for low, high in zip(bounds[:3], bounds[3:], strict=True)]
-        if not 9 <= index < 73 or not 0 <= min(ranges) <= max(ranges) < 2**31 - 3:
-            raise Damaged("has a corrupt header of its compressed positions")
-        return Header(n_atoms, step, time, padded(size))
-
-    @staticmethod
-    @lru_cache(maxsize=16)
-    def padding(n_atoms: int) -> bytes:
-        """A frame of more atoms than the others have.
-
-        From corrupt data the decoder may take more atoms than there are: it writes past the end of buffers that have
-        the size of the first frame. An item holds ten atoms or less.
-        """
-        with _temporary_file() as path:
-            with XTCTrajectoryFile(str(path), "w") as file:
-                file.write(np.zeros((1, n_atoms + 11, 3), dtype=np.float32))
-            return path.read_bytes()
+def _walk(path: Path, read_header: Callable[[BinaryIO], Header]) -> Iterator[Header]:
+    """The header of each frame, with its size as that of the whole frame; raises Damaged at the first fault."""
+    size = path.stat().st_size
+    count, n_atoms, end = 0, 0, 0
+    with path.open("rb") as file:
+        while (start := end) < size:
+            file.seek(start)
+            try:
+                header = read_header(file)
+                end = file.tell() + header.size
+                if count and header.n_atoms != n_atoms:
+                    raise Damaged(f"has {header.n_atoms} atoms, the frames before it {n_atoms}")
+            except EOFError:
+                end = size + 1
+            except Damaged as fault:
+                raise Damaged(f"frame {count} (byte {start}) {fault}") from fault
+            if end > size:
+                raise Damaged(
+                    f"the file ends inside frame {count}, after {count} complete frames: write the complete ones "
+                    "to a new file (gmx trjconv or mdconvert), or run again when the simulation has ended"
+                    if count
+                    else "the file ends inside its first frame, so it holds no complete frame"
+                )
+            yield header._replace(size=end - start)
+            count, n_atoms = count + 1, header.n_atoms
 
 
-class Trr(Gromacs):
-    """Positions of single or double precision."""
+def _xtc(file: BinaryIO) -> Header:
+    """Header of a frame of positions rounded and compressed; raises EOFError or Damaged."""
+    (magic,) = unpack(file, ">i")
+    if magic not in (1995, 2023):
+        raise Damaged(f"starts with {magic} instead of XTC's 1995, so the file is corrupt from there on")
+    n_atoms, step, time = unpack(file, ">iif")
+    *_, again = unpack(file, ">9fi")
+    if n_atoms < 1 or again != n_atoms:
+        raise Damaged(f"has a corrupt header ({n_atoms} and {again} atoms)")
+    if n_atoms <= 9:  # so few are stored uncompressed
+        return Header(n_atoms, step, time, 12 * n_atoms)
+    _, *bounds, index, size = unpack(file, ">f3i3ii" + ("i" if magic == 1995 else "q"))
+    # The decoder believes these and crashes where they are wrong. Its buffer, which is also that of the encoder,
+    # has 1.2 integers for each coordinate, three of which are not for data.
+    if not 0 < size <= 4 * int(3 * n_atoms * 1.2) - 12:
+        raise Damaged(f"has a corrupt header ({size} bytes for {n_atoms} atoms)")
+    # An index into a table of 73 sizes, of which the first nine are not used; and the smallest and largest
+    # integer coordinates, whose range the encoder keeps this far from an overflow. A range of 2³² would be
+    # a division by zero.
+    ranges = [high - low for low, high in zip(bounds[:3], bounds[3:], strict=True)]
+    if not 9 <= index < 73 or not 0 <= min(ranges) <= max(ranges) < 2**31 - 3:
+        raise Damaged("has a corrupt header of its compressed positions")
+    return Header(n_atoms, step, time, padded(size))
 
-    reader = TRRTrajectoryFile
 
-    @staticmethod
-    def header(file: BinaryIO) -> Header:
-        (magic,) = unpack(file, ">i")
-        if magic != 1993:
-            raise Damaged(f"starts with {magic} instead of TRR's 1993, so the file is corrupt from there on")
-        _, length = unpack(file, ">ii")
-        if not 0 <= length <= 128:
-            raise Damaged("has a corrupt header")
-        unpack(file, f">{padded(length)}s")
-        *sizes, n_atoms, step, _ = unpack(file, ">13i")
-        positions = sizes[7]
-        if n_atoms < 1 or min(sizes) < 0 or positions not in (0, 12 * n_atoms, 24 * n_atoms):
-            raise Damaged("has a corrupt header")
-        if positions == 0:
-            raise Damaged("holds no positions: write a trajectory with positions in every frame")
-        time, _ = unpack(file, ">dd" if positions == 24 * n_atoms else ">ff")
-        return Header(n_atoms, step, time, sum(sizes))
+def _trr(file: BinaryIO) -> Header:
+    """Header of a frame of positions of single or double precision; raises EOFError or Damaged."""
+    (magic,) = unpack(file, ">i")
+    if magic != 1993:
+        raise Damaged(f"starts with {magic} instead of TRR's 1993, so the file is corrupt from there on")
+    _, length = unpack(file, ">ii")
+    if not 0 <= length <= 128:
+        raise Damaged("has a corrupt header")
+    unpack(file, f">{padded(length)}s")
+    *sizes, n_atoms, step, _ = unpack(file, ">13i")
+    positions = sizes[7]
+    if n_atoms < 1 or min(sizes) < 0 or positions not in (0, 12 * n_atoms, 24 * n_atoms):
+        raise Damaged("has a corrupt header")
+    if positions == 0:
+        raise Damaged("holds no positions: write a trajectory with positions in every frame")
+    time, _ = unpack(file, ">dd" if positions == 24 * n_atoms else ">ff")
+    return Header(n_atoms, step, time, sum(sizes))
 
 
 def unpack(file: BinaryIO, layout: str) -> tuple:

@@ -10,10 +10,11 @@ from spectraldyn.io.silence import Damaged
 
 
 class Stamps(NamedTuple):
-    """What the stamps of the frames are, for messages: stamp, what it measures, its unit, how it is written."""
+    """What the stamps of the frames are, for messages."""
 
     name: str
     measure: str
+    """What they measure."""
     unit: str = ""
     layout: str = ".15g"
 
@@ -24,26 +25,10 @@ MODELS = Stamps("MODEL number", "the MODEL number")
 
 
 def read_times(times: np.ndarray, stamps: Stamps = TIMES) -> tuple[float | None, tuple[int, ...], list[str]]:
-    """Frame spacing and uninterrupted stretches from time stamps.
+    """Frame spacing in ps, starts of uninterrupted stretches, and warnings; raises Damaged where no spacing can be told.
 
-    Parameters
-    ----------
-    times : (n,) float64
-        Time stamps in ps, as far as rounding to float32 leaves them exact; or other numbers of the frames.
-    stamps : Stamps
-        What they are.
-
-    Returns
-    -------
-    timestep : float or None
-        None where there are no stamps, or the same one everywhere.
-    segment_starts : tuple of int
-    warnings : list of str
-
-    Raises
-    ------
-    Damaged
-        If the stamps are so uneven that no spacing can be told.
+    There is no spacing where there are no stamps, or the same one everywhere. The stamps are in ps, as far as rounding
+    to float32 leaves them exact, or other numbers of the frames.
     """
     if len(times) < 2 or (times == times[0]).all() or np.isnan(times).all():
         return None, (0,), []
@@ -87,13 +72,9 @@ def _breaks(times: np.ndarray, starts: list[int], rounding: np.ndarray, stamps: 
         step = times[start] - times[start - 1]
         kind = "occurs twice" if abs(step) <= rounding[start] else "goes back" if step < 0 else "jumps"
         kinds[kind].append(start)
-    for kind, found in kinds.items():
-        for start in found[:1]:
-            before, after = (f"{times[frame]:{stamps.layout}}" for frame in (start - 1, start))
-            what = (
-                f"{stamps.name} {after}{stamps.unit} occurs twice, at frames {start - 1} and {start}"
-                if kind == "occurs twice"
-                else f"{stamps.measure} {kind} from {before} to {after}{stamps.unit} at frame {start}"
-            )
-            more = f" (and at {len(found) - 1} more places)" if len(found) > 1 else ""
-            yield f"{what}{more}: lagged pairs do not cross it"
+    for kind, (start, *others) in ((kind, found) for kind, found in kinds.items() if found):
+        before, after = (f"{times[frame]:{stamps.layout}}" for frame in (start - 1, start))
+        what = f"{stamps.measure} {kind} from {before} to {after}{stamps.unit} at frame {start}"
+        if kind == "occurs twice":
+            what = f"{stamps.name} {after}{stamps.unit} occurs twice, at frames {start - 1} and {start}"
+        yield what + f" (and at {len(others)} more places)" * bool(others) + ": lagged pairs do not cross it"
