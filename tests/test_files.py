@@ -1241,7 +1241,7 @@ def test_common_timestep():
     assert common_timestep([a, bare], 1.0) == 1.0
     assert common_timestep([bare], 3.0) == 3.0
     assert common_timestep([bare, bare], None) is None
-    with pytest.raises(InputError, match=r"^c: frames are 2 ps apart, those of a 1 ps"):
+    with pytest.raises(InputError, match=r"^c: the time stamps say 2 ps between frames, those of a 1 ps"):
         common_timestep([a, c], None)
     with pytest.raises(InputError, match=r"^a: the time stamps say 1 ps .* --timestep says 2 ps"):
         common_timestep([a], 2.0)

@@ -21,6 +21,7 @@ STRETCHED = 10.0
 DENSEST = 1000.0
 """Atoms per nm³ above which a box is a dummy, as the CRYST1 of 1 Å in many PDB files: water has 100."""
 
+_CUT = "a molecule is cut by a periodic box that the file does not carry"
 _MOST_BONDS = 2000  # looked at, evenly picked: enough to see another order of atoms, cheap in any system
 _MOST_NAMED = 1000  # frames remembered of one bond that is too long
 
@@ -63,10 +64,8 @@ class FrameChecks:
         """Check each frame for itself, of these numbers; the trajectory, or None where a frame so far is at fault."""
         xyz, n_atoms = frames.xyz, self.topology.n_atoms
         if xyz.shape[1] != n_atoms:
-            raise Damaged(
-                f"frame {rows[0]} has {xyz.shape[1]} atoms, the topology has {n_atoms}: give the topology of these "
-                "very atoms"
-            )
+            found = f"frame {rows[0]} has {xyz.shape[1]} atoms, the topology has {n_atoms}"
+            raise Damaged(f"{found}: give the topology of these very atoms")
         with np.errstate(invalid="ignore"):
             farthest = np.abs(xyz).max(axis=(1, 2))
         for fault, found in (
@@ -93,11 +92,8 @@ class FrameChecks:
             self.periodic = self._boxed and self._real(cells[:1])
         if (boxed != self._boxed).any():
             odd = rows[np.argmax(boxed != self._boxed)]
-            has = "no valid periodic box" if self._boxed else "a periodic box"
-            raise Damaged(
-                f"frame {odd} has {has}, unlike the frames before it: write the file with a box in every frame or in "
-                "none"
-            )
+            found = f"frame {odd} has {'no valid' if self._boxed else 'a'} periodic box, unlike the frames before it"
+            raise Damaged(f"{found}: write the file with a box in every frame or in none")
 
     def _real(self, cell: np.ndarray) -> bool:
         """Whether a box is not one that stands for none."""
@@ -108,14 +104,11 @@ class FrameChecks:
             self.warnings.append(f"{shown} is too small for {n_atoms} atoms and is taken as none")
         elif dummy:
             self.warnings.append(
-                "the periodic box is exactly 1 × 1 × 1 nm, which programs write in the place of none, and is taken as "
-                "none"
+                "the periodic box is exactly 1 × 1 × 1 nm, as programs write in the place of none, and is taken as none"
             )
         elif lengths.min() < 1.2:
-            self.warnings.append(
-                f"{shown} is smaller than any simulated one, and distances longer than half of it will come out too "
-                "short: remove it if it is not real"
-            )
+            shown += " is smaller than any simulated one, and distances longer than half of it will come out too short"
+            self.warnings.append(f"{shown}: remove it if it is not real")
         return not (dense or dummy)
 
     def _measure_bonds(self, chunk: mdtraj.Trajectory, first: int) -> None:
@@ -155,10 +148,7 @@ class FrameChecks:
                 f"({a} and {b} are typically {self._typical[worst] / self.n_frames:.2g} nm apart)"
             )
             if broken.mean() > 0.05:
-                raise Damaged(
-                    f"{found}: the order of the atoms differs from the topology's, or the molecule is cut by a "
-                    "periodic box that the file does not carry"
-                )
+                raise Damaged(f"{found}: the order of the atoms differs from the topology's, or {_CUT}")
             self.warnings.append(f"{found}: make sure that the topology fits")
         exploded, apart = (
             sorted({frame for bond, frames in where.items() if not broken[bond] for frame in frames})
@@ -168,10 +158,8 @@ class FrameChecks:
             where = f"bonds are longer than {STRETCHED:g} nm in {named(exploded)}"
             raise Damaged(f"{where}, though not in most frames: remove these frames")
         if apart:
-            self.warnings.append(
-                f"bonds are longer than 1 nm in {named(apart)}, though not in most frames: a molecule is cut by a "
-                "periodic box that the file does not carry, or torn apart"
-            )
+            where = f"bonds are longer than 1 nm in {named(apart)}, though not in most frames"
+            self.warnings.append(f"{where}: {_CUT}, or it is torn apart")
 
 
 def named(frames: Sequence[int]) -> str:

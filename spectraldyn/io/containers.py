@@ -61,9 +61,8 @@ class Container(Indexed):
         xyz, time, *box = (self._column(file, name, slice(first, first + count)) for name in UNITS)
         for name, values in zip(UNITS, (xyz, time, *box), strict=True):
             if values.ndim and len(values) != len(xyz):
-                raise Damaged(
-                    f"its {name} are there for {first + len(values)} frames, its positions for {self.n_frames}"
-                )
+                there = f"{first + len(values)} frames, its coordinates for {self.n_frames}"
+                raise Damaged(f"its array {name} is there for {there}")
         return Frames(xyz, time, np.concatenate([np.broadcast_to(part, (len(xyz), 3)) for part in box], axis=1))
 
     def _shape(self, file: netCDF4.Dataset) -> tuple[int, ...]:

@@ -48,16 +48,13 @@ class Dcd(Indexed):
     def decoded(self, file: BinaryIO, first: int, count: int) -> Frames:
         file.seek(self._start + first * self._frame.itemsize)
         frames = np.fromfile(file, dtype=self._frame, count=count)
-        names = self._frame.names or ()
-        markers = [
-            (frames[name][end], self._frame[name]["data"].itemsize) for name in names for end in ("begin", "end")
-        ]
-        sound = np.all([marker == size for marker, size in markers], axis=0)
+        sizes = {name: self._frame[name]["data"].itemsize for name in self._frame.names or ()}
+        sound = np.all([frames[name][end] == sizes[name] for name in sizes for end in ("begin", "end")], axis=0)
         if not sound.all():
             broken = first + int(np.argmin(sound))
             raise Damaged(f"the record markers of frame {broken} are broken, so the file is corrupt from there on")
         xyz = np.stack([frames[axis]["data"] for axis in "xyz"], axis=-1) / np.float32(10)
-        if "cell" not in names:
+        if "cell" not in sizes:
             return Frames(xyz)
         return Frames(xyz, cell=_cell(frames["cell"]["data"].astype(np.float64), self._version))
 
@@ -74,10 +71,8 @@ def _header(file: BinaryIO, size: int) -> tuple[int, int, np.dtype]:
     n_atoms = _number_of_atoms(file, f"{order}i4")
     promised, fixed, has_cell, has_fourth, version = (control[i] for i in (0, 8, 10, 11, 19))
     if fixed != 0:
-        raise Damaged(
-            f"{fixed} atoms are fixed and stored in the first frame only: write the trajectory again with all atoms in "
-            "every frame"
-        )
+        stored = f"{fixed} atoms are fixed and stored in the first frame only"
+        raise Damaged(f"{stored}: write the trajectory again with all atoms in every frame")
     if 12 * n_atoms > size:
         raise Damaged(f"the header says {n_atoms} atoms, for not one frame of which the file has room")
     # X-PLOR, whose version is 0, knows neither boxes nor a fourth dimension.
@@ -107,10 +102,7 @@ def _number_of_atoms(file: BinaryIO, integer: str) -> int:
             _, before, count, after = integers(4)
             if before == after == 4 and count > 0:
                 return count
-    raise Damaged(
-        "the DCD header is cut short or corrupt in its records of the title and the number of atoms, so the file holds "
-        "no frames"
-    )
+    raise Damaged("the DCD header is cut short or corrupt in its title or number of atoms, so the file holds no frames")
 
 
 def _cell(record: np.ndarray, version: int) -> np.ndarray:

@@ -73,22 +73,15 @@ def scan(
             visit(chunk, first)
     with told(path):
         if checks.n_frames == 0:
-            raise Damaged(reader.shortfall or "the file holds no frames")
+            raise Damaged(reader.source.shortfall or "the file holds no frames")
         checks.finish()
         timestep, starts, remarks = read_times(np.concatenate(times))
         if timestep is None and not remarks:
             _, starts, remarks = read_times(np.concatenate(steps), reader.layout.numbers)
-    shortfall = [] if reader.shortfall is None else [reader.shortfall]
-    return FileSummary(
-        path=Path(path),
-        format=reader.format,
-        n_frames=checks.n_frames,
-        n_atoms=reader.n_atoms,
-        timestep_ps=timestep,
-        segment_starts=starts,
-        periodic=bool(checks.periodic),
-        warnings=tuple(f"{path}: {warning}" for warning in (*shortfall, *checks.warnings, *remarks)),
-    )
+    told_of = (*([shortfall] if (shortfall := reader.source.shortfall) else []), *checks.warnings, *remarks)
+    warnings = tuple(f"{path}: {warning}" for warning in told_of)
+    found = (Path(path), reader.format, checks.n_frames, reader.n_atoms, timestep, starts, bool(checks.periodic))
+    return FileSummary(*found, warnings)
 
 
 def common_timestep(summaries: Sequence[FileSummary], timestep_ps: float | None) -> float | None:
@@ -110,25 +103,17 @@ def common_timestep(summaries: Sequence[FileSummary], timestep_ps: float | None)
         raise InputError(f"--timestep is {timestep_ps:g} ps: the frame spacing must be positive")
     stamped = [(summary.path, summary.timestep_ps) for summary in summaries if summary.timestep_ps is not None]
     for path, spacing in stamped:
+        (first, usual), said = stamped[0], f"{path}: the time stamps say {spacing:g} ps between frames"
         if timestep_ps is not None and abs(spacing - timestep_ps) > 1e-3 * timestep_ps:
-            raise InputError(
-                f"{path}: the time stamps say {spacing:g} ps between frames, --timestep says "
-                f"{timestep_ps:g} ps: leave --timestep out, or correct the file"
-            )
-        if abs(spacing - stamped[0][1]) > 1e-3 * stamped[0][1]:
-            raise InputError(
-                f"{path}: frames are {spacing:g} ps apart, those of {stamped[0][0]} {stamped[0][1]:g} ps: "
-                "analyse only files of one spacing together"
-            )
-    if timestep_ps is not None:
-        return float(timestep_ps)
-    if stamped and len(stamped) < len(summaries):
-        bare = next(summary.path for summary in summaries if summary.timestep_ps is None)
-        raise InputError(
-            f"{bare}: the file has no usable time stamps, while {stamped[0][0]} has frames "
-            f"{stamped[0][1]:g} ps apart: give --timestep"
-        )
-    return stamped[0][1] if stamped else None
+            said += f", --timestep says {timestep_ps:g} ps"
+            raise InputError(f"{said}: leave --timestep out, or correct the file")
+        if abs(spacing - usual) > 1e-3 * usual:
+            raise InputError(f"{said}, those of {first} {usual:g} ps: analyse only files of one spacing together")
+    bare = [summary.path for summary in summaries if summary.timestep_ps is None]
+    if timestep_ps is None and stamped and bare:
+        others = f"{stamped[0][0]} has frames {stamped[0][1]:g} ps apart"
+        raise InputError(f"{bare[0]}: the file has no usable time stamps, while {others}: give --timestep")
+    return float(timestep_ps) if timestep_ps is not None else stamped[0][1] if stamped else None
 
 
 def describe_files(files: Sequence[str], top: str | None) -> Iterator[tuple[str, bool]]:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
 from mdtraj.formats import XTCTrajectoryFile
@@ -19,14 +19,7 @@ from mdtraj.formats import XTCTrajectoryFile
 from spectraldyn.io.frames import Frames, Indexed, cell_of
 from spectraldyn.io.silence import Damaged
 
-
-class Header(NamedTuple):
-    """What the header of one frame says; `size` is the number of bytes that follow it."""
-
-    n_atoms: int
-    step: int
-    time: float
-    size: int
+Header = tuple[int, int, float, int]  # atoms, step, time, and number of bytes that follow it
 
 
 class Gromacs(Indexed):
@@ -35,7 +28,7 @@ class Gromacs(Indexed):
     def __init__(self, reader: Callable, path: Path, n_atoms: int | None = None) -> None:
         self.reader, self.path = reader, path
         headers = list(_walk(path, _xtc if reader is XTCTrajectoryFile else _trr))
-        self.n_frames, self.n_atoms = len(headers), headers[0].n_atoms
+        self.n_frames, self.n_atoms = len(headers), headers[0][0]
         _, self._steps, self._times, sizes = np.array(headers, dtype=np.float64).T
         self._starts = [0, *np.cumsum(sizes.astype(int)).tolist()]
 
@@ -53,11 +46,10 @@ class Gromacs(Indexed):
         content = raw.read(self._starts[first + count] - self._starts[first])
         copy.write_bytes(_larger(self.reader, self.n_atoms) + content)
         with self.reader(str(copy)) as decoder:
-            xyz, _, _, boxes, *_ = (column if column is None else column[1:] for column in decoder.read(1 + count))
-        where = slice(first, first + len(xyz))
-        cell = np.array(np.nan) if boxes is None else cell_of(*np.moveaxis(boxes, 1, 0))
-        xyz = np.ascontiguousarray(xyz[:, : self.n_atoms])
-        return Frames(xyz, self._times[where], cell, self._steps[where])
+            xyz, _, _, boxes, *_ = decoder.read(1 + count)
+        where = slice(first, first + len(xyz) - 1)
+        cell = cell_of(*np.moveaxis(boxes[1:], 1, 0))
+        return Frames(np.ascontiguousarray(xyz[1:, : self.n_atoms]), self._times[where], cell, self._steps[where])
 
 
 @lru_cache(maxsize=16)
@@ -76,28 +68,26 @@ def _larger(reader: Callable, n_atoms: int) -> bytes:
 def _walk(path: Path, read_header: Callable[[BinaryIO], Header]) -> Iterator[Header]:
     """The header of each frame, with its size as that of the whole frame; raises Damaged at the first fault."""
     size = path.stat().st_size
-    count, n_atoms, end = 0, 0, 0
+    count, known, end = 0, 0, 0
     with path.open("rb") as file:
         while (start := end) < size:
             file.seek(start)
             try:
-                header = read_header(file)
-                end = file.tell() + header.size
-                if count and header.n_atoms != n_atoms:
-                    raise Damaged(f"has {header.n_atoms} atoms, the frames before it {n_atoms}")
+                n_atoms, step, time, length = read_header(file)
+                end = file.tell() + length
+                if count and n_atoms != known:
+                    raise Damaged(f"has {n_atoms} atoms, the frames before it {known}")
             except EOFError:
                 end = size + 1
             except Damaged as fault:
                 raise Damaged(f"frame {count} (byte {start}) {fault}") from fault
+            if end > size and count == 0:
+                raise Damaged("the file ends inside its first frame, so it holds no complete frame")
             if end > size:
-                raise Damaged(
-                    f"the file ends inside frame {count}, after {count} complete frames: write the complete ones "
-                    "to a new file (gmx trjconv or mdconvert), or run again when the simulation has ended"
-                    if count
-                    else "the file ends inside its first frame, so it holds no complete frame"
-                )
-            yield header._replace(size=end - start)
-            count, n_atoms = count + 1, header.n_atoms
+                advice = "write the complete ones to a new file (gmx trjconv or mdconvert), or wait for the simulation"
+                raise Damaged(f"the file ends inside frame {count}, after {count} complete frames: {advice} to end")
+            yield n_atoms, step, time, end - start
+            count, known = count + 1, n_atoms
 
 
 def _xtc(file: BinaryIO) -> Header:
@@ -110,7 +100,7 @@ def _xtc(file: BinaryIO) -> Header:
     if n_atoms < 1 or again != n_atoms:
         raise Damaged(f"has a corrupt header ({n_atoms} and {again} atoms)")
     if n_atoms <= 9:  # so few are stored uncompressed
-        return Header(n_atoms, step, time, 12 * n_atoms)
+        return n_atoms, step, time, 12 * n_atoms
     _, *bounds, index, size = unpack(file, ">f3i3ii" + ("i" if magic == 1995 else "q"))
     # The decoder believes these and crashes where they are wrong. Its buffer, which is also that of the encoder,
     # has 1.2 integers for each coordinate, three of which are not for data.
@@ -122,7 +112,7 @@ def _xtc(file: BinaryIO) -> Header:
     ranges = [high - low for low, high in zip(bounds[:3], bounds[3:], strict=True)]
     if not 9 <= index < 73 or not 0 <= min(ranges) <= max(ranges) < 2**31 - 3:
         raise Damaged("has a corrupt header of its compressed positions")
-    return Header(n_atoms, step, time, padded(size))
+    return n_atoms, step, time, padded(size)
 
 
 def _trr(file: BinaryIO) -> Header:
@@ -141,7 +131,7 @@ def _trr(file: BinaryIO) -> Header:
     if positions == 0:
         raise Damaged("holds no positions: write a trajectory with positions in every frame")
     time, _ = unpack(file, ">dd" if positions == 24 * n_atoms else ">ff")
-    return Header(n_atoms, step, time, sum(sizes))
+    return n_atoms, step, time, sum(sizes)
 
 
 def unpack(file: BinaryIO, layout: str) -> tuple:

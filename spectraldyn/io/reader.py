@@ -29,21 +29,19 @@ class Reader:
     format : str
         The format as its usual extension without the dot ("dcd", "xtc", ...).
     topology : mdtraj.Topology
+    n_atoms : int
+        Of the topology; a file that has others is refused when it is read.
     """
 
     def __init__(self, path: str | Path, format: str, topology: mdtraj.Topology) -> None:
         self.path = Path(path)
         self.format = format
         self.topology = topology
+        self.n_atoms = topology.n_atoms
         self.layout = FORMATS[format.removesuffix(".gz")]
         self._name = str(path)
         with told(self._name):
-            self._source = self.layout.source(self.path, topology.n_atoms)
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms of the topology; a file that has others is refused when it is read."""
-        return self.topology.n_atoms
+            self.source = self.layout.source(self.path, topology.n_atoms)
 
     @property
     def n_frames(self) -> int:
@@ -59,11 +57,6 @@ class Reader:
     def periodic(self) -> bool:
         """Whether the first frame has a periodic box."""
         return self.read([0]).unitcell_lengths is not None
-
-    @property
-    def shortfall(self) -> str | None:
-        """What is to be said, once all frames are read, of a file that is sound only so far."""
-        return self._source.shortfall
 
     def read(self, rows: Iterable[int]) -> mdtraj.Trajectory:
         """Frames by their numbers.
@@ -96,19 +89,19 @@ class Reader:
         found, place = np.unique(wanted, return_inverse=True)
         checks = FrameChecks(self.topology)
         with told(self._name):
-            trajectory = checks.admit(self._source.take(found).pick(place), wanted)
+            trajectory = checks.admit(self.source.take(found).pick(place), wanted)
             checks.complain()
         return trajectory
 
     def chunks(self) -> Iterator[Frames]:
         """Every frame in order, before any check."""
         with told(self._name):
-            yield from self._source.chunks()
+            yield from self.source.chunks()
 
     @cached_property
     def _extent(self) -> tuple[int, np.ndarray | None]:
         with told(self._name):
-            return self._source.extent()
+            return self.source.extent()
 
 
 def open_trajectory(path: str | Path, topology: mdtraj.Topology | None = None) -> Reader:

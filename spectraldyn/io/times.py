@@ -25,7 +25,7 @@ MODELS = Stamps("MODEL number", "the MODEL number")
 
 
 def read_times(times: np.ndarray, stamps: Stamps = TIMES) -> tuple[float | None, tuple[int, ...], list[str]]:
-    """Frame spacing in ps, starts of uninterrupted stretches, and warnings; raises Damaged where no spacing can be told.
+    """Frame spacing in ps, starts of uninterrupted stretches, and warnings; raises Damaged where there is no telling.
 
     There is no spacing where there are no stamps, or the same one everywhere. The stamps are in ps, as far as rounding
     to float32 leaves them exact, or other numbers of the frames.
@@ -49,11 +49,9 @@ def read_times(times: np.ndarray, stamps: Stamps = TIMES) -> tuple[float | None,
     regular = np.abs(steps - usual) <= 2 * np.maximum(rounding[1:], rounding[:-1]) + 1e-3 * usual
     starts = [int(index) + 1 for index in np.flatnonzero(~regular)]
     if len(starts) > max(1, 0.1 * len(steps)):
-        raise Damaged(
-            f"{stamps.name}s are uneven: {len(starts)} of {len(steps)} steps differ from the usual "
-            f"{usual:.6g}{stamps.unit} (the first at frame {starts[0]}), so that no lag time is defined: write evenly "
-            "spaced frames"
-        )
+        differ = f"{len(starts)} of {len(steps)} steps differ from the usual {usual:.6g}{stamps.unit}"
+        where = f"(the first at frame {starts[0]}), so that no lag time is defined: write evenly spaced frames"
+        raise Damaged(f"{stamps.name}s are uneven: {differ} {where}")
     covered = sum(times[end - 1] - times[start] for start, end in pairwise([0, *starts, len(times)]))
     timestep = _neat(covered / regular.sum(), int(regular.sum()), rounding.max())
     return timestep, (0, *starts), list(_breaks(times, starts, rounding, stamps))
