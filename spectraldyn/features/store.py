@@ -20,7 +20,7 @@ import numpy as np
 
 from spectraldyn.files import replacing
 
-VERSION = 2  # counts up whenever the same files and options give other rows or other warnings
+VERSION = 3  # counts up whenever the same files and options give other rows or other warnings
 _CHECK_BYTES = 2**24
 
 

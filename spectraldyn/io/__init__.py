@@ -1,14 +1,10 @@
 """Files in and out: trajectories, topologies, arrays of features, structures."""
 
 from spectraldyn.io.arrays import SUFFIXES, read_arrays
-from spectraldyn.io.files import FileSummary, common_timestep, scan
-from spectraldyn.io.formats import FORMATS, formats_sentence
-from spectraldyn.io.info import describe_files
-from spectraldyn.io.keys import file_key
-from spectraldyn.io.particles import WITH_TIMES, check_output, write_particles
-from spectraldyn.io.reader import Reader, open_trajectory
-from spectraldyn.io.structures import write_structures
-from spectraldyn.io.topologies import load_topology
+from spectraldyn.io.files import FileSummary, common_timestep, describe_files, scan
+from spectraldyn.io.formats import FORMATS, file_key, formats_sentence
+from spectraldyn.io.reader import Reader, load_topology, open_trajectory
+from spectraldyn.io.writing import WITH_TIMES, check_output, write_particles, write_structures
 
 __all__ = [
     "FORMATS",

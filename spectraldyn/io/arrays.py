@@ -14,11 +14,7 @@ _SCAN_VALUES = 2**22  # values checked at once
 
 
 def read_arrays(path: Path) -> list[tuple[str | None, np.ndarray]]:
-    """Every array in a .npy or .npz file, each a trajectory of its own.
-
-    Returns
-    -------
-    list of (name in the .npz file or None, (T, d) float32)
+    """Every array in a .npy or .npz file, with its name in the latter; each is a trajectory of its own, (T, d) float32.
 
     Raises
     ------
@@ -36,33 +32,26 @@ def read_arrays(path: Path) -> list[tuple[str | None, np.ndarray]]:
             else:
                 arrays = [(None, np.load(path, mmap_mode="r", allow_pickle=False))]
     except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"{path} cannot be read: it is damaged, or no NumPy file of plain numbers (pickled objects are not read)"
-        ) from error
+        what = "it is damaged, or no NumPy file of plain numbers (pickled objects are not read)"
+        raise InputError(f"{path} cannot be read: {what}") from error
     if not arrays:
         raise InputError(f"{path} holds no array")
-    return [
-        (name, _checked_rows(array, f"{path}" if name is None else f"{path}, array {name!r}")) for name, array in arrays
-    ]
+    return [(name, _rows(array, f"{path}" if name is None else f"{path}, array {name!r}")) for name, array in arrays]
 
 
-def _checked_rows(array: np.ndarray, where: str) -> np.ndarray:
+def _rows(array: np.ndarray, where: str) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise InputError(f"{where} holds {array.dtype}, not real numbers")
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{where} has shape {array.shape}: features are (frames, columns), neither of them 0")
-    rows = array.view(np.ndarray)
-    if rows.dtype != np.float32:
-        # beyond the range of float32 is infinite, and found below
-        with np.errstate(over="ignore"):
-            rows = rows.astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond the range of float32 is infinite, and found below
+        rows = array.view(np.ndarray).astype(np.float32, copy=False)
     step = max(1, _SCAN_VALUES // rows.shape[1])
     for start in range(0, len(rows), step):
         bad = np.flatnonzero(~np.isfinite(rows[start : start + step]).all(axis=1))
         if len(bad):
-            raise InputError(
-                f"{where} holds NaN or a number too large for float32 in row {start + bad[0]} (counted from 0)"
-            )
+            where = f"{where} holds NaN or a number too large for float32"
+            raise InputError(f"{where} in row {start + bad[0]} (counted from 0)")
     return rows

@@ -1,24 +1,26 @@
 """Text files read line by line: where frames begin and end, and what of a frame that is cut short can be trusted."""
 
-import contextlib
 import gzip
+import itertools
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from spectraldyn.io.frames import Damaged, Frames, Incomplete, Source, absent, frames_per_chunk, joined
+from spectraldyn.io.frames import Frames, absent, frames_per_chunk, joined
+from spectraldyn.io.silence import Damaged
 
 
 class Record(NamedTuple):
-    """One frame: `convert` gives its positions (nm) and its box, as three lengths and three angles, if it has one."""
+    """One frame: `convert` gives its positions (nm) and its box, as three lengths and three angles, or NaN."""
 
-    convert: Callable[[], tuple[np.ndarray, np.ndarray | None]]
-    time: float | None = None
-    step: float | None = None
+    convert: Callable[[], tuple[np.ndarray, np.ndarray]]
+    time: float = np.nan
+    step: float = np.nan
 
 
 class Cut(Exception):
@@ -31,26 +33,20 @@ class Lines:
     def __init__(self, path: Path) -> None:
         compressed = path.name.lower().endswith(".gz")
         raw = gzip.GzipFile(path) if compressed else path.open("rb")
-        self.file = TextIOWrapper(raw, encoding="utf-8", errors="replace")
+        self._file = TextIOWrapper(raw, encoding="utf-8", errors="replace")
+        self.close = self._file.close
         self.number = 0
         self.cut = False  # the compressed stream ends too early
         self.last: list[str] = []  # the last line, where it has no end, and the one before it
         self._before = ""
-        self._back: list[str] = []
+        self._ahead: str | None = None
 
-    def __enter__(self) -> "Lines":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def next(self) -> str | None:
-        """The next line without its end; None at the end of the file."""
-        if self._back:
-            self.number += 1
-            return self._back.pop()
+    def peek(self) -> str | None:
+        """The next line without its end, which stays the next; None at the end of the file."""
+        if self._ahead is not None:
+            return self._ahead
         try:
-            line = self.file.readline()
+            line = self._file.readline()
         except EOFError:
             self.cut = True
             return None
@@ -60,30 +56,27 @@ class Lines:
             if not line.strip():
                 return None
             self.last = [self._before, line]
-        self.number += 1
-        self._before = line.rstrip("\r\n")
-        return self._before
+        self._ahead = self._before = line.rstrip("\r\n")
+        return self._ahead
 
-    def back(self, line: str) -> None:
-        """Hand a line back, to be read again."""
-        self.number -= 1
-        self._back.append(line)
+    def next(self) -> str | None:
+        """The next line."""
+        line = self.peek()
+        self._ahead = None
+        self.number += line is not None
+        return line
 
     def take(self, count: int) -> list[str]:
         """The next `count` lines."""
-        taken = []
-        for _ in range(count):
-            line = self.next()
-            if line is None:
-                raise Cut
-            taken.append(line)
+        taken = list(itertools.islice(iter(self.next, None), count))
+        if len(taken) < count:
+            raise Cut
         return taken
 
-    def first(self) -> str | None:
-        """The next line that is not blank; None at the end of the file."""
-        line = self.next()
-        while line is not None and not line.strip():
-            line = self.next()
+    def skip_blank(self) -> str | None:
+        """The next line that is not blank, which stays the next."""
+        while (line := self.peek()) is not None and not line.strip():
+            self.next()
         return line
 
     def whole(self) -> bool | None:
@@ -106,64 +99,53 @@ class Lines:
         return len(line[-1].partition(".")[2]) in decimals if len(decimals) == 1 else None
 
 
-class Text(Source):
-    """A text format by its parser, which gives the frames in order without converting their numbers.
+class Text:
+    """A text file, as `Indexed` is one of a binary format; its parser gives the frames in order, not yet converted.
 
     To take frames, the lines of those before them are walked over, and those after the last are not read.
     """
 
-    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
-        self.path, self.n_atoms = path, n_atoms
-
-    def parse(self, lines: Lines) -> Iterator[Record]:
-        """Frames of a file; raises ValueError or IndexError where it is corrupt."""
-        raise NotImplementedError
+    def __init__(self, parse: Callable[[Lines, int | None], Iterator[Record]], path: Path, n_atoms: int | None) -> None:
+        self.parse, self.path, self.n_atoms = parse, path, n_atoms
+        self.shortfall: str | None = None
 
     def extent(self) -> tuple[int, np.ndarray | None]:
-        times: list[float] = []
-        with contextlib.suppress(Incomplete):
-            for record, _ in self._walk(lambda frame: False):
-                times.append(np.nan if record.time is None else record.time)
-        return len(times), None if np.isnan(times).all() else np.array(times)
+        times = np.array([record.time for record, _ in self._walk(lambda number: False)])
+        return len(times), None if np.isnan(times).all() else times
 
     def chunks(self) -> Iterator[Frames]:
         pending: list[Frames] = []
-        ending: Incomplete | None = None
-        try:
-            for _, frame in self._walk(lambda frame: True):
-                # A change in the number of atoms is found, and named, by the checks.
-                full = len(pending) == frames_per_chunk(frame.xyz.shape[1])
-                if pending and (full or pending[0].xyz.shape != frame.xyz.shape):
-                    yield joined(pending)
-                    pending = []
-                pending.append(frame)
-        except Incomplete as shortfall:  # the sound frames read before it still count
-            ending = shortfall
+        for _, frame in self._walk(lambda number: True):
+            assert frame is not None
+            # A change in the number of atoms is found, and named, by the checks.
+            full = len(pending) == frames_per_chunk(frame.xyz.shape[1])
+            if pending and (full or pending[0].xyz.shape != frame.xyz.shape):
+                yield joined(pending)
+                pending = []
+            pending.append(frame)
         if pending:
             yield joined(pending)
-        if ending is not None:
-            raise ending
 
     def take(self, rows: np.ndarray) -> Frames:
         wanted, found, count = set(rows.tolist()), [], 0
-        with contextlib.suppress(Incomplete):
-            for _, frame in self._walk(wanted.__contains__):
-                count += 1
-                if frame is not None:
-                    found.append(frame)
-                    if len(found) == len(wanted):
-                        return joined(found)
-        raise absent(int(rows[-1]), count)
+        for _, frame in self._walk(wanted.__contains__):
+            count += 1
+            if frame is not None:
+                found.append(frame)
+                if len(found) == len(wanted):
+                    return joined(found)
+        raise absent(rows[-1], count)
 
-    def _walk(self, wanted: Callable[[int], bool]) -> Iterator[tuple[Record, Any]]:
-        """Every frame, converted where it is wanted and else None, with every fault told by its frame."""
-        with Lines(self.path) as lines:
-            records, count = self.parse(lines), 0
-            while True:
-                record = frame = None
+    def _walk(self, wanted: Callable[[int], bool]) -> Iterator[tuple[Record, Frames | None]]:
+        """Every frame, converted where it is wanted, with every fault told by its frame."""
+        with closing(Lines(self.path)) as lines:
+            records = self.parse(lines, self.n_atoms)
+            for count in itertools.count():
+                record = frame = whole = None
                 try:
                     record = next(records, None)
-                    frame = _converted(record) if record is not None and wanted(count) else None
+                    if record is not None and wanted(count):
+                        frame = _converted(record)
                     whole = lines.whole()
                 except Cut:
                     whole = False
@@ -173,20 +155,18 @@ class Text(Source):
                         raise Damaged(f"frame {count} is corrupt near line {lines.number} ({what})") from error
                     whole = False
                 if whole is False or (record is None and lines.cut):
-                    raise Incomplete(f"the file ends inside frame {count}, {count} complete frames are there")
+                    self.shortfall = f"the file ends inside frame {count}, {count} complete frames are there"
+                    return
                 if record is None:
                     return
                 yield record, frame
                 if whole is None:
-                    raise Incomplete(
+                    self.shortfall = (
                         f"its last line has no end: frame {count} is used, but its last number may have lost digits"
                     )
-                count += 1
+                    return
 
 
 def _converted(record: Record) -> Frames:
     xyz, box = record.convert()
-    with np.errstate(over="ignore"):  # a number too large becomes infinite, and is found by the checks
-        xyz = xyz.astype(np.float32)[None]
-    time, step = (None if value is None else np.array([float(value)]) for value in (record.time, record.step))
-    return Frames(xyz, time, step=step) if box is None else Frames(xyz, time, box[None, :3], box[None, 3:], step)
+    return Frames(xyz[None], np.array(record.time), box, np.array(record.step))

@@ -1,18 +1,20 @@
 """Frame spacing and uninterrupted stretches, from time stamps or from the numbers that a file gives its frames."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from spectraldyn.errors import InputError
+from spectraldyn.io.silence import Damaged
 
 
 class Stamps(NamedTuple):
-    """What the stamps of the frames are, for messages: stamp, what it measures, its unit, how it is written."""
+    """What the stamps of the frames are, for messages."""
 
     name: str
     measure: str
+    """What they measure."""
     unit: str = ""
     layout: str = ".15g"
 
@@ -22,36 +24,16 @@ STEPS = Stamps("step number", "the step number")
 MODELS = Stamps("MODEL number", "the MODEL number")
 
 
-def read_times(
-    path: str, times: np.ndarray | None, stamps: Stamps = TIMES
-) -> tuple[float | None, tuple[int, ...], list[str]]:
-    """Frame spacing and uninterrupted stretches from time stamps.
+def read_times(times: np.ndarray, stamps: Stamps = TIMES) -> tuple[float | None, tuple[int, ...], list[str]]:
+    """Frame spacing in ps, starts of uninterrupted stretches, and warnings; raises Damaged where there is no telling.
 
-    Parameters
-    ----------
-    path : str
-        The file as its user named it.
-    times : (n,) float64 or None
-        Time stamps in ps, as far as rounding to float32 leaves them exact; or other numbers of the frames.
-    stamps : Stamps
-        What they are.
-
-    Returns
-    -------
-    timestep : float or None
-        None where there are no stamps, or the same one everywhere.
-    segment_starts : tuple of int
-    warnings : list of str
-
-    Raises
-    ------
-    InputError
-        If the stamps are so uneven that no spacing can be told.
+    There is no spacing where there are no stamps, or the same one everywhere. The stamps are in ps, as far as rounding
+    to float32 leaves them exact, or other numbers of the frames.
     """
-    if times is None or len(times) < 2 or (times == times[0]).all() or np.isnan(times).all():
+    if len(times) < 2 or (times == times[0]).all() or np.isnan(times).all():
         return None, (0,), []
     if not np.isfinite(times).all():
-        return None, (0,), [f"{path}: some {stamps.name}s are missing or not numbers, so all are ignored"]
+        return None, (0,), [f"some {stamps.name}s are missing or not numbers, so all are ignored"]
     steps = np.diff(times)
     # Stamps are stored, or were once computed, in float32: near 1e6 ps they are off by up to 0.03 ps each.
     rounding = np.spacing(np.abs(times).astype(np.float32)).astype(float) * (stamps is TIMES)
@@ -62,52 +44,35 @@ def read_times(
     forward = np.sort(steps[steps > rounding[1:]])
     if not len(forward):
         since = f"{times[0]:{stamps.layout}}{stamps.unit}"
-        raise InputError(
-            f"{path}: {stamps.name}s never increase (from {since} on): write the file with its {stamps.name}s"
-        )
+        raise Damaged(f"{stamps.name}s never increase (from {since} on): write the file with its {stamps.name}s")
     usual = forward[(len(forward) - 1) // 2]
     regular = np.abs(steps - usual) <= 2 * np.maximum(rounding[1:], rounding[:-1]) + 1e-3 * usual
-    breaks = np.flatnonzero(~regular)
-    if len(breaks) > max(1, 0.1 * len(steps)):
-        raise InputError(
-            f"{path}: {stamps.name}s are uneven: {len(breaks)} of {len(steps)} steps differ from the usual "
-            f"{usual:.6g}{stamps.unit} (the first at frame {breaks[0] + 1}), so that no lag time is defined: "
-            "write evenly spaced frames"
-        )
-    starts = (0, *(int(index) + 1 for index in breaks))
-    ends = (*starts[1:], len(times))
-    covered = sum(times[end - 1] - times[start] for start, end in zip(starts, ends, strict=True))
-    n_regular = int(regular.sum())
-    timestep = _neat(covered / n_regular, n_regular, rounding.max())
-    return timestep, starts, list(_describe(path, times, starts[1:], rounding, stamps))
+    starts = [int(index) + 1 for index in np.flatnonzero(~regular)]
+    if len(starts) > max(1, 0.1 * len(steps)):
+        differ = f"{len(starts)} of {len(steps)} steps differ from the usual {usual:.6g}{stamps.unit}"
+        where = f"(the first at frame {starts[0]}), so that no lag time is defined: write evenly spaced frames"
+        raise Damaged(f"{stamps.name}s are uneven: {differ} {where}")
+    covered = sum(times[end - 1] - times[start] for start, end in pairwise([0, *starts, len(times)]))
+    timestep = _neat(covered / regular.sum(), int(regular.sum()), rounding.max())
+    return timestep, (0, *starts), list(_breaks(times, starts, rounding, stamps))
 
 
 def _neat(spacing: float, n_steps: int, rounding: float) -> float:
     """The spacing without the digits that rounding of the stamps put there: 0.2 rather than 0.20000000149."""
-    for digits in range(1, 7):
-        short = float(f"{spacing:.{digits}g}")
-        if abs(short - spacing) * n_steps <= 2 * rounding:
-            return short
-    return float(spacing)
+    shorter = (float(f"{spacing:.{digits}g}") for digits in range(1, 7))
+    return next((short for short in shorter if abs(short - spacing) * n_steps <= 2 * rounding), float(spacing))
 
 
-def _describe(
-    path: str, times: np.ndarray, starts: Sequence[int], rounding: np.ndarray, stamps: Stamps
-) -> Iterator[str]:
+def _breaks(times: np.ndarray, starts: list[int], rounding: np.ndarray, stamps: Stamps) -> Iterator[str]:
+    """One sentence for each kind of break."""
     kinds: dict[str, list[int]] = {"occurs twice": [], "goes back": [], "jumps": []}
     for start in starts:
         step = times[start] - times[start - 1]
         kind = "occurs twice" if abs(step) <= rounding[start] else "goes back" if step < 0 else "jumps"
         kinds[kind].append(start)
-    for kind, found in kinds.items():
-        if not found:
-            continue
-        start = found[0]
+    for kind, (start, *others) in ((kind, found) for kind, found in kinds.items() if found):
         before, after = (f"{times[frame]:{stamps.layout}}" for frame in (start - 1, start))
-        what = (
-            f"{stamps.name} {after}{stamps.unit} occurs twice, at frames {start - 1} and {start}"
-            if kind == "occurs twice"
-            else f"{stamps.measure} {kind} from {before} to {after}{stamps.unit} at frame {start}"
-        )
-        more = f" (and at {len(found) - 1} more places)" if len(found) > 1 else ""
-        yield f"{path}: {what}{more}: lagged pairs do not cross it"
+        what = f"{stamps.measure} {kind} from {before} to {after}{stamps.unit} at frame {start}"
+        if kind == "occurs twice":
+            what = f"{stamps.name} {after}{stamps.unit} occurs twice, at frames {start - 1} and {start}"
+        yield what + f" (and at {len(others)} more places)" * bool(others) + ": lagged pairs do not cross it"
