@@ -23,17 +23,23 @@ POSITIONS = {"features": "positions", "lag": "1ps", "timestep": "0.2ps"}
 )
 def test_timescales_meet_the_oracle_and_the_exact_values(system, folder, name, options):
     results = fit_trajectories(
-        sorted(folder.glob(f"{name}_*.dcd")), top=folder / f"{name}.pdb", n_modes=3, random_state=0, **options
+        sorted(folder.glob(f"{name}_*.dcd")),
+        top=folder / f"{name}.pdb",
+        n_modes=3,
+        max_steps=300,
+        random_state=0,
+        **options,
     )
-    states = [np.asarray(part, dtype=float) for part in results.features]
+    states = [np.asarray(part, dtype=float) for part in results.data]
     if name == "dimer":  # the double well drives the distance 0.6 nm + 0.2 x
         states = [(part - 0.6) / 0.2 for part in states]
     exact = np.array(EXACT_TIMESCALES[system])
-    oracle = results.frame_time * oracle_timescales(SYSTEMS[system], states, results.lag_frames, len(exact))
+    oracle = results.data.time.row_time * oracle_timescales(SYSTEMS[system], states, results.model.lagtime, len(exact))
     learned = results.timescales[: len(exact)]
     np.testing.assert_allclose([scale.value for scale in learned], oracle, rtol=0.02)
-    inside = [scale.low <= value <= scale.high for scale, value in zip(learned, exact, strict=True)]
-    assert sum(inside) >= min(2, len(inside))
+    value, low, high = (np.log([getattr(scale, part) for scale in learned]) for part in ("value", "low", "high"))
+    # Of four data sets, seven timescales in all: a few of a thousand such z-scores are larger.
+    assert np.abs((value - np.log(exact)) / ((high - low) / 3.92)).max() < 3
     assert all(scale.unresolved is None for scale in learned)
     # Beyond the distance, nothing of the dimer is slower than the lag time.
     assert all(scale.unresolved for scale in results.timescales[len(exact) :])
@@ -51,7 +57,13 @@ def test_timescales_meet_the_oracle_and_the_exact_values(system, folder, name, o
 def test_alanine_dipeptide_lies_in_the_reference_ranges(name, files, top, timestep, ranges):
     folder = SHARED / "molecules" / name
     results = fit_trajectories(
-        sorted(folder.glob(files)), top=folder / top, lag="5ps", timestep=timestep, n_modes=3, random_state=0
+        sorted(folder.glob(files)),
+        top=folder / top,
+        lag="5ps",
+        timestep=timestep,
+        n_modes=3,
+        max_steps=300,
+        random_state=0,
     )
     for process, (low, high) in ranges.items():
         assert low < results.timescales[process].value < high
@@ -61,11 +73,10 @@ def test_alanine_dipeptide_lies_in_the_reference_ranges(name, files, top, timest
         assert rare.unresolved == "only 3 transitions seen"
         assert rare.high > 4 * rare.value
     # The sets separate the basins: φ > 0 and, for φ < 0, the two sides of ψ.
-    columns = results.features.columns
-    frames = np.concatenate(results.features)
+    place = {(column.kind, column.site, column.part): number for number, column in enumerate(results.data.columns)}
     phi, psi = (
-        np.arctan2(*(frames[:, columns.index(f"{torsion} ALA2 {part}")] for part in ("sin", "cos")))
-        for torsion in ("phi", "psi")
+        np.arctan2(*(results.data.column(place[kind, "ALA2", part]) for part in ("sin", "cos")))
+        for kind in ("phi", "psi")
     )
     basin = np.where((phi > 0) & (phi < 2), 2, np.where((psi > -1.4) & (psi < 1.0), 1, 0))
     core = (np.abs(psi + 0.5) < 0.6) | (np.abs(np.abs(psi) - 2.6) < 0.5) | (basin == 2)

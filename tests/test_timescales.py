@@ -30,7 +30,9 @@ def estimate(trajectories: list[np.ndarray], lag: int = 10) -> its.Timescale:
 
 
 @pytest.mark.parametrize(
-    "layout", [[(20_000, 1)], [(2_500, 8)], [(10_000, 1), (60, 150)]], ids=["one long", "eight", "long and short"]
+    "layout",
+    [[(20_000, 1)], [(4_000, 1)], [(2_500, 8)], [(10_000, 1), (60, 150)]],
+    ids=["one long", "one short", "eight", "long and short"],
 )
 def test_intervals_cover_the_exact_timescale_as_often_as_they_claim(layout):
     """95 % intervals over 150 independent data sets: the number that misses is binomial."""

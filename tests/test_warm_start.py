@@ -180,13 +180,12 @@ def test_fits_are_the_same_from_the_same_seed(springs):
 
 def test_ridge_is_a_share_of_the_mean_variance_where_a_function_hardly_varies():
     """Variances 2.97 and 0.03, whose mean with the constant's 0 is 1: a ridge of 0.1 makes them 1.1 · 2.97 and 0.13."""
-    signs = torch.tensor([[1.0, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1]], dtype=torch.float64).T
-    f = (signs * torch.tensor([1.0, 2.97, 0.03]).sqrt())[:, :, None]
-    Tf = f * torch.tensor([1.0, 0.5, 0.9])[:, None]
-    (combinations,) = best_combinations(Action.with_tied_sides(f, Tf, known=(1.0,)), 2, ridge=0.1)
+    variances = np.diag([1.0, 2.97, 0.03])
+    averages = variances, variances * [1.0, 0.5, 0.9], variances
+    combinations, _ = best_combinations(averages, 2, ridge=0.1, tied=True)
     values = np.array([0.5 / 1.1, 0.9 * 0.03 / 0.13])  # of the modes, which are the squares of their norms
     weights = np.sqrt(values / np.array([1.1 * 2.97, 0.13]))
-    assert combinations.abs().numpy() == pytest.approx(np.vstack((np.zeros(2), np.diag(weights))), abs=1e-6)
+    assert np.abs(combinations) == pytest.approx(np.vstack((np.zeros(2), np.diag(weights))), abs=1e-6)
 
 
 @pytest.mark.parametrize("reversible", [True, False])

@@ -270,11 +270,18 @@ def _normalised(spectrum: Spectrum) -> Spectrum:
 def _rough_rates(whitening: Whitening, diffusion: Diffusion, data: Dataset, seed: int) -> np.ndarray:
     """Estimates of the rates, ascending and rather too high, by Rayleigh–Ritz on random Fourier features."""
     generator = torch.Generator().manual_seed(seed)
-    n_inputs = whitening.n_outputs
-    frequencies = torch.randn(n_inputs, 50, generator=generator, dtype=torch.float64) / n_inputs**0.5
-    features = FourierFeatures(frequencies * torch.linspace(0.5, 4, 50, dtype=torch.float64))
     rows = np.linspace(0, data.n_rows - 1, min(data.n_rows, CHUNK)).astype(int)
+    # As many functions as there are states could change between these alone, at a rate of 0.
+    n_frequencies = min(50, max(1, len(rows) // 4))
+    directions = torch.randn(whitening.n_outputs, n_frequencies, generator=generator, dtype=torch.float64)
+    # None near 0: the cosine of it would be the constant, to within what rounding leaves of the rest.
+    magnitudes = torch.linspace(0.5, 4, n_frequencies, dtype=torch.float64) / directions.norm(dim=0)
+    network = nn.Sequential(whitening, FourierFeatures(directions * magnitudes))
     weight = None if data.weight is None else data.weight[rows] / data.weight[rows].mean()
     some = Dataset([data.rows(rows)]).weighted(weight)
-    moments = _resolvent_moments(nn.Sequential(whitening, features), diffusion, 1.0, some, torch.device("cpu"))
-    return rates_from_eigenvalues(moments.spectrum().values, 1.0)
+    moments = _resolvent_moments(network, diffusion, 1.0, some, torch.device("cpu"))
+    # A shift on the scale of the rates, so that the unit of time has no say in which functions count as dependent.
+    energy = moments.left - moments.operator
+    shift = float(np.trace(energy[0].sum(axis=0)) / np.trace(moments.operator[0].sum(axis=0)))
+    norms = moments.operator + energy / shift
+    return rates_from_eigenvalues(replace(moments, left=norms, right=norms).spectrum().values, shift)

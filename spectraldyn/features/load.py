@@ -248,7 +248,7 @@ def _named(data: Dataset, wanted: Sequence[str] | int) -> slice | np.ndarray:
     names = data.column_names
     if isinstance(wanted, int):
         if not 1 <= wanted <= len(names):
-            raise InputError(f"`columns` is {wanted}, but these features have {len(names)}")
+            raise InputError(f"{wanted} columns are needed, but these features have {len(names)}")
         return slice(0, wanted)
     place = {name: i for i, name in enumerate(names)}
     if missing := [name for name in wanted if name not in place]:

@@ -39,10 +39,10 @@ class Rate:
 
 
 def rates_from_eigenvalues(eigenvalues: np.ndarray, shift: float) -> np.ndarray:
-    """κ = η (1/σ − 1) of eigenvalues σ of the resolvent; 0 where that is rounding."""
-    rates = shift * (1 / np.clip(eigenvalues, np.finfo(float).tiny, None) - 1)
+    """κ = η (1/σ − 1) of eigenvalues σ of the resolvent; 0 where that is rounding, and no more than 10¹⁵ η."""
+    rates = shift * (1 / np.clip(eigenvalues, 1e-15, None) - 1)
     # A function that changes only where there are no states has no Dirichlet energy.
-    return np.where(rates > 1e-12 * rates.max(initial=0), rates, 0.0)
+    return np.where(rates > 1e-12 * shift, rates, 0.0)
 
 
 def rate_intervals(
