@@ -8,10 +8,7 @@ import torch
 from torch import Tensor
 
 from spectraldyn.errors import InputWarning
-from spectraldyn.objectives import (
-    OBJECTIVES,
-    build_objective,
-)
+from spectraldyn.objectives import OBJECTIVES, build_objective
 from spectraldyn.records import Action, Objective
 
 STATES, LEARNED = 8, 3

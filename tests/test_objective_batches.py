@@ -23,11 +23,7 @@ from spectraldyn import learning, linalg
 from spectraldyn.data.samples import PairSamples, Rows, WeightedSamples
 from spectraldyn.networks.mlp import CommonTrunk
 from spectraldyn.networks.sides import Sides
-from spectraldyn.objectives import (
-    OBJECTIVES,
-    augmented_lagrangian_laplacian,
-    spin,
-)
+from spectraldyn.objectives import OBJECTIVES, augmented_lagrangian_laplacian, spin
 from spectraldyn.operators import integral_kernel, reversible_transfer, transfer
 from spectraldyn.records import Batch
 

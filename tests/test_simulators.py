@@ -6,23 +6,14 @@ import torch
 from numpy.polynomial.hermite_e import hermegauss
 
 from spectraldyn.errors import InputError
-from spectraldyn.systems import (
-    RUNS,
-    SYSTEMS,
-    Overdamped,
-    ornstein_uhlenbeck,
-    simulate_overdamped,
-    simulate_underdamped,
-)
+from spectraldyn.systems import RUNS, SYSTEMS, Overdamped, ornstein_uhlenbeck, simulate_overdamped, simulate_underdamped
 from spectraldyn.systems.grids import Grid
 from spectraldyn.systems.simulate import into_domain, steps_between
 from spectraldyn.systems.tabulated import simulate_tabulated
 
 SPRING = Overdamped(lambda x: x[..., 0] ** 2 / 2, [(-9, 9)], gradient=lambda x: x)
 WAVY = Overdamped(
-    lambda x: x[..., 0] ** 2 / 2 + torch.cos(2 * x[..., 0]) / 2,
-    [(-9, 9)],
-    gradient=lambda x: x - torch.sin(2 * x),
+    lambda x: x[..., 0] ** 2 / 2 + torch.cos(2 * x[..., 0]) / 2, [(-9, 9)], gradient=lambda x: x - torch.sin(2 * x)
 )
 VARYING = Overdamped(
     lambda x: x[..., 0] ** 2 / 2, [(-9, 9)], diffusion=lambda x: 1 + torch.cos(x[..., 0]) / 2, gradient=lambda x: x

@@ -153,11 +153,7 @@ def compare_methods(
         raise InputError(f"`random_state` is {random_state}: it must lie between 0 and 2^32 - 1")
     data = _checked(trajectories)
     question = Question(
-        lagtime=int(lagtime),
-        n_modes=int(n_modes),
-        seed=int(random_state),
-        reversible=bool(reversible),
-        device=device,
+        lagtime=int(lagtime), n_modes=int(n_modes), seed=int(random_state), reversible=bool(reversible), device=device
     )
     split = Split.of(data.stretches, question)
     n_train, n_test = map(len, split.starts)

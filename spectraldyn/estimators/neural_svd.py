@@ -7,15 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from spectraldyn.data import (
-    Dataset,
-    PairSamples,
-    Rows,
-    cut_blocks,
-    held_out_rows,
-    n_rows,
-    pair_starts,
-)
+from spectraldyn.data import Dataset, PairSamples, Rows, cut_blocks, held_out_rows, n_rows, pair_starts
 from spectraldyn.data.samples import MAX_SCORED_PAIRS, in_batches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
@@ -247,12 +239,7 @@ class NeuralSVD(base.NeuralEstimator):
         return _Trained(sides, history, score)
 
     def _read_off(
-        self,
-        functions: np.ndarray,
-        sides: Sides,
-        pairs: _Pairs,
-        scores: dict[str, float],
-        settings: TransferSettings,
+        self, functions: np.ndarray, sides: Sides, pairs: _Pairs, scores: dict[str, float], settings: TransferSettings
     ) -> NeuralSVDModel:
         """Moments and spectrum of the functions at all rows."""
         lag = settings.lagtime

@@ -40,9 +40,7 @@ class FileSummary:
 
 
 def scan(
-    path: str | Path,
-    topology: mdtraj.Topology | None,
-    visit: Callable[[mdtraj.Trajectory, int], None] | None = None,
+    path: str | Path, topology: mdtraj.Topology | None, visit: Callable[[mdtraj.Trajectory, int], None] | None = None
 ) -> FileSummary:
     """Read every frame once, in chunks, and check it.
 

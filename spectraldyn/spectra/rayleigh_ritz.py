@@ -105,10 +105,7 @@ def eigenmodes(averages: Averages, spectrum: Spectrum, *, tied: bool, n_known: i
 def leading(spectrum: Spectrum, n_modes: int) -> Spectrum:
     """The leading modes of a spectrum; more functions than modes may have been learned."""
     return replace(
-        spectrum,
-        values=spectrum.values[:n_modes],
-        left=spectrum.left[:, :n_modes],
-        right=spectrum.right[:, :n_modes],
+        spectrum, values=spectrum.values[:n_modes], left=spectrum.left[:, :n_modes], right=spectrum.right[:, :n_modes]
     )
 
 
