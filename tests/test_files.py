@@ -23,14 +23,14 @@ from spectraldyn.io import (
     describe_files,
     formats_sentence,
     frames,
-    lines,
     load_topology,
     open_trajectory,
     read_arrays,
     scan,
+    text,
 )
+from spectraldyn.io.checks import read_times
 from spectraldyn.io.silence import Damaged, quiet
-from spectraldyn.io.times import read_times
 
 N_FRAMES = 40
 EXTENSIONS = ["dcd", "xtc", "trr", "nc", "h5", "pdb", "pdb.gz", "gro", "xyz", "xyz.gz", "mdcrd", "lammpstrj"]
@@ -124,7 +124,7 @@ def test_reads_what_was_written(extension, box, tmp_path, monkeypatch):
     if extension == "mdcrd" and box is not None and box[3] != 90:
         pytest.skip("mdcrd holds rectangular boxes only")
     monkeypatch.setattr(frames, "frames_per_chunk", lambda n_atoms: 7)
-    monkeypatch.setattr(lines, "frames_per_chunk", lambda n_atoms: 7)
+    monkeypatch.setattr(text, "frames_per_chunk", lambda n_atoms: 7)
     path = save(trajectory, tmp_path / f"a.{extension}")
     summary, found = read(path, trajectory.topology)
     assert (summary.path, summary.format, summary.warnings) == (path, extension, ())
@@ -146,7 +146,7 @@ def test_reads_what_was_written(extension, box, tmp_path, monkeypatch):
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_chunks_stay_small(extension, trajectory, tmp_path, monkeypatch):
     sizes = []
-    for module in ("frames", "lines"):
+    for module in ("frames", "text"):
         monkeypatch.setattr(f"spectraldyn.io.{module}.frames_per_chunk", lambda n_atoms: 7)
     path = save(trajectory, tmp_path / f"a.{extension}")
     scan(path, trajectory.topology, lambda chunk, first: sizes.append(len(chunk)))
@@ -932,7 +932,7 @@ def test_message_names_the_file_as_given(trajectory, topology, tmp_path, monkeyp
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_positions_that_are_not_numbers(extension, value, tmp_path, monkeypatch):
     """All frames at fault are named, also those of a later chunk, and none of them is handed on."""
-    for module in ("frames", "lines"):
+    for module in ("frames", "text"):
         monkeypatch.setattr(f"spectraldyn.io.{module}.frames_per_chunk", lambda n_atoms: 7)
     trajectory = make_trajectory()
     trajectory.xyz[12:16, 3, 1] = value

@@ -9,7 +9,7 @@ import pytest
 from test_files import EXTENSIONS, N_FRAMES, TIMES, make_trajectory, save
 
 from spectraldyn.errors import InputError
-from spectraldyn.io import file_key, frames, lines, open_trajectory, scan, write_structures
+from spectraldyn.io import file_key, frames, open_trajectory, scan, text, write_structures
 
 BINARY = ("dcd", "xtc", "trr", "nc", "h5")
 BOX = np.array([4.0, 5.0, 6.0, 80.0, 100.0, 110.0])
@@ -28,7 +28,7 @@ def decoded(monkeypatch):
             yield from blocks(self, [(first, count)])
 
     monkeypatch.setattr(frames.Indexed, "blocks", watched_blocks)
-    walk, converted = lines.Text._walk, lines._converted
+    walk, converted = text.Text._walk, text._converted
 
     def watched_walk(self, wanted):
         for count, item in enumerate(walk(self, wanted)):
@@ -36,8 +36,8 @@ def decoded(monkeypatch):
                 numbers.append(count)
             yield item
 
-    monkeypatch.setattr(lines.Text, "_walk", watched_walk)
-    monkeypatch.setattr(lines, "_converted", lambda record: numbers.append("converted") or converted(record))
+    monkeypatch.setattr(text.Text, "_walk", watched_walk)
+    monkeypatch.setattr(text, "_converted", lambda record: numbers.append("converted") or converted(record))
     return numbers
 
 

@@ -18,7 +18,7 @@ import netCDF4
 import numpy as np
 from mdtraj.utils import in_units_of
 
-from spectraldyn.io.frames import Frames, Indexed
+from spectraldyn.io.frames import NONE, Frames, Indexed
 from spectraldyn.io.gromacs import padded, unpack
 from spectraldyn.io.silence import Damaged, ask, quiet
 
@@ -29,7 +29,7 @@ AMBER_UNITS = UNITS | {"coordinates": "angstroms", "cell_lengths": "angstroms"}
 class Container(Indexed):
     """Arrays by name: AMBER's, which have fixed units, or mdtraj's, which tell them."""
 
-    def __init__(self, kind: str, units: Mapping[str, str], path: Path, n_atoms: int | None = None) -> None:
+    def __init__(self, kind: str, units: Mapping[str, str], path: Path, n_atoms: int) -> None:
         self.kind, self.units, self.path = kind, units, path
         there = _netcdf_records(path)
         with self.opened() as file:
@@ -72,7 +72,7 @@ class Container(Indexed):
 
     def _column(self, file: netCDF4.Dataset, name: str, rows: slice) -> np.ndarray:
         if name not in file.variables:
-            return np.array(np.nan)
+            return NONE
         return in_units_of(file[name][rows], self.units.get(name) or str(file[name].units), UNITS[name])
 
 

@@ -20,7 +20,7 @@ OTHERS = 24
 class Dcd(Indexed):
     """DCD of either byte order, with or without unit cells and a fourth dimension."""
 
-    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
+    def __init__(self, path: Path, n_atoms: int) -> None:
         self.path = path
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -90,18 +90,13 @@ def _number_of_atoms(file: BinaryIO, integer: str) -> int:
     in other readers. The record that must follow tells which of the two is right.
     """
     start = file.tell()
-
-    def integers(count: int) -> list[int]:
-        found = np.fromfile(file, dtype=integer, count=count).tolist()
-        return found + [-1] * (count - len(found))
-
-    marker, lines = integers(2)
+    marker, lines = [*np.fromfile(file, dtype=integer, count=2).tolist(), -1, -1][:2]
     for length in (marker, 4 + 80 * lines, 4):
         if 0 <= length <= 1 << 20:  # a title longer than a megabyte can only be a broken marker
             file.seek(start + 4 + length)
-            _, before, count, after = integers(4)
-            if before == after == 4 and count > 0:
-                return count
+            match np.fromfile(file, dtype=integer, count=4).tolist():
+                case [_, 4, count, 4] if count > 0:
+                    return count
     raise Damaged("the DCD header is cut short or corrupt in its title or number of atoms, so the file holds no frames")
 
 

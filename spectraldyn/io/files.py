@@ -1,10 +1,12 @@
-"""Trajectory files, read in chunks with every frame checked.
+"""Files read whole: trajectories in chunks with every frame checked, and arrays of ready-made features.
 
 ``scan`` goes through a file once. What it accepts is sound: complete frames, finite positions, the atoms of
 the topology, time stamps (or, without them, numbers of frames) that are even within the stretches it names.
 The rest is an InputError of one sentence.
 """
 
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +15,15 @@ import mdtraj
 import numpy as np
 
 from spectraldyn.errors import InputError
-from spectraldyn.io.arrays import SUFFIXES, read_arrays
-from spectraldyn.io.checks import FrameChecks
+from spectraldyn.io.checks import FrameChecks, read_times
+from spectraldyn.io.formats import check_readable
 from spectraldyn.io.reader import load_topology, open_trajectory
 from spectraldyn.io.silence import Damaged, told
-from spectraldyn.io.times import read_times
+
+SUFFIXES = (".npy", ".npz")
+"""Files of ready-made features."""
+
+_SCAN_VALUES = 2**22  # values checked at once
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,6 @@ def scan(
 
     Parameters
     ----------
-    path : path
     topology : mdtraj.Topology or None
         None is allowed for files that carry their own (PDB, GRO, HDF5).
     visit : callable, optional
@@ -87,7 +92,6 @@ def common_timestep(summaries: Sequence[FileSummary], timestep_ps: float | None)
 
     Parameters
     ----------
-    summaries : sequence of FileSummary
     timestep_ps : float or None
         What the user says it is. Files without time stamps take it; files with stamps must agree with it.
 
@@ -114,6 +118,50 @@ def common_timestep(summaries: Sequence[FileSummary], timestep_ps: float | None)
     return float(timestep_ps) if timestep_ps is not None else stamped[0][1] if stamped else None
 
 
+def read_arrays(path: Path) -> list[tuple[str | None, np.ndarray]]:
+    """Every array in a .npy or .npz file, with its name in the latter; each is a trajectory of its own, (T, d) float32.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or an array is not a finite, non-empty table of real numbers.
+    """
+    check_readable(path)
+    try:
+        # numpy leaves a damaged .npz open when it is given the path
+        with path.open("rb") as stream:
+            if stream.read(2) == b"PK":
+                stream.seek(0)
+                with np.load(stream, allow_pickle=False) as archive:
+                    arrays: list[tuple[str | None, np.ndarray]] = [(name, archive[name]) for name in archive.files]
+            else:
+                arrays = [(None, np.load(path, mmap_mode="r", allow_pickle=False))]
+    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        what = "it is damaged, or no NumPy file of plain numbers (pickled objects are not read)"
+        raise InputError(f"{path} cannot be read: {what}") from error
+    if not arrays:
+        raise InputError(f"{path} holds no array")
+    return [(name, _rows(array, f"{path}" if name is None else f"{path}, array {name!r}")) for name, array in arrays]
+
+
+def _rows(array: np.ndarray, where: str) -> np.ndarray:
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{where} holds {array.dtype}, not real numbers")
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"{where} has shape {array.shape}: features are (frames, columns), neither of them 0")
+    with np.errstate(over="ignore"):  # beyond the range of float32 is infinite, and found below
+        rows = array.view(np.ndarray).astype(np.float32, copy=False)
+    step = max(1, _SCAN_VALUES // rows.shape[1])
+    for start in range(0, len(rows), step):
+        bad = np.flatnonzero(~np.isfinite(rows[start : start + step]).all(axis=1))
+        if len(bad):
+            where = f"{where} holds NaN or a number too large for float32"
+            raise InputError(f"{where} in row {start + bad[0]} (counted from 0)")
+    return rows
+
+
 def describe_files(files: Sequence[str], top: str | None) -> Iterator[tuple[str, bool]]:
     """Read every frame of every file once.
 
@@ -126,8 +174,7 @@ def describe_files(files: Sequence[str], top: str | None) -> Iterator[tuple[str,
     topology = load_topology(top, []).topology if top is not None else None
     for file in files:
         try:
-            for line in _lines(file, topology):
-                yield line, False
+            yield from ((line, False) for line in _lines(file, topology))
         except InputError as error:
             yield str(error), True
 

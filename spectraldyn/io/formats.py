@@ -14,12 +14,11 @@ from mdtraj.formats import TRRTrajectoryFile, XTCTrajectoryFile
 
 from spectraldyn.errors import InputError
 from spectraldyn.io import text
+from spectraldyn.io.checks import MODELS, STEPS, Stamps
 from spectraldyn.io.containers import AMBER_UNITS, Container
 from spectraldyn.io.dcd import Dcd
 from spectraldyn.io.frames import Indexed
 from spectraldyn.io.gromacs import Gromacs
-from spectraldyn.io.lines import Text
-from spectraldyn.io.times import MODELS, STEPS, Stamps
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Format:
     """A format that is read."""
 
     title: str
-    source: Callable[[Path, int], Indexed | Text]
+    source: Callable[[Path, int], Indexed | text.Text]
     """Opens a file, given the number of atoms that its topology has."""
     contents: tuple[str, ...] = ("text", "gzip-compressed text")
     """What its content may be; `content` tells."""
@@ -43,12 +42,12 @@ FORMATS: dict[str, Format] = {
     "trr": Format("GROMACS TRR", partial(Gromacs, TRRTrajectoryFile), ("TRR",)),
     "nc": Format("AMBER NetCDF", partial(Container, "AMBER NetCDF", AMBER_UNITS), ("NetCDF", "HDF5")),
     "h5": Format("mdtraj HDF5", partial(Container, "mdtraj's HDF5", {}), ("HDF5",), topology=True),
-    "pdb": Format("PDB", partial(Text, text.pdb), ("PDB", *Format.contents), True, MODELS),
-    "gro": Format("GROMACS GRO", partial(Text, text.gro), topology=True),
-    "xyz": Format("XYZ", partial(Text, text.xyz)),
-    "mdcrd": Format("AMBER mdcrd", partial(Text, text.mdcrd)),
-    "lammpstrj": Format("LAMMPS dump", partial(Text, text.lammpstrj), ("LAMMPS dump", *Format.contents)),
-    "arc": Format("Tinker arc", partial(Text, text.arc)),
+    "pdb": Format("PDB", partial(text.Text, text.pdb), ("PDB", *Format.contents), True, MODELS),
+    "gro": Format("GROMACS GRO", partial(text.Text, text.gro), topology=True),
+    "xyz": Format("XYZ", partial(text.Text, text.xyz)),
+    "mdcrd": Format("AMBER mdcrd", partial(text.Text, text.mdcrd)),
+    "lammpstrj": Format("LAMMPS dump", partial(text.Text, text.lammpstrj), ("LAMMPS dump", *Format.contents)),
+    "arc": Format("Tinker arc", partial(text.Text, text.arc)),
 }
 """Formats that are read, by their usual extension."""
 
@@ -118,14 +117,10 @@ def check_readable(path: str | Path) -> None:
 
 
 def file_key(path: str | Path) -> dict[str, int | str]:
-    """Identity of a file for caches, without reading it whole.
+    """Identity of a file for caches, without reading it whole: JSON-able.
 
-    Returns
-    -------
-    dict
-        JSON-able: ``size`` in bytes, ``mtime_ns``, and ``blake2b`` of the first, middle and last 64 KiB. A
-        file of which any of these changes is another; one that is changed elsewhere, with its size kept and its
-        time of change set back, is not told apart.
+    It is the size in bytes, the time of the last change, and a digest of the first, middle and last 64 KiB. A file that
+    is changed elsewhere, with its size kept and its time of change set back, is not told apart.
 
     Raises
     ------
@@ -157,19 +152,11 @@ def _content(path: str | Path) -> str:
     known = (name for name, (position, magics) in _MAGIC.items() if head.startswith(magics, position))
     printable = all(byte in b"\t\n\r\x0c" or (byte >= 32 and byte != 127) for byte in head)
     found = next(known, "text" if printable else "unknown")
-    if compressed:
-        return "gzip-compressed " + ("text" if found in ("text", "PDB") else "binary data")
-    return found
+    return found if not compressed else f"gzip-compressed {'text' if found in ('text', 'PDB') else 'binary data'}"
 
 
 def recognise(path: str | Path) -> str:
-    """Format of a file (a key of FORMATS, or one with ``.gz``), by its extension and checked by its content.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, its format is not among those read, or name and content contradict.
-    """
+    """Format of a file (a key of FORMATS, or one with ``.gz``), by its extension and checked by its content."""
     check_readable(path)
     suffix, name, found = _extension(path), plain_extension(path), _content(path)
     compressed = suffix.endswith(".gz")

@@ -1,6 +1,6 @@
 """What a reader of trajectory files yields, and formats in which every frame is found by itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,9 +11,8 @@ from mdtraj.utils import box_vectors_to_lengths_and_angles
 
 from spectraldyn.io.silence import Damaged, ask
 
-
-def _nothing() -> np.ndarray:
-    return np.array(np.nan)
+NONE = np.array(np.nan)
+"""A column of frames that is not there."""
 
 
 @dataclass
@@ -22,11 +21,11 @@ class Frames:
 
     xyz: np.ndarray
     """(n, atoms, 3) float32: positions in nm."""
-    time: np.ndarray = field(default_factory=_nothing)
+    time: np.ndarray = field(default_factory=NONE.copy)
     """(n,) float64: time stamps in ps."""
-    cell: np.ndarray = field(default_factory=_nothing)
+    cell: np.ndarray = field(default_factory=NONE.copy)
     """(n, 6) float32: edges (nm) and angles (degrees) of the periodic box."""
-    step: np.ndarray = field(default_factory=_nothing)
+    step: np.ndarray = field(default_factory=NONE.copy)
     """(n,) float64: numbers that the file gives its frames: steps of the integration, or numbers of models."""
 
     def __post_init__(self) -> None:
@@ -54,13 +53,9 @@ class Indexed:
     shortfall: str | None = None
     """What is to be said, once all frames are read, of a file that is sound only so far."""
 
-    def opened(self) -> AbstractContextManager[Any]:
-        """What `decoded` needs."""
-        raise NotImplementedError
-
-    def decoded(self, file: Any, first: int, count: int) -> Frames:
-        """So many frames, decoding no others; it may raise anything."""
-        raise NotImplementedError
+    opened: Callable[[], AbstractContextManager[Any]]
+    decoded: Callable[[Any, int, int], Frames]
+    """So many frames (first, count) of what `opened` gives, decoding no others; it may raise anything."""
 
     def blocks(self, runs: Iterable[tuple[int, int]]) -> Iterator[Frames]:
         """Frames of every run (first frame, number of frames)."""

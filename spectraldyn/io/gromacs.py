@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from mdtraj.formats import XTCTrajectoryFile
 
-from spectraldyn.io.frames import Frames, Indexed, cell_of
+from spectraldyn.io.frames import NONE, Frames, Indexed, cell_of
 from spectraldyn.io.silence import Damaged
 
 Header = tuple[int, int, float, int]  # atoms, step, time, and number of bytes that follow it
@@ -25,7 +25,7 @@ Header = tuple[int, int, float, int]  # atoms, step, time, and number of bytes t
 class Gromacs(Indexed):
     """A chain of frames, each with its own header, and nothing that says how many there should be."""
 
-    def __init__(self, reader: Callable, path: Path, n_atoms: int | None = None) -> None:
+    def __init__(self, reader: Callable, path: Path, n_atoms: int) -> None:
         self.reader, self.path = reader, path
         headers = list(_walk(path, _xtc if reader is XTCTrajectoryFile else _trr))
         self.n_frames, self.n_atoms = len(headers), headers[0][0]
@@ -48,7 +48,7 @@ class Gromacs(Indexed):
         with self.reader(str(copy)) as decoder:
             xyz, _, _, boxes, *_ = decoder.read(1 + count)
         where = slice(first, first + len(xyz) - 1)
-        cell = cell_of(*np.moveaxis(boxes[1:], 1, 0))
+        cell = NONE if boxes is None else cell_of(*np.moveaxis(boxes[1:], 1, 0))
         return Frames(np.ascontiguousarray(xyz[1:, : self.n_atoms]), self._times[where], cell, self._steps[where])
 
 
@@ -152,9 +152,5 @@ def padded(size: int) -> int:
 def _temporary_file() -> Iterator[Path]:
     """A place for a file under a name that the C code can open, which is ASCII."""
     plain = tempfile.gettempdir().isascii()
-    descriptor, name = tempfile.mkstemp(dir=None if plain else os.curdir)
-    os.close(descriptor)
-    try:
-        yield Path(name if plain else os.path.relpath(name))
-    finally:
-        os.unlink(name)
+    with tempfile.TemporaryDirectory(dir=None if plain else os.curdir) as folder:
+        yield Path(folder if plain else os.path.relpath(folder)) / "frames"

@@ -16,8 +16,8 @@ from spectraldyn.io.checks import FrameChecks
 from spectraldyn.io.containers import check_hdf5
 from spectraldyn.io.formats import FORMATS, check_kind, check_readable, plain_extension, recognise
 from spectraldyn.io.frames import Frames
-from spectraldyn.io.lines import Lines
 from spectraldyn.io.silence import Damaged, ask, told
+from spectraldyn.io.text import Lines
 
 
 class Reader:
@@ -59,16 +59,11 @@ class Reader:
         return self.read([0]).unitcell_lengths is not None
 
     def read(self, rows: Iterable[int]) -> mdtraj.Trajectory:
-        """Frames by their numbers.
+        """Frames by their numbers, counted from 0, in this order and as often as they are named.
 
         Of DCD, XTC, TRR, NetCDF and HDF5 files only the frames asked for are decoded (of HDF5, the compressed
         chunks that hold them). Text files are read from their beginning to the last frame asked for, though the
         numbers of other frames are not converted.
-
-        Parameters
-        ----------
-        rows : iterable of int
-            0-based frame numbers; the frames come back in this order, as often as they are named.
 
         Returns
         -------
@@ -105,15 +100,9 @@ class Reader:
 
 
 def open_trajectory(path: str | Path, topology: mdtraj.Topology | None = None) -> Reader:
-    """A trajectory file, to read any of its frames.
+    """A trajectory file, to read any of its frames; PDB, GRO and HDF5 carry their own topology.
 
     The file is open only while frames are read from it; it must not change as long as the reader is in use.
-
-    Parameters
-    ----------
-    path : path
-    topology : mdtraj.Topology, optional
-        None is allowed for files that carry their own (PDB, GRO, HDF5).
 
     Raises
     ------
@@ -143,7 +132,7 @@ def load_topology(top: str | Path | None, files: Sequence[str | Path]) -> mdtraj
     Returns
     -------
     mdtraj.Trajectory
-        One frame, or none (``n_frames == 0``) where the topology file holds no coordinates (prmtop, PSF).
+        One frame, or none where the topology file holds no coordinates (prmtop, PSF).
 
     Raises
     ------

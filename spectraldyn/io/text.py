@@ -1,24 +1,182 @@
-"""Trajectories written as text, plain or gzipped: a parser for each format.
+"""Trajectories written as text, plain or gzipped: a parser for each format, and what can be trusted of a cut frame.
 
 mdtraj loads some of these whole, ends silently at the first incomplete frame of others, and does not say
 which frame is at fault. They are read here line by line, so that a fault is found in its frame; the numbers
 in a line are converted only where the frame is wanted.
 """
 
+import gzip
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
-from io import StringIO
+from io import StringIO, TextIOWrapper
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from mdtraj.formats.pdb.pdbstructure import PdbStructure
 
-from spectraldyn.io.frames import cell_of
-from spectraldyn.io.lines import Cut, Lines, Record
+from spectraldyn.io.frames import NONE, Frames, absent, cell_of, frames_per_chunk, joined
 from spectraldyn.io.silence import Damaged, ask
 
 
-def xyz(lines: Lines, n_atoms: int | None) -> Iterator[Record]:
+class Record(NamedTuple):
+    """One frame: `convert` gives its positions (nm) and its box, as three lengths and three angles, or NaN."""
+
+    convert: Callable[[], tuple[np.ndarray, np.ndarray]]
+    time: float = np.nan
+    step: float = np.nan
+
+
+class Cut(Exception):
+    """The file ends where more lines must follow."""
+
+
+class Lines:
+    """Lines of a text file; an end inside the compressed stream is an end all the same."""
+
+    def __init__(self, path: Path) -> None:
+        compressed = path.name.lower().endswith(".gz")
+        raw = gzip.GzipFile(path) if compressed else path.open("rb")
+        self._file = TextIOWrapper(raw, encoding="utf-8", errors="replace")
+        self.close = self._file.close
+        self.number = 0
+        self.cut = False  # the compressed stream ends too early
+        self.last: list[str] = []  # the last line, where it has no end, and the one before it
+        self._before = ""
+        self._ahead: str | None = None
+
+    def peek(self) -> str | None:
+        """The next line without its end, which stays the next; None at the end of the file."""
+        if self._ahead is not None:
+            return self._ahead
+        try:
+            line = self._file.readline()
+        except EOFError:
+            self.cut = True
+            return None
+        except (zlib.error, gzip.BadGzipFile) as error:
+            raise Damaged(f"the compressed data are corrupt after line {self.number} ({error})") from error
+        if not line.endswith("\n"):
+            if not line.strip():
+                return None
+            self.last = [self._before, line]
+        self._ahead = self._before = line.rstrip("\r\n")
+        return self._ahead
+
+    def next(self) -> str | None:
+        """The next line."""
+        line = self.peek()
+        self._ahead = None
+        self.number += line is not None
+        return line
+
+    def take(self, count: int) -> list[str]:
+        """The next `count` lines."""
+        taken = list(itertools.islice(iter(self.next, None), count))
+        if len(taken) < count:
+            raise Cut
+        return taken
+
+    def skip_blank(self) -> str | None:
+        """The next line that is not blank, which stays the next."""
+        while (line := self.peek()) is not None and not line.strip():
+            self.next()
+        return line
+
+    def whole(self) -> bool | None:
+        """Whether a last line that has no end is whole; None where that cannot be told.
+
+        A number that lost its last digits still reads as a number. Where all others of this line, and of the
+        line before it if that is of its kind, have the same number of decimals, the last must have as many.
+        """
+        if not self.last:
+            return True
+        before, line = (text.split() for text in self.last)
+        same = len(before) == len(line)
+        if line[-1].isalpha():
+            return True  # END, or the element of an atom
+        if "." not in line[-1] and not any("." in word for word in before[-1:]):
+            # A column of integers, which are not the positions where others are no integers.
+            return True if same and any("." in word for word in line) else None
+        others = line[:-1] + (before if same or len(line) == 1 else [])
+        decimals = {len(word.partition(".")[2]) for word in others if "." in word}
+        return len(line[-1].partition(".")[2]) in decimals if len(decimals) == 1 else None
+
+
+class Text:
+    """A text file, as `Indexed` is one of a binary format; its parser gives the frames in order, not yet converted.
+
+    To take frames, the lines of those before them are walked over, and those after the last are not read.
+    """
+
+    def __init__(self, parse: Callable[[Lines, int], Iterator[Record]], path: Path, n_atoms: int) -> None:
+        self.parse, self.path, self.n_atoms = parse, path, n_atoms
+        self.shortfall: str | None = None
+
+    def extent(self) -> tuple[int, np.ndarray | None]:
+        times = np.array([record.time for record, _ in self._walk(lambda number: False)])
+        return len(times), None if np.isnan(times).all() else times
+
+    def chunks(self) -> Iterator[Frames]:
+        pending: list[Frames] = []
+        for _, frame in self._walk(lambda number: True):
+            assert frame is not None
+            # A change in the number of atoms is found, and named, by the checks.
+            full = len(pending) == frames_per_chunk(frame.xyz.shape[1])
+            if pending and (full or pending[0].xyz.shape != frame.xyz.shape):
+                yield joined(pending)
+                pending = []
+            pending.append(frame)
+        if pending:
+            yield joined(pending)
+
+    def take(self, rows: np.ndarray) -> Frames:
+        frames = (frame for _, frame in self._walk(set(rows.tolist()).__contains__) if frame is not None)
+        found = list(itertools.islice(frames, len(rows)))
+        if len(found) < len(rows):
+            raise absent(rows[-1], self.extent()[0])
+        return joined(found)
+
+    def _walk(self, wanted: Callable[[int], bool]) -> Iterator[tuple[Record, Frames | None]]:
+        """Every frame, converted where it is wanted, with every fault told by its frame."""
+        with closing(Lines(self.path)) as lines:
+            records = self.parse(lines, self.n_atoms)
+            for count in itertools.count():
+                record = frame = whole = None
+                try:
+                    record = next(records, None)
+                    if record is not None and wanted(count):
+                        frame = _converted(record)
+                    whole = lines.whole()
+                except Cut:
+                    whole = False
+                except (ValueError, IndexError, OverflowError) as error:
+                    if not lines.last:
+                        what = " ".join(str(error).split())[:120]
+                        raise Damaged(f"frame {count} is corrupt near line {lines.number} ({what})") from error
+                    whole = False
+                if whole is False or (record is None and lines.cut):
+                    self.shortfall = f"the file ends inside frame {count}, {count} complete frames are there"
+                    return
+                if record is None:
+                    return
+                yield record, frame
+                if whole is None:
+                    used = f"frame {count} is used, but its last number may have lost digits"
+                    self.shortfall = f"its last line has no end: {used}"
+                    return
+
+
+def _converted(record: Record) -> Frames:
+    xyz, box = record.convert()
+    return Frames(xyz[None], np.array(record.time), box, np.array(record.step))
+
+
+def xyz(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """XYZ, in Å: a count, a comment and one line per atom; LAMMPS, CP2K and i-PI write the step in the comment."""
     while lines.skip_blank() is not None:
         count, comment = _count(lines), lines.take(1)[0]
@@ -26,7 +184,7 @@ def xyz(lines: Lines, n_atoms: int | None) -> Iterator[Record]:
         yield Record(partial(_angstroms, (line.split()[1:4] for line in lines.take(count))), step=step)
 
 
-def arc(lines: Lines, n_atoms: int | None) -> Iterator[Record]:
+def arc(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """Tinker arc, in Å: a count, perhaps a line with the box, and one line per atom."""
     while lines.skip_blank() is not None:
         count, words = _count(lines), (lines.peek() or "").split()
@@ -35,7 +193,7 @@ def arc(lines: Lines, n_atoms: int | None) -> Iterator[Record]:
         yield Record(partial(_angstroms, (line.split()[2:5] for line in atoms), words if has_box else ()))
 
 
-def gro(lines: Lines, n_atoms: int | None) -> Iterator[Record]:
+def gro(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """GROMACS GRO, in nm: a title (perhaps with time and step), a count, fixed columns and the box."""
     n_edges = 0
     while (title := lines.next()) is not None:
@@ -61,10 +219,8 @@ def _gro(atoms: list[str], last: str) -> tuple[np.ndarray, np.ndarray]:
     return _numbers(_three(line, 20, width) for line in atoms), cell
 
 
-def mdcrd(lines: Lines, n_atoms: int | None) -> Iterator[Record]:
+def mdcrd(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """AMBER mdcrd, in Å: ten numbers of eight columns in a line; the number of atoms is not in the file."""
-    if n_atoms is None:
-        raise Damaged("an mdcrd file does not say how many atoms it has, so it needs a topology")
     full, rest = divmod(3 * n_atoms, 10)
     lines.take(1)  # title
     has_box = False if n_atoms == 1 else None  # one atom's line looks like a box: taken as none
@@ -82,7 +238,7 @@ def mdcrd(lines: Lines, n_atoms: int | None) -> Iterator[Record]:
         yield Record(partial(_angstroms, atoms, cell))
 
 
-def lammpstrj(lines: Lines, n_atoms: int | None) -> Iterator[Record]:
+def lammpstrj(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """LAMMPS text dump, taken as Å, atoms sorted by their id."""
     while lines.skip_blank() is not None:
         count, bounds, step = 0, ["0 0"] * 3, np.nan
@@ -123,7 +279,7 @@ def _lammpstrj(names: list[str], atoms: list[str], bounds: list[str]) -> tuple[n
     return positions / 10, cell_of(*(edges / 10))
 
 
-def pdb(lines: Lines, n_atoms: int | None) -> Iterator[Record]:
+def pdb(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """PDB, in Å: the frames are its models."""
     order, expected = None, 0
     for atoms, box, number in _models(lines):
@@ -179,7 +335,7 @@ def _order(atoms: list[str]) -> list[int]:
 
 def _angstroms(rows: Iterable[list[str]], cell: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
     """Positions in nm, and the box where there is one, from numbers in Å and degrees."""
-    box = np.array(cell, dtype=np.float64) / [10, 10, 10, 1, 1, 1] if cell else np.array(np.nan)
+    box = np.array(cell, dtype=np.float64) / [10, 10, 10, 1, 1, 1] if cell else NONE
     return _numbers(rows) / 10, box
 
 

@@ -25,7 +25,6 @@ def write_structures(wanted: Mapping[Path, Sequence[tuple[Path, int]]], topology
     ----------
     wanted : mapping of Path to sequence of (Path, int)
         For every PDB file to write, the trajectory file and 0-based frame number of each of its models.
-    topology : mdtraj.Topology
     """
     frames: dict[tuple[Path, int], mdtraj.Trajectory] = {}
     everything = [place for picked in wanted.values() for place in picked]
@@ -47,14 +46,7 @@ def write_structures(wanted: Mapping[Path, Sequence[tuple[Path, int]]], topology
 
 
 def check_output(out: str | Path, force: bool) -> tuple[Path, Path]:
-    """The trajectory file to write and the topology beside it, where both can be written.
-
-    Raises
-    ------
-    InputError
-        If the ending is of no format that can be written, the folder does not exist or is not writable, or a file
-        exists and `force` is not set.
-    """
+    """The trajectory file to write and the topology beside it; InputError where one of them may not be written."""
     path = Path(out)
     if path.suffix[1:] not in WRITTEN:
         raise InputError(f"`out` {path} has no known ending: give one of " + ", ".join(f".{name}" for name in WRITTEN))
@@ -62,9 +54,7 @@ def check_output(out: str | Path, force: bool) -> tuple[Path, Path]:
 
 
 def write_particles(path: Path, topology: Path, states: np.ndarray, spacing: float) -> None:
-    """Write states as the positions of particles, and the first of them as a PDB file.
-
-    Both files appear complete or not at all.
+    """Write states as the positions of particles, and the first as a PDB file; both appear complete or not at all.
 
     Parameters
     ----------
@@ -75,16 +65,12 @@ def write_particles(path: Path, topology: Path, states: np.ndarray, spacing: flo
     spacing : float
         Time between frames in ps, for formats that keep times.
     """
-    n_frames, dimension = states.shape
-    n_atoms = -(-dimension // 3)
-    positions = np.zeros((n_frames, n_atoms * 3), dtype=np.float32)
-    positions[:, :dimension] = states
+    positions = np.pad(states.astype(np.float32), ((0, 0), (0, -states.shape[1] % 3))).reshape(len(states), -1, 3)
     particles = mdtraj.Topology()
     chain = particles.add_chain()
-    for _ in range(n_atoms):
+    for _ in range(positions.shape[1]):
         particles.add_atom("C", mdtraj.element.carbon, particles.add_residue("PRT", chain))
-    times = spacing * np.arange(n_frames)
-    trajectory = mdtraj.Trajectory(positions.reshape(n_frames, n_atoms, 3), particles, times)
+    trajectory = mdtraj.Trajectory(positions, particles, spacing * np.arange(len(positions)))
     with replacing(path) as whole, replacing(topology) as first:
         trajectory[0].save_pdb(str(first))
         trajectory.save(str(whole))
