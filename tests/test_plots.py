@@ -1,29 +1,234 @@
-"""Figures as they are saved: nothing that carries meaning may lie outside the picture."""
+"""Figures and the table of features: what they show, in which places, under which names."""
 
 from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
+import pytest
 
-from spectraldyn import plots
-from spectraldyn.features.load import Features
+from spectraldyn import Dataset, GeneratorResults, plots
+from spectraldyn.data import Column
+from spectraldyn.plots.spectrum import MAX_POINTS
+from spectraldyn.report.page import strongest_features
+from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
+from spectraldyn.units import TimeAxis
+
+N_ROWS = 2000
+POINTS = [Column("x", "C1", unit="nm"), Column("contact", "A-B")]
+"""Two columns, of which one has a unit."""
+
+
+def torsions(*residues):
+    return [Column(kind, site, part) for site in residues for kind in ("phi", "psi") for part in ("cos", "sin")]
+
+
+def results(columns, frames=None, modes=None, n_rows=N_ROWS, **further):
+    """As far as the figures look at results: four states by chance, represented by rows 0 to 3."""
+    random = np.random.default_rng(0)
+    frames = random.normal(size=(n_rows, len(columns))) if frames is None else frames
+    memberships = np.eye(4)[random.integers(4, size=len(frames))]
+    parts = np.split(frames, [len(frames) // 3])
+    return SimpleNamespace(
+        data=Dataset(parts, columns=columns, time=TimeAxis(1.0)),
+        modes=random.normal(size=(len(frames), 3)) if modes is None else modes,
+        sets=MetastableSets(memberships, memberships.mean(axis=0), np.eye(4)),
+        representatives=[np.array([i]) for i in range(4)],
+        **further,
+    )
+
+
+def angles(n_rows=N_ROWS):
+    """φ and ψ in degrees, and the four columns made of them."""
+    phi, psi = np.random.default_rng(1).uniform(-180, 180, size=(2, n_rows))
+    radians = np.radians([phi, psi])
+    return phi, psi, np.stack([f(angle) for angle in radians for f in (np.cos, np.sin)], axis=1)
+
+
+def labels(ax):
+    return ax.get_xlabel(), ax.get_ylabel()
 
 
 def test_saved_state_map_keeps_its_labels(tmp_path):
     """A Ramachandran map has a fixed aspect; a label cut off by the edge of the picture would leave ink there."""
-    random = np.random.default_rng(0)
-    phi, psi = random.uniform(-np.pi, np.pi, size=(2, 2000))
-    frames = np.stack((np.cos(phi), np.sin(phi), np.cos(psi), np.sin(psi)), axis=1)
-    memberships = np.eye(4)[random.integers(4, size=2000)]
-    columns = [f"{torsion} ALA4 {part}" for torsion in ("phi", "psi") for part in ("cos", "sin")]
-    results = SimpleNamespace(
-        features=Features([frames], columns=columns, sources=[], files=[], timestep_ps=1.0, width=4),
-        modes=random.normal(size=(2000, 3)),
-        sets=MetastableSets(memberships, memberships.mean(axis=0), np.eye(4)),
-        representatives=[np.array([i]) for i in range(4)],
-    )
-    plots.save_figure(plots.plot_states(results), tmp_path / "states.png")
+    drawn = results(torsions("ALA4"), angles()[2])
+    plots.save_figure(plots.plot_states(drawn), tmp_path / "states.png")
     picture = matplotlib.image.imread(tmp_path / "states.png")[..., :3]
     for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
         assert np.all(edge == 1)
+
+
+def test_coordinates_are_the_torsions_that_follow_the_modes():
+    """Of three residues the second moves with the first mode; the third has no ψ."""
+    phi, psi, moving = angles()
+    random = np.random.default_rng(2)
+    frames = np.column_stack((random.normal(size=(N_ROWS, 4)), moving, random.normal(size=(N_ROWS, 3))))
+    columns = [*torsions("ALA2", "ALA3"), *torsions("ALA4")[:2], Column("distance", "ALA2-CA ALA3-CA", unit="nm")]
+    modes = np.column_stack((np.cos(np.radians(psi)), random.normal(size=N_ROWS)))
+    x, y, named = plots.coordinates(results(columns, frames, modes))
+    np.testing.assert_allclose(x, phi)
+    np.testing.assert_allclose(y, psi)
+    assert named == ("φ of ALA3 (degrees)", "ψ of ALA3 (degrees)")
+
+
+def test_coordinates_of_few_columns_are_these_and_of_many_the_modes():
+    two = results(POINTS)
+    x, y, named = plots.coordinates(two)
+    np.testing.assert_array_equal(np.column_stack((x, y)), np.concatenate(two.data))
+    assert named == ("x C1 (nm)", "contact A-B")
+    one = results(POINTS[:1])
+    x, y, named = plots.coordinates(one)
+    np.testing.assert_array_equal(x, np.concatenate(one.data)[:, 0])
+    np.testing.assert_array_equal(y, one.modes[:, 0])
+    assert named == ("x C1 (nm)", "mode 1 (standard deviations)")
+    many = results([*POINTS, *torsions("ALA2")[:3]])
+    x, y, named = plots.coordinates(many)
+    np.testing.assert_array_equal(np.column_stack((x, y)), many.modes[:, :2])
+    assert named == ("mode 1 (standard deviations)", "mode 2 (standard deviations)")
+
+
+def test_states_are_drawn_where_their_frames_are():
+    drawn = results(POINTS)
+    ax = plots.plot_states(drawn)
+    frames, assignment = np.concatenate(drawn.data), drawn.sets.assignment
+    assert labels(ax) == ("x C1 (nm)", "contact A-B")
+    for state, line in enumerate(ax.lines):
+        np.testing.assert_array_equal(line.get_xydata(), frames[assignment == state])
+        assert line.get_label() == f"{state + 1}: {100 * drawn.sets.populations[state]:.2g} %"
+    assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 4
+    assert [(text.get_text(), text.xy) for text in ax.texts] == [(f"{k + 1}", tuple(frames[k])) for k in range(4)]
+
+
+def test_long_data_are_thinned_out():
+    drawn = results(POINTS, n_rows=MAX_POINTS + 1)
+    ax = plots.plot_states(drawn)
+    assert sum(len(line.get_xdata()) for line in ax.lines) == MAX_POINTS // 2 + 1
+    points = np.concatenate([line.get_xydata() for line in ax.lines])
+    assert {tuple(p) for p in points} == {tuple(p) for p in np.concatenate(drawn.data)[::2]}
+
+
+@pytest.mark.parametrize("n_modes", [1, 3, 6])
+def test_modes_are_drawn_one_panel_each(n_modes):
+    """As colours over the plane of the two columns, up to four of them."""
+    modes = np.random.default_rng(3).normal(size=(N_ROWS, n_modes))
+    drawn = results(POINTS, modes=modes)
+    axes = plots.plot_modes(drawn)
+    assert [ax.get_title() for ax in axes] == [f"mode {k + 1}" for k in range(min(n_modes, 4))]
+    for k, ax in enumerate(axes):
+        (points,) = ax.collections
+        np.testing.assert_array_equal(points.get_offsets(), np.concatenate(drawn.data))
+        np.testing.assert_array_equal(points.get_array(), modes[:, k])
+        limit = np.quantile(np.abs(modes[:, k]), 0.99)
+        assert points.get_clim() == pytest.approx((-limit, limit))
+        assert labels(ax) == ("x C1 (nm)", "contact A-B" if k == 0 else "")
+    bars = [ax.get_ylabel() for ax in axes[0].figure.axes[len(axes) :]]
+    assert bars == [""] * (len(axes) - 1) + ["standard deviations"]
+
+
+def test_modes_of_one_column_are_curves():
+    drawn = results(POINTS[:1])
+    axes = plots.plot_modes(drawn)
+    x = np.concatenate(drawn.data)[:, 0]
+    for k, ax in enumerate(axes):
+        (line,) = ax.lines
+        np.testing.assert_array_equal(line.get_xydata(), np.column_stack((x, drawn.modes[:, k])))
+        assert labels(ax) == ("x C1 (nm)", "standard deviations" if k == 0 else "")
+
+
+def test_maps_of_torsions_span_the_circle():
+    phi, psi, frames = angles()
+    for ax in (plots.plot_states(results(torsions("ALA4"), frames)), *plots.plot_modes(results(torsions("A"), frames))):
+        assert (ax.get_xlim(), ax.get_ylim(), ax.get_aspect()) == ((-180, 180), (-180, 180), 1)
+    (points,) = ax.collections
+    np.testing.assert_allclose(points.get_offsets(), np.column_stack((phi, psi)))
+
+
+def test_free_energy_along_one_mode_is_that_of_its_law():
+    """A Gaussian of variance 1: z²/2 above the minimum, within 4 standard errors of the counts."""
+    modes = np.random.default_rng(4).normal(size=(200_000, 1))
+    ax = plots.plot_free_energy(results(POINTS, modes=modes))
+    energy, edges, _ = ax.patches[0].get_data()
+    middle = (edges[1:] + edges[:-1]) / 2
+    counts = np.histogram(modes, edges)[0]
+    assert np.isnan(energy[counts == 0]).all()
+    seen = counts > 100
+    exact = middle**2 / 2
+    exact -= np.average(exact[seen] - energy[seen], weights=counts[seen])
+    assert np.abs((energy - exact)[seen] * np.sqrt(counts[seen])).max() < 4
+    assert labels(ax) == ("mode 1", "free energy (kT)")
+
+
+def test_free_energy_in_the_plane_of_two_modes():
+    """Corners of unequal weight, seen 8, 4, 2 and 1 times as often: 0, ln 2, ln 4 and ln 8, and nothing between."""
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [1.0, 2.0]])
+    modes = np.repeat(corners, [80, 40, 20, 10], axis=0)
+    drawn = results(POINTS, np.zeros((150, 2)) + np.arange(2), modes)
+    drawn.representatives = [np.array([0]), np.array([], dtype=int), np.array([130, 5])]
+    ax = plots.plot_free_energy(drawn)
+    mesh = ax.collections[0]
+    energy = np.ma.filled(mesh.get_array().astype(float), np.nan)
+    x, y = np.moveaxis(mesh.get_coordinates(), 2, 0)
+    assert (x.min(), x.max(), y.min(), y.max()) == (0, 1, 0, 2)
+    assert np.isfinite(energy).sum() == 4
+    found = [energy[0, 0], energy[0, -1], energy[-1, 0], energy[-1, -1]]
+    np.testing.assert_allclose(found, np.log([1, 2, 4, 8]), atol=1e-12)
+    assert [(text.get_text(), text.xy) for text in ax.texts] == [("1", (0, 0)), ("3", (0, 2))]
+    assert labels(ax) == ("mode 1 (standard deviations)", "mode 2 (standard deviations)")
+    assert ax.figure.axes[1].get_ylabel() == "free energy (kT)"
+
+
+def test_singular_values_beside_the_norms():
+    """Fewer singular values than functions where these are linearly dependent."""
+    model = SimpleNamespace(
+        singular_values=np.array([0.9, 0.5]), spectrum=SimpleNamespace(norms=np.array([0.8, 0.4, 0.1]))
+    )
+    ax = plots.plot_singular_values(SimpleNamespace(model=model))
+    trained, read_off = ax.containers
+    assert [bar.get_height() for bar in trained] == [0.8, 0.4, 0.1]
+    assert [bar.get_height() for bar in read_off] == [0.9, 0.5]
+    assert [round(bar.get_x() + bar.get_width() / 2, 9) for bar in read_off] == [1.2, 2.2]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["norms, as trained", "Rayleigh–Ritz"]
+    assert list(ax.get_xticks()) == [1, 2, 3]
+    assert labels(ax) == ("mode", "singular value")
+    assert ax.get_ylim() == pytest.approx((0, 1.2 * 0.9))
+
+
+def test_rates_with_their_intervals_beside_the_exact_ones():
+    """The interval of the second lies above its value, the third has none."""
+    rates = [Rate(1.0, 0.9, 1.2), Rate(2.0, 2.1, 2.4), Rate(5.0, None, None, "too few")]
+    shared = dict.fromkeys(("model", "data", "timescales", "modes", "sets", "representatives", "warnings", "seconds"))
+    drawn = GeneratorResults(**shared, rates=rates, exact_rates=np.array([1.1, 2.2, 4.0]))
+    ax = plots.plot_rates(drawn)
+    exact = ax.lines[0]
+    np.testing.assert_array_equal(exact.get_xydata(), [[1, 1.1], [2, 2.2], [3, 4.0]])
+    (bars,) = ax.containers
+    np.testing.assert_array_equal(bars[0].get_xydata(), [[1, 1.0], [2, 2.0], [3, 5.0]])
+    ends = [segment[:, 1] for segment in bars[2][0].get_segments()]
+    np.testing.assert_allclose(ends, [[0.9, 1.2], [2.0, 2.4], [5.0, 5.0]])
+    assert (*labels(ax), ax.get_yscale()) == ("process", "rate (1/ps)", "log")
+    with pytest.raises(ValueError, match="belong to a generator; see plot_rates"):
+        plots.plot_timescales(drawn)
+    with pytest.raises(ValueError, match="belong to a transfer operator; see plot_timescales"):
+        plots.plot_rates(results(POINTS))
+
+
+def test_features_that_a_process_moves_most():
+    """By the modulus of their correlations with it: whatever the sign, offset and size of a column, and of the mode."""
+    random = np.random.default_rng(5)
+    hidden = random.normal(size=(N_ROWS, 2))
+    noise = random.normal(size=(N_ROWS, 4))
+    frames = np.column_stack((
+        1e3 + 1e-3 * (hidden[:, 0] + 2.0 * noise[:, 0]),  # correlation 0.45, far from 0
+        -50 * (hidden[:, 0] + 0.5 * noise[:, 1]),  # −0.89, large
+        hidden[:, 1] + 0.5 * noise[:, 2],  # with the other process
+        np.ones(N_ROWS),  # constant
+        3.0 * noise[:, 3],
+    ))  # fmt: skip
+    columns = [*torsions("ALA2")[:2], Column("distance", "A B", unit="nm"), Column("contact", "C D"), Column("z", "E")]
+    moved = strongest_features(results(columns, frames), hidden * [7.0, -0.1])
+    assert moved[0] == ["phi ALA2 sin", "phi ALA2 cos"]
+    assert moved[1][0] == "distance A B"
+    assert "contact C D" not in {*moved[0], *moved[1]}
+    (both,) = strongest_features(results(columns, frames), (hidden[:, 0] + 1j * hidden[:, 1])[:, None])
+    assert sorted(both) == ["distance A B", "phi ALA2 sin"]
+    assert [len(names) for names in strongest_features(results(columns, frames), hidden, n_names=3)] == [3, 3]
