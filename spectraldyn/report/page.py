@@ -42,20 +42,16 @@ def own_part(results: Results) -> dict[str, Any]:
 def _of_transfer(results: TransferResults) -> dict[str, Any]:
     model, lag = results.model, f"{results.lag_time:g} {results.unit}"
     operator = "Reversible transfer operator" if model.reversible else "Transfer operator (nonreversible dynamics)"
-    processes = _processes(results, results.eigenfunctions)
-    for row, scale, eigenvalue in zip(processes, results.timescales, model.eigenvalues, strict=True):
-        row["transitions"] = "–" if scale.n_transitions is None else f"{scale.n_transitions:,}"
-        row["eigenvalue"] = f"{eigenvalue:.3g}" if np.iscomplexobj(eigenvalue) else f"{eigenvalue:.4f}"
-        if eigenvalue.imag != 0:
-            period = 2 * np.pi * results.lag_time / abs(np.angle(eigenvalue))
-            remark = f"one of a pair that oscillates with period {format_number(period, '–')} {results.unit}"
-            row["remark"] = "; ".join(filter(None, (row["remark"], remark)))
+    form = "{:.3g}" if np.iscomplexobj(model.eigenvalues) else "{:.4f}"
+    periods = [2 * np.pi * results.lag_time / abs(np.angle(z)) if z.imag else None for z in model.eigenvalues]
     return {
         "summary": f"{_length(results)}. {operator} at lag time {lag}, learned by NeuralSVD with "
         f"{model.settings.objective} nesting; {model.n_modes} slow modes.",
         "unit": results.unit,
         "lag": lag,
-        "processes": processes,
+        "moves": strongest_features(results, results.eigenfunctions),
+        "eigenvalues": list(map(form.format, model.eigenvalues)),
+        "periods": periods,
         "refits": results.refit_summary,
     }
 
@@ -65,20 +61,15 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     settings = results.model.settings
     potential = f" in the potential {results.potential}" if results.potential else ""
     form = "resolvent in the energy space" if settings.form == "energy-space" else "shifted generator"
-    processes = _processes(results, results.modes)
-    for k, (row, rate) in enumerate(zip(processes, results.rates, strict=True)):
-        exact = None if results.exact_rates is None else float(results.exact_rates[k])
-        known = "" if exact is None else f", exact {format_number(exact, '–')}"
-        low, high = format_number(rate.low, "–"), format_number(rate.high, "–")
-        row["rate"] = f"{format_number(rate.value, '–')} ({low} – {high}){known}"
     return {
         "summary": f"{_length(results)}. Generator of overdamped Langevin dynamics{potential}, learned by NeuralSVD "
         f"({form}, shift {settings.shift:.4g}/{results.unit}, {settings.objective} nesting); {results.model.n_modes} "
         "slow modes.",
         "unit": results.unit,
         "lag": None,
-        "processes": processes,
-        "exact": results.exact_rates is not None,
+        "moves": strongest_features(results, results.modes),
+        "periods": [None] * len(results.rates),
+        "exact": None if results.exact_rates is None else results.exact_rates.tolist(),
     }
 
 
@@ -88,21 +79,6 @@ def _length(results: Results) -> str:
     if time.timestep_ps is not None:
         length += f", {time.time(n_rows) / 1000:,.4g} ns in all"
     return length
-
-
-def _processes(results: Results, functions: np.ndarray) -> list[dict[str, str]]:
-    """What the rows of both kinds share; `functions` (n_rows, k) are those of the processes."""
-    moves = strongest_features(results, functions)
-    return [
-        {
-            "value": format_number(scale.value, "–"),
-            "low": format_number(scale.low, "0"),
-            "high": format_number(scale.high, "∞"),
-            "moves": ", ".join(names),
-            "remark": f"unresolved: {scale.unresolved}" if scale.unresolved else "",
-        }
-        for scale, names in zip(results.timescales, moves, strict=True)
-    ]
 
 
 def _scores(scores: dict[str, float | None]) -> list[tuple[str, str, str]]:
