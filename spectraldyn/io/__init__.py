@@ -4,22 +4,3 @@ from spectraldyn.io.files import SUFFIXES, FileSummary, common_timestep, describ
 from spectraldyn.io.formats import FORMATS, file_key, formats_sentence
 from spectraldyn.io.reader import Reader, load_topology, open_trajectory
 from spectraldyn.io.writing import WITH_TIMES, check_output, write_particles, write_structures
-
-__all__ = [
-    "FORMATS",
-    "SUFFIXES",
-    "WITH_TIMES",
-    "FileSummary",
-    "Reader",
-    "check_output",
-    "common_timestep",
-    "describe_files",
-    "file_key",
-    "formats_sentence",
-    "load_topology",
-    "open_trajectory",
-    "read_arrays",
-    "scan",
-    "write_particles",
-    "write_structures",
-]
