@@ -33,7 +33,9 @@ class Container(Indexed):
         self.kind, self.units, self.path = kind, units, path
         there = _netcdf_records(path)
         with self.opened() as file:
-            shape = ask(f"its content is not that of {kind} trajectories", partial(self._shape, file))
+            if units and "atom" not in file.dimensions:  # as in other HDF5 files that hold coordinates
+                raise Damaged(f"its content is not that of {kind} trajectories")
+            shape = ask(f"its content is not that of {kind} trajectories", lambda: file["coordinates"].shape)
         if len(shape) != 3 or shape[2] != 3:
             raise Damaged(f"its coordinates have the shape {shape}, not frames × atoms × 3")
         self.n_frames, self.n_atoms, _ = shape
@@ -64,11 +66,6 @@ class Container(Indexed):
                 there = f"{first + len(values)} frames, its coordinates for {self.n_frames}"
                 raise Damaged(f"its array {name} is there for {there}")
         return Frames(xyz, time, np.concatenate([np.broadcast_to(part, (len(xyz), 3)) for part in box], axis=1))
-
-    def _shape(self, file: netCDF4.Dataset) -> tuple[int, ...]:
-        if self.units:
-            file.dimensions["atom"]  # missing in other HDF5 files that hold coordinates
-        return file["coordinates"].shape
 
     def _column(self, file: netCDF4.Dataset, name: str, rows: slice) -> np.ndarray:
         if name not in file.variables:

@@ -20,9 +20,7 @@ from spectraldyn.io.formats import check_readable
 from spectraldyn.io.reader import load_topology, open_trajectory
 from spectraldyn.io.silence import Damaged, told
 
-SUFFIXES = (".npy", ".npz")
-"""Files of ready-made features."""
-
+SUFFIXES = (".npy", ".npz")  # of files of ready-made features
 _SCAN_VALUES = 2**22  # values checked at once
 
 
@@ -170,8 +168,7 @@ def describe_files(files: Sequence[str], top: str | None) -> Iterator[tuple[str,
     Yields
     ------
     (line, failed)
-        A line on what is in the file, or the sentence that says why it cannot be used. One bad file does not keep
-        the others from being described.
+        A line on what is in the file, or the sentence that says why it cannot be used; the others are still described.
     """
     topology = load_topology(top, []).topology if top is not None else None
     for file in files:

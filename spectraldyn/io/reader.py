@@ -25,10 +25,8 @@ class Reader:
 
     Attributes
     ----------
-    path : Path
     format : str
         The format as its usual extension without the dot ("dcd", "xtc", ...).
-    topology : mdtraj.Topology
     n_atoms : int
         Of the topology; a file that has others is refused when it is read.
     """
@@ -61,15 +59,13 @@ class Reader:
     def read(self, rows: Iterable[int]) -> mdtraj.Trajectory:
         """Frames by their numbers, counted from 0, in this order and as often as they are named.
 
-        Of DCD, XTC, TRR, NetCDF and HDF5 files only the frames asked for are decoded (of HDF5, the compressed
-        chunks that hold them). Text files are read from their beginning to the last frame asked for, though the
-        numbers of other frames are not converted.
+        Only the frames asked for are decoded (of HDF5, the compressed chunks that hold them). Text files are read from
+        their beginning to the last frame asked for, though the numbers of other frames are not converted.
 
         Returns
         -------
         mdtraj.Trajectory
-            Without a unit cell where `scan` finds no valid periodic box; without time stamps, ``time`` is the
-            frame number.
+            Without a unit cell where `scan` finds no valid box; without time stamps, ``time`` is the frame number.
 
         Raises
         ------

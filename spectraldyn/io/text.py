@@ -160,8 +160,8 @@ class Text:
                         raise Damaged(f"frame {count} is corrupt near line {lines.number} ({what})") from error
                     whole = False
                 if whole is False or (record is None and lines.cut):
+                    record = None
                     self.shortfall = f"the file ends inside frame {count}, {count} complete frames are there"
-                    return
                 if record is None:
                     return
                 yield record, frame

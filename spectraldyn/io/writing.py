@@ -10,9 +10,7 @@ from spectraldyn.errors import InputError
 from spectraldyn.files import check_file, replacing
 from spectraldyn.io.reader import open_trajectory
 
-WITH_TIMES = ("xtc", "trr", "nc", "h5", "gro")
-"""Formats that keep the times of the frames."""
-
+WITH_TIMES = ("xtc", "trr", "nc", "h5", "gro")  # formats that keep the times of the frames
 WRITTEN = (*WITH_TIMES, "dcd", "pdb", "xyz")
 
 
