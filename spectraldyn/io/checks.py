@@ -33,9 +33,8 @@ class FrameChecks:
         self._apart: dict[int, list[int]] = {}
         self._stretched: dict[int, list[int]] = {}
         self._first: np.ndarray | None = None
-        self._moving = False
         self._faults: dict[str, list[int]] = {}
-        self._boxed = False
+        self._moving = self._boxed = False
         self._impossible: list[int] = []
 
     def look(self, frames: Frames) -> mdtraj.Trajectory | None:
@@ -93,9 +92,8 @@ class FrameChecks:
         if dense:
             self.warnings.append(f"{shown} is too small for {n_atoms} atoms and is taken as none")
         elif dummy:
-            self.warnings.append(
-                "the periodic box is exactly 1 × 1 × 1 nm, as programs write in the place of none, and is taken as none"
-            )
+            shown = "the periodic box is exactly 1 × 1 × 1 nm, which programs write in the place of none"
+            self.warnings.append(f"{shown}, and is taken as none")
         elif lengths.min() < 1.2:
             shown += " is smaller than any simulated one, and distances longer than half of it will come out too short"
             self.warnings.append(f"{shown}: remove it if it is not real")

@@ -33,9 +33,10 @@ class Container(Indexed):
         self.kind, self.units, self.path = kind, units, path
         there = _netcdf_records(path)
         with self.opened() as file:
+            fault = f"its content is not that of {kind} trajectories"
             if units and "atom" not in file.dimensions:  # as in other HDF5 files that hold coordinates
-                raise Damaged(f"its content is not that of {kind} trajectories")
-            shape = ask(f"its content is not that of {kind} trajectories", lambda: file["coordinates"].shape)
+                raise Damaged(fault)
+            shape = ask(fault, lambda: file["coordinates"].shape)
         if len(shape) != 3 or shape[2] != 3:
             raise Damaged(f"its coordinates have the shape {shape}, not frames × atoms × 3")
         self.n_frames, self.n_atoms, _ = shape
@@ -76,8 +77,7 @@ class Container(Indexed):
 def _netcdf_records(path: Path) -> int | None:
     """Records for which a classic NetCDF file has room; None where it has no records, or knows its size as HDF5."""
     with path.open("rb") as file:
-        magic = file.read(4)
-        if magic[:3] != b"CDF":
+        if (magic := file.read(4))[:3] != b"CDF":
             check_hdf5(path)
             return None
         try:

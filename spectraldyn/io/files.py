@@ -189,7 +189,6 @@ def _lines(file: str, topology: mdtraj.Topology | None) -> list[str]:
     if found.timestep_ps is not None:
         times = f"{found.timestep_ps:g} ps apart, {found.n_frames * found.timestep_ps / 1000:.4g} ns"
     box = "periodic box" if found.periodic else "no periodic box"
-    stretches = len(found.segment_starts)
-    pieces = f", {stretches} uninterrupted stretches" if stretches > 1 else ""
+    pieces = f", {n} uninterrupted stretches" if (n := len(found.segment_starts)) > 1 else ""
     line = f"{found.path}: {found.format}, {found.n_frames} frames, {found.n_atoms} atoms, {times}, {box}{pieces}"
     return [line, *(f"  note: {warning}" for warning in found.warnings)]

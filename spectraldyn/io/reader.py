@@ -32,12 +32,9 @@ class Reader:
     """
 
     def __init__(self, path: str | Path, format: str, topology: mdtraj.Topology) -> None:
-        self.path = Path(path)
-        self.format = format
-        self.topology = topology
-        self.n_atoms = topology.n_atoms
-        self.layout = FORMATS[format.removesuffix(".gz")]
-        self._name = str(path)
+        self.path, self._name = Path(path), str(path)
+        self.format, self.layout = format, FORMATS[format.removesuffix(".gz")]
+        self.topology, self.n_atoms = topology, topology.n_atoms
         with told(self._name):
             self.source = self.layout.source(self.path, topology.n_atoms)
 
@@ -107,9 +104,7 @@ def open_trajectory(path: str | Path, topology: mdtraj.Topology | None = None) -
     """
     format = recognise(path)
     if topology is None:
-        if not carries_topology(path):
-            raise InputError(f"{path}: the file carries no topology: give one with --top")
-        topology = load_topology(path, []).topology
+        topology = load_topology(None, [path]).topology
     if topology.n_atoms == 0:
         raise InputError(f"{path}: the topology has no atoms: give that of these very atoms")
     return Reader(path, format, topology)
@@ -180,9 +175,9 @@ def _own_topology(path: Path, name: str) -> mdtraj.Topology:
     if name == "h5":
         check_hdf5(path)
     with (GroTrajectoryFile if name == "gro" else HDF5TrajectoryFile)(str(path)) as file:
-        if file.topology is None:
+        if (topology := file.topology) is None:
             raise Damaged("it carries none")
-        return file.topology
+    return topology
 
 
 def _first_model(path: Path) -> mdtraj.Trajectory:

@@ -135,8 +135,8 @@ class Text:
             yield joined(pending)
 
     def take(self, rows: np.ndarray) -> Frames:
-        frames = (frame for _, frame in self._walk(set(rows.tolist()).__contains__) if frame is not None)
-        found = list(itertools.islice(frames, len(rows)))
+        walk = self._walk(set(rows.tolist()).__contains__)
+        found = list(itertools.islice((frame for _, frame in walk if frame is not None), len(rows)))
         if len(found) < len(rows):
             raise absent(rows[-1], self.extent()[0])
         return joined(found)
