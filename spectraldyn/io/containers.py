@@ -58,7 +58,7 @@ class Container(Indexed):
     def extent(self) -> tuple[int, np.ndarray | None]:
         with self.opened() as file:
             times = ask("its time stamps cannot be read", partial(self._column, file, "time", slice(self.n_frames)))
-        return self.n_frames, times if times.ndim else None
+        return self.n_frames, times.astype(np.float64) if times.ndim else None
 
     def decoded(self, file: netCDF4.Dataset, first: int, count: int) -> Frames:
         xyz, time, *box = (self._column(file, name, slice(first, first + count)) for name in UNITS)
