@@ -1,7 +1,6 @@
 """Checks of positions, boxes and time stamps: what the readers deliver soundly may still be unusable."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -11,43 +10,31 @@ import numpy as np
 from spectraldyn.io.frames import Frames, is_box, volume
 from spectraldyn.io.silence import Damaged
 
-FARTHEST = 1e5
-"""Positions beyond this (nm) are those of an exploded simulation: diffusing for 1 s, an ion moves 1e5 nm."""
-
-LONGEST_BOND = 0.4
-"""No bond is longer (nm): I–I, the longest in organic matter, measures 0.27 nm."""
-
-STRETCHED = 10.0
-"""A bond that is normal in most frames and longer than this (nm) in some is that of an exploded frame."""
-
-DENSEST = 1000.0
-"""Atoms per nm³ above which a box is a dummy, as the CRYST1 of 1 Å in many PDB files: water has 100."""
-
+FARTHEST = 1e5  # positions beyond this (nm) are of an exploded simulation: diffusing for 1 s, an ion moves 1e5 nm
+LONGEST_BOND = 0.4  # no bond is longer (nm): I–I, the longest in organic matter, measures 0.27 nm
+STRETCHED = 10.0  # a bond that is normal in most frames and longer than this (nm) in some is of an exploded frame
+DENSEST = 1000.0  # atoms per nm³ above which a box is a dummy, as the CRYST1 of 1 Å in many PDB files: water has 100
 _CUT = "a molecule is cut by a periodic box that the file does not carry"
 _MOST_BONDS = 2000  # looked at, evenly picked: enough to see another order of atoms, cheap in any system
 _MOST_NAMED = 1000  # frames remembered of one bond that is too long
 
 
-@dataclass
 class FrameChecks:
     """Checks of one file, fed chunk by chunk; `finish` raises Damaged with what was found, or adds to the warnings."""
 
-    topology: mdtraj.Topology
-    n_frames: int = 0
-    periodic: bool | None = None
-    warnings: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        bonds = np.array([(a.index, b.index) for a, b in self.topology.bonds], dtype=int).reshape(-1, 2)
+    def __init__(self, topology: mdtraj.Topology) -> None:
+        self.topology, self.n_frames = topology, 0
+        self.periodic: bool | None = None
+        self.warnings: list[str] = []
+        bonds = np.array([(a.index, b.index) for a, b in topology.bonds], dtype=int).reshape(-1, 2)
         self._bonds = bonds[:: -(-len(bonds) // _MOST_BONDS)] if len(bonds) else bonds
         self._long = np.zeros(len(self._bonds), dtype=int)
         self._typical = np.zeros(len(self._bonds))
         self._apart: dict[int, list[int]] = {}
         self._stretched: dict[int, list[int]] = {}
         self._first: np.ndarray | None = None
-        self._moving = False
         self._faults: dict[str, list[int]] = {}
-        self._boxed = False
+        self._moving = self._boxed = False
         self._impossible: list[int] = []
 
     def look(self, frames: Frames) -> mdtraj.Trajectory | None:
@@ -105,9 +92,8 @@ class FrameChecks:
         if dense:
             self.warnings.append(f"{shown} is too small for {n_atoms} atoms and is taken as none")
         elif dummy:
-            self.warnings.append(
-                "the periodic box is exactly 1 × 1 × 1 nm, as programs write in the place of none, and is taken as none"
-            )
+            shown = "the periodic box is exactly 1 × 1 × 1 nm, which programs write in the place of none"
+            self.warnings.append(f"{shown}, and is taken as none")
         elif lengths.min() < 1.2:
             shown += " is smaller than any simulated one, and distances longer than half of it will come out too short"
             self.warnings.append(f"{shown}: remove it if it is not real")
@@ -178,7 +164,6 @@ class Stamps(NamedTuple):
 
     name: str
     measure: str
-    """What they measure."""
     unit: str = ""
     layout: str = ".15g"
 

@@ -33,7 +33,10 @@ class Container(Indexed):
         self.kind, self.units, self.path = kind, units, path
         there = _netcdf_records(path)
         with self.opened() as file:
-            shape = ask(f"its content is not that of {kind} trajectories", partial(self._shape, file))
+            fault = f"its content is not that of {kind} trajectories"
+            if units and "atom" not in file.dimensions:  # as in other HDF5 files that hold coordinates
+                raise Damaged(fault)
+            shape = ask(fault, lambda: file["coordinates"].shape)
         if len(shape) != 3 or shape[2] != 3:
             raise Damaged(f"its coordinates have the shape {shape}, not frames × atoms × 3")
         self.n_frames, self.n_atoms, _ = shape
@@ -55,7 +58,7 @@ class Container(Indexed):
     def extent(self) -> tuple[int, np.ndarray | None]:
         with self.opened() as file:
             times = ask("its time stamps cannot be read", partial(self._column, file, "time", slice(self.n_frames)))
-        return self.n_frames, times if times.ndim else None
+        return self.n_frames, times.astype(np.float64) if times.ndim else None
 
     def decoded(self, file: netCDF4.Dataset, first: int, count: int) -> Frames:
         xyz, time, *box = (self._column(file, name, slice(first, first + count)) for name in UNITS)
@@ -64,11 +67,6 @@ class Container(Indexed):
                 there = f"{first + len(values)} frames, its coordinates for {self.n_frames}"
                 raise Damaged(f"its array {name} is there for {there}")
         return Frames(xyz, time, np.concatenate([np.broadcast_to(part, (len(xyz), 3)) for part in box], axis=1))
-
-    def _shape(self, file: netCDF4.Dataset) -> tuple[int, ...]:
-        if self.units:
-            file.dimensions["atom"]  # missing in other HDF5 files that hold coordinates
-        return file["coordinates"].shape
 
     def _column(self, file: netCDF4.Dataset, name: str, rows: slice) -> np.ndarray:
         if name not in file.variables:
@@ -79,8 +77,7 @@ class Container(Indexed):
 def _netcdf_records(path: Path) -> int | None:
     """Records for which a classic NetCDF file has room; None where it has no records, or knows its size as HDF5."""
     with path.open("rb") as file:
-        magic = file.read(4)
-        if magic[:3] != b"CDF":
+        if (magic := file.read(4))[:3] != b"CDF":
             check_hdf5(path)
             return None
         try:

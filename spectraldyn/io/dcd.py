@@ -4,7 +4,7 @@ mdtraj's own reader is silent where record markers are broken, where the header 
 there and where it promises none. The layout is simple enough to be read, every marker checked, with numpy.
 """
 
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,15 +13,14 @@ import numpy as np
 from spectraldyn.io.frames import Frames, Indexed, is_box
 from spectraldyn.io.silence import Damaged
 
-OTHERS = 24
-"""The version of CHARMM that NAMD, OpenMM, VMD and others claim to be; CHARMM itself writes its own."""
+OTHERS = 24  # the version of CHARMM that NAMD, OpenMM, VMD and others claim to be; CHARMM itself writes its own
 
 
 class Dcd(Indexed):
     """DCD of either byte order, with or without unit cells and a fourth dimension."""
 
     def __init__(self, path: Path, n_atoms: int) -> None:
-        self.path = path
+        self.opened = partial(path.open, "rb")
         size = path.stat().st_size
         with path.open("rb") as file:
             promised, self._version, self._frame = _header(file, size)
@@ -41,9 +40,6 @@ class Dcd(Indexed):
             self.shortfall = f"{rest} bytes that are no frame follow the last of its {there} frames"
         elif promised != there:
             self.shortfall = f"{header}, but {there} are there"
-
-    def opened(self) -> AbstractContextManager[BinaryIO]:
-        return self.path.open("rb")
 
     def decoded(self, file: BinaryIO, first: int, count: int) -> Frames:
         file.seek(self._start + first * self._frame.itemsize)
@@ -103,10 +99,10 @@ def _number_of_atoms(file: BinaryIO, integer: str) -> int:
 def _cell(record: np.ndarray, version: int) -> np.ndarray:
     """Lengths (nm) and angles (degrees) of the boxes from the unit-cell records of a file.
 
-    A record is (A, γ, B, β, α, C), where NAMD and others write the cosines of the angles; or, by CHARMM, the
-    lower triangle (H₁₁ H₂₁ H₂₂ H₃₁ H₃₂ H₃₃) of a symmetric matrix whose columns are the edges. In a
-    rectangular box both are the same. Where a record can be read in both ways, that is right of which all
-    angles are as wide as in simulated boxes; where this holds for both, the program that wrote the file decides.
+    A record is (A, γ, B, β, α, C), where NAMD and others write the cosines of the angles; or, by CHARMM, the lower
+    triangle (H₁₁ H₂₁ H₂₂ H₃₁ H₃₂ H₃₃) of a symmetric matrix whose columns are the edges. In a rectangular box both are
+    the same. Where a record can be read in both ways, that is right of which all angles are as wide as in simulated
+    boxes; where this holds for both, the program that wrote the file decides.
     """
     angles = record[:, [4, 3, 1]]
     exact = (angles == 90).any(axis=1)  # no entry of a matrix is 90 to all its digits

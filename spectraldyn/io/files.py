@@ -20,9 +20,7 @@ from spectraldyn.io.formats import check_readable
 from spectraldyn.io.reader import load_topology, open_trajectory
 from spectraldyn.io.silence import Damaged, told
 
-SUFFIXES = (".npy", ".npz")
-"""Files of ready-made features."""
-
+SUFFIXES = (".npy", ".npz")  # of files of ready-made features
 _SCAN_VALUES = 2**22  # values checked at once
 
 
@@ -168,8 +166,7 @@ def describe_files(files: Sequence[str], top: str | None) -> Iterator[tuple[str,
     Yields
     ------
     (line, failed)
-        A line on what is in the file, or the sentence that says why it cannot be used. One bad file does not keep
-        the others from being described.
+        A line on what is in the file, or the sentence that says why it cannot be used; the others are still described.
     """
     topology = load_topology(top, []).topology if top is not None else None
     for file in files:
@@ -190,7 +187,6 @@ def _lines(file: str, topology: mdtraj.Topology | None) -> list[str]:
     if found.timestep_ps is not None:
         times = f"{found.timestep_ps:g} ps apart, {found.n_frames * found.timestep_ps / 1000:.4g} ns"
     box = "periodic box" if found.periodic else "no periodic box"
-    stretches = len(found.segment_starts)
-    pieces = f", {stretches} uninterrupted stretches" if stretches > 1 else ""
+    pieces = f", {n} uninterrupted stretches" if (n := len(found.segment_starts)) > 1 else ""
     line = f"{found.path}: {found.format}, {found.n_frames} frames, {found.n_atoms} atoms, {times}, {box}{pieces}"
     return [line, *(f"  note: {warning}" for warning in found.warnings)]

@@ -36,7 +36,7 @@ class Format:
     """What the steps are that it may give its frames."""
 
 
-FORMATS: dict[str, Format] = {
+FORMATS: dict[str, Format] = {  # by their usual extension
     "dcd": Format("CHARMM/NAMD/OpenMM DCD", Dcd, ("DCD",)),
     "xtc": Format("GROMACS XTC", partial(Gromacs, XTCTrajectoryFile), ("XTC",)),
     "trr": Format("GROMACS TRR", partial(Gromacs, TRRTrajectoryFile), ("TRR",)),
@@ -49,12 +49,11 @@ FORMATS: dict[str, Format] = {
     "lammpstrj": Format("LAMMPS dump", partial(text.Text, text.lammpstrj), ("LAMMPS dump", *Format.contents)),
     "arc": Format("Tinker arc", partial(text.Text, text.arc)),
 }
-"""Formats that are read, by their usual extension."""
 
 _ALIASES = {"netcdf": "nc", "ncdf": "nc", "hdf5": "h5", "crd": "mdcrd", "ent": "pdb"}
 _COMPRESSED = ("pdb", "xyz")  # gzip-compressed, as mdtraj reads and writes them
 
-_MAGIC: dict[str, tuple[int, tuple[bytes, ...]]] = {
+_MAGIC: dict[str, tuple[int, tuple[bytes, ...]]] = {  # where contents have which bytes
     "DCD": (4, (b"CORD",)),
     "DCD of velocities": (4, (b"VELD",)),
     "XTC": (0, (struct.pack(">i", 1995), struct.pack(">i", 2023))),
@@ -69,7 +68,6 @@ _MAGIC: dict[str, tuple[int, tuple[bytes, ...]]] = {
     "LAMMPS dump": (0, (b"ITEM: ",)),
     "PDB": (0, (b"MODEL ", b"ATOM  ", b"HETATM", b"CRYST1", b"REMARK ", b"HEADER ")),
 }
-"""Where contents have which bytes."""
 
 
 def formats_sentence() -> str:

@@ -11,8 +11,7 @@ from mdtraj.utils import box_vectors_to_lengths_and_angles
 
 from spectraldyn.io.silence import Damaged, ask
 
-NONE = np.array(np.nan)
-"""A column of frames that is not there."""
+NONE = np.array(np.nan)  # a column of frames that is not there
 
 
 @dataclass

@@ -106,9 +106,8 @@ def _xtc(file: BinaryIO) -> Header:
     # has 1.2 integers for each coordinate, three of which are not for data.
     if not 0 < size <= 4 * int(3 * n_atoms * 1.2) - 12:
         raise Damaged(f"has a corrupt header ({size} bytes for {n_atoms} atoms)")
-    # An index into a table of 73 sizes, of which the first nine are not used; and the smallest and largest
-    # integer coordinates, whose range the encoder keeps this far from an overflow. A range of 2³² would be
-    # a division by zero.
+    # An index into a table of 73 sizes, of which the first nine are not used; and the smallest and largest integer
+    # coordinates, whose range the encoder keeps this far from an overflow; one of 2³² would be a division by zero.
     ranges = [high - low for low, high in zip(bounds[:3], bounds[3:], strict=True)]
     if not 9 <= index < 73 or not 0 <= min(ranges) <= max(ranges) < 2**31 - 3:
         raise Damaged("has a corrupt header of its compressed positions")

@@ -25,21 +25,16 @@ class Reader:
 
     Attributes
     ----------
-    path : Path
     format : str
         The format as its usual extension without the dot ("dcd", "xtc", ...).
-    topology : mdtraj.Topology
     n_atoms : int
         Of the topology; a file that has others is refused when it is read.
     """
 
     def __init__(self, path: str | Path, format: str, topology: mdtraj.Topology) -> None:
-        self.path = Path(path)
-        self.format = format
-        self.topology = topology
-        self.n_atoms = topology.n_atoms
-        self.layout = FORMATS[format.removesuffix(".gz")]
-        self._name = str(path)
+        self.path, self._name = Path(path), str(path)
+        self.format, self.layout = format, FORMATS[format.removesuffix(".gz")]
+        self.topology, self.n_atoms = topology, topology.n_atoms
         with told(self._name):
             self.source = self.layout.source(self.path, topology.n_atoms)
 
@@ -61,15 +56,13 @@ class Reader:
     def read(self, rows: Iterable[int]) -> mdtraj.Trajectory:
         """Frames by their numbers, counted from 0, in this order and as often as they are named.
 
-        Of DCD, XTC, TRR, NetCDF and HDF5 files only the frames asked for are decoded (of HDF5, the compressed
-        chunks that hold them). Text files are read from their beginning to the last frame asked for, though the
-        numbers of other frames are not converted.
+        Only the frames asked for are decoded (of HDF5, the compressed chunks that hold them). Text files are read from
+        their beginning to the last frame asked for, though the numbers of other frames are not converted.
 
         Returns
         -------
         mdtraj.Trajectory
-            Without a unit cell where `scan` finds no valid periodic box; without time stamps, ``time`` is the
-            frame number.
+            Without a unit cell where `scan` finds no valid box; without time stamps, ``time`` is the frame number.
 
         Raises
         ------
@@ -111,9 +104,7 @@ def open_trajectory(path: str | Path, topology: mdtraj.Topology | None = None) -
     """
     format = recognise(path)
     if topology is None:
-        if not carries_topology(path):
-            raise InputError(f"{path}: the file carries no topology: give one with --top")
-        topology = load_topology(path, []).topology
+        topology = load_topology(None, [path]).topology
     if topology.n_atoms == 0:
         raise InputError(f"{path}: the topology has no atoms: give that of these very atoms")
     return Reader(path, format, topology)
@@ -184,9 +175,9 @@ def _own_topology(path: Path, name: str) -> mdtraj.Topology:
     if name == "h5":
         check_hdf5(path)
     with (GroTrajectoryFile if name == "gro" else HDF5TrajectoryFile)(str(path)) as file:
-        if file.topology is None:
+        if (topology := file.topology) is None:
             raise Damaged("it carries none")
-        return file.topology
+    return topology
 
 
 def _first_model(path: Path) -> mdtraj.Trajectory:

@@ -135,8 +135,8 @@ class Text:
             yield joined(pending)
 
     def take(self, rows: np.ndarray) -> Frames:
-        frames = (frame for _, frame in self._walk(set(rows.tolist()).__contains__) if frame is not None)
-        found = list(itertools.islice(frames, len(rows)))
+        walk = self._walk(set(rows.tolist()).__contains__)
+        found = list(itertools.islice((frame for _, frame in walk if frame is not None), len(rows)))
         if len(found) < len(rows):
             raise absent(rows[-1], self.extent()[0])
         return joined(found)
@@ -160,8 +160,8 @@ class Text:
                         raise Damaged(f"frame {count} is corrupt near line {lines.number} ({what})") from error
                     whole = False
                 if whole is False or (record is None and lines.cut):
+                    record = None
                     self.shortfall = f"the file ends inside frame {count}, {count} complete frames are there"
-                    return
                 if record is None:
                     return
                 yield record, frame

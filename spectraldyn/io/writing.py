@@ -10,9 +10,7 @@ from spectraldyn.errors import InputError
 from spectraldyn.files import check_file, replacing
 from spectraldyn.io.reader import open_trajectory
 
-WITH_TIMES = ("xtc", "trr", "nc", "h5", "gro")
-"""Formats that keep the times of the frames."""
-
+WITH_TIMES = ("xtc", "trr", "nc", "h5", "gro")  # formats that keep the times of the frames
 WRITTEN = (*WITH_TIMES, "dcd", "pdb", "xyz")
 
 
@@ -71,6 +69,6 @@ def write_particles(path: Path, topology: Path, states: np.ndarray, spacing: flo
     for _ in range(positions.shape[1]):
         particles.add_atom("C", mdtraj.element.carbon, particles.add_residue("PRT", chain))
     trajectory = mdtraj.Trajectory(positions, particles, spacing * np.arange(len(positions)))
-    with replacing(path) as whole, replacing(topology) as first:
+    with replacing(path) as whole, replacing(topology) as first:  # where they are one file, the whole replaces it last
         trajectory[0].save_pdb(str(first))
         trajectory.save(str(whole))
