@@ -235,6 +235,16 @@ def test_save_and_load(fitted, trajectories, tmp_path):
     assert (loaded.lagtime, loaded.scores, loaded.settings) == (model.lagtime, model.scores, model.settings)
 
 
+@pytest.mark.parametrize("reversible", [True, False])
+def test_a_model_of_one_mode_survives_saving(short, tmp_path, reversible):
+    """Arrays of one number may have any strides."""
+    model = NeuralSVD(1, 2, reversible=reversible, max_steps=2, random_state=0).fit_fetch(short)
+    model.save(tmp_path / "model.pt")
+    loaded = NeuralSVDModel.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(loaded.transform(short[0]), model.transform(short[0]))
+    np.testing.assert_array_equal(loaded.timescales(), model.timescales())
+
+
 def test_nonreversible_model_with_separate_networks_survives_saving(short, tmp_path):
     model = NeuralSVD(2, reversible=False, network="separate", max_steps=20, random_state=0).fit_fetch(short)
     model.save(tmp_path / "model.pt")
