@@ -83,9 +83,8 @@ class Comparison(Question):
             f"At lag {self.lag_time:g} {self.unit}; scores on {self.n_test_pairs} held-out pairs, "
             f"{THREADS} thread for every method"
         )
-        return "\n".join(
-            [title, *aligned(table), *(f"* unresolved, {why}: {', '.join(where)}" for why, where in notes.items())]
-        )
+        remarks = (f"* unresolved, {why}: {', '.join(where)}" for why, where in notes.items())
+        return "\n".join([title, *aligned(table), *remarks])
 
 
 def compare_methods(
@@ -118,7 +117,7 @@ def compare_methods(
     lagtime : int
         In frames (rows of the data).
     n_modes : int
-        Processes, the constant one not counted.
+        The constant process is not counted.
     methods : sequence of str, or mapping of str to dict, optional
         Names in `spectraldyn.baselines.METHODS`, or these with further arguments of each method, such as
         ``{"tica": {}, "neural-svd": {"max_steps": 500}}``; by default all.
@@ -132,18 +131,12 @@ def compare_methods(
         Seconds after which a method counts as failed.
     runner : Runner
         What does a method's job; see `spectraldyn.baselines.process`.
-    progress : bool
-        Show a progress bar on stderr.
 
     Returns
     -------
     Comparison
-        With times in frames, or in those of the data set. A method that fails is among the results, with the reason.
-
-    Raises
-    ------
-    InputError
-        If the data or an option cannot be used.
+        With times in frames, or in those of the data set. A method that fails is among the results, with the reason;
+        data or options that cannot be used raise an InputError.
     """
     chosen = check_methods(methods)
     for name, value in (("lagtime", lagtime), ("n_modes", n_modes)):
@@ -152,9 +145,8 @@ def compare_methods(
     if not 0 <= random_state < 2**32:
         raise InputError(f"`random_state` is {random_state}: it must lie between 0 and 2^32 - 1")
     data = _checked(trajectories)
-    question = Question(
-        lagtime=int(lagtime), n_modes=int(n_modes), seed=int(random_state), reversible=bool(reversible), device=device
-    )
+    numbers = {"lagtime": int(lagtime), "n_modes": int(n_modes), "seed": int(random_state)}
+    question = Question(**numbers, reversible=bool(reversible), device=device)
     split = Split.of(data.stretches, question)
     n_train, n_test = map(len, split.starts)
     if min(n_train, n_test) < 2:
@@ -198,15 +190,8 @@ def compare_trajectories(
         See `load_features`.
     lag : str or int
         Lag time: stored frames (50) or a time ("50ps"); a multiple of `stride`.
-    progress : bool
-        Show progress bars on stderr.
     **options
         Of `compare_methods`, except the lag time.
-
-    Raises
-    ------
-    InputError
-        One sentence on what in the input cannot be used.
     """
     check_methods(options.get("methods"))
     data, lagtime = load_for_lag(
@@ -218,9 +203,8 @@ def compare_trajectories(
 def check_methods(methods: Methods) -> dict[str, Mapping[str, Any]]:
     """Names of methods with their options; InputError for an unknown name, or for none at all."""
     names = methods.split(",") if isinstance(methods, str) else list(METHODS if methods is None else methods)
-    for name in names:
-        if name not in METHODS:
-            raise InputError(f"method {name!r} is unknown: choose among {', '.join(METHODS)}")
+    if unknown := [name for name in names if name not in METHODS]:
+        raise InputError(f"method {unknown[0]!r} is unknown: choose among {', '.join(METHODS)}")
     if not names:
         raise InputError(f"there is no method to compare: choose among {', '.join(METHODS)}")
     return {name: methods[name] if isinstance(methods, Mapping) else {} for name in names}

@@ -1,7 +1,5 @@
 """Markov state model on k-means clusters, with Bayesian error bars.
 
-References
-----------
 Prinz et al., J. Chem. Phys. 134 (2011) 174105; Trendelkamp-Schroer et al., J. Chem. Phys. 143 (2015) 174101 (reversible
 posterior).
 """
@@ -27,13 +25,7 @@ Discrete = list[np.ndarray]
 def msm(problem: Problem, n_clusters: Sequence[int] = (50, 100, 200), n_samples: int = 100) -> Learned:
     """Maximum-likelihood Markov state model: its eigenvectors as functions, its own timescales with Bayesian intervals.
 
-    Parameters
-    ----------
-    problem : Problem
-    n_clusters : sequence of int
-        Chosen by cross-validation.
-    n_samples : int
-        Of the posterior, for the 95 % intervals.
+    The number of clusters is chosen by cross-validation; the 95 % intervals are of `n_samples` of the posterior.
     """
     return tuned(problem, partial(_msm, n_samples=n_samples), clusters=n_clusters)
 

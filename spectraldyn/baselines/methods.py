@@ -1,7 +1,5 @@
 """The methods that can be compared, by name; here those that take a few lines: NeuralSVD, TICA and VAMP.
 
-References
-----------
 Pérez-Hernández et al., J. Chem. Phys. 139 (2013) 015102; Wu, Noé, J. Nonlinear Sci. 30 (2020) 23. Implementation:
 Hoffmann et al., "Deeptime", Mach. Learn.: Sci. Technol. 3 (2022) 015009, here and in the other modules.
 """

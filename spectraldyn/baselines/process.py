@@ -87,16 +87,9 @@ def store_rows(folder: Path, data: Dataset) -> None:
 
 
 def run_job(folder: Path, job: Job, time_limit: float | None = None, runner: Runner = in_new_interpreter) -> Outcome:
-    """Do a job in a process of its own; whatever happens to it is an outcome.
+    """Do a job in a process of its own, in a folder with the rows of `store_rows`; whatever happens is an outcome.
 
-    Parameters
-    ----------
-    folder : Path
-        With the rows of `store_rows`.
-    job : Job
-    time_limit : float, optional
-        Seconds, with imports, after which the process is ended.
-    runner : Runner
+    The process is ended after `time_limit` seconds, with imports.
     """
     place = folder / job.method
     place.mkdir()
@@ -129,8 +122,7 @@ def do_job(place: str | Path) -> None:
         except InputError as error:
             outcome = Outcome(MethodResult(job.method, str(error)))
         except Exception as error:  # whatever a method raises is the outcome of that method
-            reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-            outcome = Outcome(MethodResult(job.method, reason))
+            outcome = Outcome(MethodResult(job.method, f"{type(error).__name__}: {error}".strip().splitlines()[0]))
     said = sorted({str(warning.message) for warning in caught})
     sides = [None if side is None else torch.from_numpy(side) for side in (outcome.left, outcome.right)]
     with replacing(place / _OUTCOME) as draft:
@@ -144,9 +136,8 @@ def _do(job: Job, frames: np.ndarray) -> Outcome:
     learned = METHODS[job.method](split.problem(frames), **job.options)
     seconds = time.perf_counter() - started
     left = np.asarray(learned.functions(frames), dtype=np.float64)
-    right = None
-    if learned.right is not None and not split.reversible:
-        right = np.asarray(learned.right(frames), dtype=np.float64)
+    other_side = None if split.reversible else learned.right
+    right = None if other_side is None else np.asarray(other_side(frames), dtype=np.float64)
     result = MethodResult(
         job.method,
         seconds=seconds if learned.seconds is None else learned.seconds,

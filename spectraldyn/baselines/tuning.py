@@ -32,14 +32,8 @@ def tuned(problem: Problem, fit: Callable[..., Learned], **tried: Sequence[Any])
     """Choose the setting of best cross-validated VAMP-2, and fit it to all training data.
 
     Every block is held out once, so that a rare state counts wherever it was visited. Where the data are too short to
-    hold part of them out, the first setting is taken.
-
-    Parameters
-    ----------
-    problem : Problem
-    fit : callable (Problem, **setting) → Learned
-    **tried
-        Values of every keyword argument of `fit`, of which all combinations are tried.
+    hold part of them out, the first setting is taken. `tried` holds values of every keyword argument of `fit`, of which
+    all combinations are tried.
     """
     grid = [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
     data = Dataset(problem.trajectories)
@@ -92,10 +86,7 @@ def _score(
 
 
 def with_constant(left: np.ndarray, reversible: bool, right: np.ndarray | None = None) -> np.ndarray:
-    """Functions as the moments take them: [1, f], or [1, f, g] where the dynamics are not taken as reversible.
-
-    ArithmeticError where they are not finite.
-    """
+    """Functions as the moments take them: [1, f], or [1, f, g] where not reversible; ArithmeticError if not finite."""
     parts = [np.ones((len(left), 1)), left] + ([] if reversible else [left if right is None else right])
     functions = np.concatenate(parts, axis=1)
     bad = np.count_nonzero(~np.isfinite(functions).all(axis=1))
@@ -112,8 +103,8 @@ def slow_coordinates(problem: Problem) -> Callable[[np.ndarray], np.ndarray]:
     trajectories = [as_float64(part) for part in problem.trajectories]
     model = TICA(lagtime=problem.lagtime, scaling="kinetic_map").fit_fetch(trajectories)
     variance = np.cumsum(model.singular_values**2)
-    n_kept = 1 + int(np.searchsorted(variance, KINETIC_VARIANCE * variance[-1]))
-    n_kept = max(n_kept, min(problem.n_modes, len(variance)))
+    enough = 1 + int(np.searchsorted(variance, KINETIC_VARIANCE * variance[-1]))
+    n_kept = max(enough, min(problem.n_modes, len(variance)))
     return lambda frames: model.transform(as_float64(frames))[:, :n_kept]
 
 

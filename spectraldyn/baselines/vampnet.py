@@ -1,9 +1,4 @@
-"""VAMPNet, trained by deeptime's own loop.
-
-References
-----------
-Mardt, Pasquali, Wu, Noé, Nat. Commun. 9 (2018) 5.
-"""
+"""VAMPNet (Mardt, Pasquali, Wu, Noé, Nat. Commun. 9 (2018) 5), trained by deeptime's own loop."""
 
 import time
 from collections.abc import Sequence
@@ -38,21 +33,13 @@ def vampnet(
     """VAMPNet with the hidden layers and inputs of NeuralSVD, tuned over learning rate and batch size.
 
     deeptime's score removes the means and adds the constant's 1, so that `n_modes` outputs are asked for. Training
-    ends early, by whole epochs, on the score of the validation blocks; the setting with the best score is taken.
-
-    Parameters
-    ----------
-    problem : Problem
-    learning_rates : sequence of float
-        deeptime's default, that of its documentation for alanine dipeptide, and one between.
-    batch_sizes : sequence of int
-    max_epochs : int
+    ends early, by whole epochs, on the score of the validation blocks; the setting with the best score is taken. The
+    learning rates are deeptime's default, that of its documentation for alanine dipeptide, and one between.
     """
     device, data = pick_device(problem.device), Dataset(problem.trajectories)
     whitening = whitening_of(data)
     inputs = torch.cat([whitening(torch.tensor(view)).float() for _, view in data.chunks()]).to(device)
-    random = np.random.default_rng(problem.seed)
-    split = split_stretches(data.stretches, problem.lagtime, VALIDATION_FRACTION, random)
+    split = split_stretches(data.stretches, problem.lagtime, VALIDATION_FRACTION, np.random.default_rng(problem.seed))
     train, validation = (torch.tensor(pair_starts(part, problem.lagtime), device=device) for part in split)
     if not len(train) or not len(validation):
         raise ValueError("the data are too short for validation blocks, which early stopping needs")
@@ -97,8 +84,7 @@ def _train(
         estimator = VAMPNet(*lobes, device=data[0].device, learning_rate=learning_rate)
         loader = _batches(data, batch_size, problem.seed)
         validation = DataLoader(TensorDataset(*held_out), batch_size=len(held_out[0]))
-        best_score, best, since = -np.inf, estimator.fetch_model(), 0
-        epoch = 0
+        best_score, best, since, epoch = -np.inf, estimator.fetch_model(), 0, 0
         while epoch < max_epochs and since < PATIENCE:
             estimator.fit(loader, n_epochs=1, validation_loader=validation)
             score = float(estimator.validation_scores[-1, 1])

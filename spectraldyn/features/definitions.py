@@ -40,17 +40,7 @@ class FeatureSet:
     """The same, for frames that carry a periodic box."""
 
     def compute(self, chunk: mdtraj.Trajectory) -> np.ndarray:
-        """Feature rows of a chunk of frames.
-
-        Parameters
-        ----------
-        chunk : mdtraj.Trajectory
-            All atoms of the topology; left as it is.
-
-        Returns
-        -------
-        (n_frames, n_columns) float32
-        """
+        """Feature rows (n_frames, n_columns) float32 of a chunk of frames with all atoms; the chunk stays as it is."""
         boxed = _frames_with_box(chunk)
         if boxed.all() or not boxed.any():
             return self._compute(chunk, bool(boxed.any()))
@@ -60,9 +50,8 @@ class FeatureSet:
         return rows
 
     def _compute(self, chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
-        whole = chunk
-        if periodic and len(self.bonds) and any(block.needs_whole_molecules for block in self.blocks):
-            whole = _whole(chunk, self.bonds)
+        cut = periodic and len(self.bonds) and any(block.needs_whole_molecules for block in self.blocks)
+        whole = _whole(chunk, self.bonds) if cut else chunk
         parts = [
             block.compute(whole if block.needs_whole_molecules else chunk, periodic)
             for block in self.blocks
@@ -112,13 +101,7 @@ FEATURES: dict[str, Feature] = {
 
 
 def feature_names(features: str | Sequence[str]) -> list[str]:
-    """Names from a comma-separated string or a sequence, each once.
-
-    Raises
-    ------
-    InputError
-        If there is none, or one that is not in `FEATURES`.
-    """
+    """Names from a comma-separated string or a sequence, each once; InputError for none, or one not in `FEATURES`."""
     given = features.split(",") if isinstance(features, str) else list(features)
     names = list(dict.fromkeys(str(name).strip() for name in given))
     for name in names or [""]:
@@ -130,17 +113,9 @@ def feature_names(features: str | Sequence[str]) -> list[str]:
 def available_features(
     topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None = None
 ) -> list[tuple[str, str, int, str]]:
-    """What every feature would give for a molecule.
+    """What every feature would give for a molecule: (name, description, number of columns, reason why there are none).
 
-    Returns
-    -------
-    list of (name, description, number of columns, reason)
-        The reason says why a feature has no columns; it is empty where it has some.
-
-    Raises
-    ------
-    InputError
-        If `atoms` is not a selection or selects nothing.
+    The reason is empty where there are columns. InputError if `atoms` is not a selection or selects nothing.
     """
     molecule = _molecule(topology, atoms)
     blocks = {name: feature.build(molecule) for name, feature in FEATURES.items()}
@@ -170,7 +145,7 @@ def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) 
 def define_features(
     reference: mdtraj.Trajectory, features: str | Sequence[str] | None = None, atoms: str | None = None
 ) -> FeatureSet:
-    """Fix what the columns are, for this molecule.
+    """Fix what the columns are for this molecule; InputError where they cannot be computed, or `atoms` selects none.
 
     Parameters
     ----------
@@ -182,11 +157,6 @@ def define_features(
         aligned-positions where that makes too many columns, for any other molecule.
     atoms : str, optional
         Only these atoms enter, in mdtraj's selection language.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown, a feature has no columns for this molecule, or the selection is wrong or empty.
     """
     molecule = _molecule(reference, atoms)
     bonds = _spanning_bonds(molecule)
@@ -280,8 +250,7 @@ def _spanning_bonds(molecule: Molecule) -> np.ndarray:
 
 def _periodic_notes(blocks: dict[str, Block], molecule: Molecule, bonds: np.ndarray) -> list[str]:
     """What a periodic box does to the features that are coordinates."""
-    names = [name for name, block in blocks.items() if block.needs_whole_molecules]
-    if not names:
+    if not (names := [name for name, block in blocks.items() if block.needs_whole_molecules]):
         return []
     box = f"{' and '.join(names)}: the frames carry a periodic box"
     atoms = np.flatnonzero(molecule.selected) if "positions" in names else molecule.heavy

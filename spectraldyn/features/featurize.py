@@ -45,17 +45,9 @@ class Featurizer:
         }
 
     def rows(self, path: Path, first: int, step: int) -> tuple[np.ndarray, FileSummary]:
-        """Features of the frames first, first + step, ... of a file, all of whose frames are checked.
+        """Features (n, n_columns) float32 of frames first, first + step, ... of a file; all its frames are checked.
 
-        Returns
-        -------
-        rows : (n, n_columns) float32
-        summary : FileSummary
-
-        Raises
-        ------
-        InputError
-            If the file fails a check, ends before `first`, or gives a feature that is not a number.
+        InputError if the file fails a check, ends before `first`, or gives a feature that is not a number.
         """
         if self.cache and (key := self._key(path, first, step)):
             stored = self._from_store(key, path) or self._into_store(key, path, first, step)
@@ -117,11 +109,8 @@ class Featurizer:
 
         def take(rows: np.ndarray, frame: int) -> None:
             if len(bad := np.argwhere(~np.isfinite(rows))):
-                row, column = bad[0]
-                raise InputError(
-                    f"{path} gives no number for {self._names[column]!r} in frame {frame + step * row}: "
-                    "look at that frame, or leave the feature out"
-                )
+                where = f"{self._names[bad[0, 1]]!r} in frame {frame + step * bad[0, 0]}"
+                raise InputError(f"{path} gives no number for {where}: look at that frame, or leave the feature out")
             append(rows)
 
         summary = io.scan(path, self.topology.topology, visit)

@@ -102,20 +102,16 @@ def load_features(
         that are not constant.
     cache : bool
         Keep the features on disk and use them again when file, topology and options are the same.
-    progress : bool
-        Show a progress bar over the files on stderr.
 
     Returns
     -------
     Dataset
-        Of float32 arrays, one for every uninterrupted stretch of a file. They may be views of files on disk.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read or fails a check, or an option is wrong or does not fit the files.
+        Of float32 arrays, one for every uninterrupted stretch of a file. They may be views of files on disk. An
+        InputError says which file cannot be read or fails a check, or which option is wrong or does not fit the files.
     """
-    paths = _as_paths(files)
+    paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(path) for path in files]
+    if not paths:
+        raise InputError("`files` is empty: give at least one file")
     left_out = parse_duration(0 if skip is None else skip, "`skip`")
     sampling = _Sampling(_as_stride(stride), left_out, _as_picoseconds(timestep))
     notes = [f"{path} is given more than once" for path in dict.fromkeys(paths) if paths.count(path) > 1]
@@ -152,13 +148,6 @@ def load_features(
     )
 
 
-def _as_paths(files: Files) -> list[Path]:
-    paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(path) for path in files]
-    if not paths:
-        raise InputError("`files` is empty: give at least one file")
-    return paths
-
-
 def _as_stride(stride: int) -> int:
     try:
         number = operator.index(stride)
@@ -175,9 +164,8 @@ def _as_picoseconds(timestep: str | float | None) -> float | None:
     if isinstance(timestep, str):
         duration = parse_duration(timestep, "`timestep`")
         if duration.in_frames:
-            raise InputError(
-                f"`timestep` is {timestep!r}, which has no unit: write it as a time, such as {timestep.strip()}ps"
-            )
+            better = f"write it as a time, such as {timestep.strip()}ps"
+            raise InputError(f"`timestep` is {timestep!r}, which has no unit: {better}")
         timestep = duration.value
     if not (math.isfinite(timestep) and timestep > 0):
         raise InputError(f"`timestep` is {timestep!r} ps, which is not a time greater than 0")
@@ -213,9 +201,8 @@ def _from_trajectories(
     bare = topology.n_frames == 0
     topology = open_trajectory(paths[0], topology.topology).read([0]) if bare else topology[0]
     chosen = define_features(topology, features, atoms)
-    notes = []
-    if bare and "aligned-positions" in chosen.names:
-        notes.append(f"aligned-positions are superposed on the first frame of {paths[0]}: the topology has none")
+    on_first = f"aligned-positions are superposed on the first frame of {paths[0]}: the topology has none"
+    notes = [on_first] if bare and "aligned-positions" in chosen.names else []
     featurizer = Featurizer(chosen, topology, atoms, cache, notes)
     first, step = sampling.computed()
     tables, summaries = [], []

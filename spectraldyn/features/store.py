@@ -62,12 +62,8 @@ def entry_key(parts: dict[str, Any]) -> str:
 def read_entry(key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
     """The rows, memory-mapped, and what was stored with them; None where there is no such entry.
 
-    Who writes to the rows changes a copy of theirs in memory, never the entry.
-
-    Raises
-    ------
-    DamagedEntry
-        If the entry cannot be read or is not what was written.
+    Who writes to the rows changes a copy of theirs in memory, never the entry. DamagedEntry if it cannot be read or is
+    not what was written.
     """
     folder = cache_folder()
     try:
@@ -103,20 +99,10 @@ def _checksum(rows: np.ndarray) -> int:
 
 
 def write_entry(key: str, n_columns: int, fill: Callable[[Callable[[np.ndarray], None]], dict[str, Any]]) -> None:
-    """Make an entry of rows that are written as they come; where that fails, nothing is left.
+    """Make an entry of rows that are written as they come; where that fails, by an OSError, nothing is left.
 
-    Parameters
-    ----------
-    key : str
-    n_columns : int
-    fill : callable
-        Called with ``append``, to which it hands rows (n, n_columns); returns what `read_entry` should return beside
-        them (JSON-able).
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
+    `fill` is called with ``append``, to which it hands rows (n, n_columns), and returns what `read_entry` should return
+    beside them (JSON-able).
     """
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,5 @@
 """Deep projection networks: the projected operator's norm, minus what keeps the functions orthonormal.
 
-References
-----------
 Kostic, Novelli, Grazzi, Lounici, Pontil, "Learning invariant representations of time-homogeneous stochastic dynamical
 systems", ICLR 2024 (arXiv:2307.09912): the score P, its relaxation S and the metric distortion R.
 """

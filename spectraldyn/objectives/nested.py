@@ -15,8 +15,6 @@ Other names for members of this family, each of which has its one implementation
   −T f_i + Σ_{j≤i} f_j ⟨f_j, f_i⟩: a quarter of the gradient of `sequential_nesting` with tied sides.
 - Trace penalty and graph drawing are L_L of a shifted operator (`trace_penalty`, `spectraldyn.objectives.laplacian`).
 
-References
-----------
 Ryu, Xu, Erol, Bu, Zheng, Wornell, "Operator SVD with neural networks via nested low-rank approximation",
 ICML 2024 (arXiv:2402.03655): section 3.2, joint and sequential nesting.
 Liu, Wen, Zhang, "An efficient Gauss–Newton algorithm for symmetric low-rank product matrix approximations",
@@ -46,12 +44,7 @@ def low_rank_loss(action: Action) -> Tensor:
 def joint_nesting(action: Action, level_weights: Tensor | None = None) -> Tensor:
     """Weighted sum Σ_ℓ w_ℓ L_ℓ over all levels ℓ (scalar), computed through its masks.
 
-    Parameters
-    ----------
-    action : Action
-        L functions on each side.
-    level_weights : Tensor (L,), optional
-        The weights w_ℓ ≥ 0, the last one positive; 1/L each by default.
+    The weights w_ℓ ≥ 0 (L,), of which the last one is positive, are 1/L each by default.
     """
     levels = action.f.shape[1]
     if level_weights is None:

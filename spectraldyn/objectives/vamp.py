@@ -10,8 +10,6 @@ VAMP-E needs no whitening: for functions U, V of features χ₀, χ₁ and S = d
 With f = S^½Uᵀχ₀ and g = S^½Vᵀχ₁ the first term is 2 Σ_i ⟨f_i, T g_i⟩ and the second, by cyclic exchange under the
 trace, Σ_ij ⟨f_i, f_j⟩⟨g_i, g_j⟩. With S, U and V free this is −`low_rank_loss`: there is one implementation.
 
-References
-----------
 Wu, Noé, "Variational approach for learning Markov processes from time series data", J. Nonlinear Sci. 30 (2020) 23:
 VAMP-r and VAMP-E.
 Mardt, Pasquali, Wu, Noé, "VAMPnets for deep learning of molecular kinetics", Nat. Commun. 9 (2018) 5.

@@ -94,16 +94,7 @@ def _scores(scores: dict[str, float | None]) -> list[tuple[str, str, str]]:
 
 
 def strongest_features(results: Results, functions: np.ndarray, n_names: int = 2) -> list[list[str]]:
-    """For every function the features that correlate with it most, by the modulus of the correlation.
-
-    Parameters
-    ----------
-    results : Results
-    functions : ndarray (n_rows, k)
-        Possibly complex.
-    n_names : int
-        Features named for each.
-    """
+    """For every function (n_rows, k), possibly complex, the features that correlate with it most, by the modulus."""
     rows = np.arange(0, len(functions), max(1, len(functions) // CORRELATED_ROWS))
     frames = results.data.rows(rows).astype(float)
     modes = functions[rows]

@@ -27,11 +27,8 @@ def write_results(results: Results, out: str | Path, force: bool = False) -> Pat
 
     Parameters
     ----------
-    results : Results
     out : str or Path
-        Folder; must not exist, unless `force` is given and it holds earlier results.
-    force : bool
-        Replace earlier results.
+        Folder; must not exist, unless `force` is given and it holds earlier results, which are then replaced.
 
     Returns
     -------

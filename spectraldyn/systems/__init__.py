@@ -27,5 +27,5 @@ from spectraldyn.systems.schroedinger import (
     hydrogen,
     infinite_well,
 )
-from spectraldyn.systems.simulate import simulate_overdamped, simulate_underdamped
+from spectraldyn.systems.simulate import simulate_overdamped
 from spectraldyn.systems.spectrum import Exact, oracle_timescales

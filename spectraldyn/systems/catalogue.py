@@ -26,11 +26,10 @@ from spectraldyn.systems.spectrum import Exact
 
 def double_well(barrier: float = 5.0, tilt: float = 0.0) -> Overdamped:
     """U = barrier (x² − 1)² + tilt x."""
-    half_width = 1.6 * (5 / barrier) ** 0.25 + 1
+    reach = 1.6 * (5 / barrier) ** 0.25 + 1
+    text = f"one particle in two wells, U = {barrier:g} (x² − 1)²" + (f" + {tilt:g} x" if tilt else "")
     return Overdamped(
-        lambda x: barrier * (x[..., 0] ** 2 - 1) ** 2 + tilt * x[..., 0],
-        ((-half_width, half_width),),
-        description=f"one particle in two wells, U = {barrier:g} (x² − 1)²" + (f" + {tilt:g} x" if tilt else ""),
+        lambda x: barrier * (x[..., 0] ** 2 - 1) ** 2 + tilt * x[..., 0], ((-reach, reach),), description=text
     )
 
 
@@ -52,12 +51,10 @@ def ornstein_uhlenbeck(stiffness: float = 1.0) -> Overdamped:
         scale = [np.sqrt(float(factorial(order))) for order in range(n)]
         return hermite_e.hermevander(np.sqrt(stiffness) * points[:, 0], n - 1) / scale
 
-    return Overdamped(
-        lambda x: stiffness / 2 * x[..., 0] ** 2,
-        ((-9 / np.sqrt(stiffness), 9 / np.sqrt(stiffness)),),
-        description=f"one particle on a spring, U = {stiffness / 2:g} x²: the Ornstein–Uhlenbeck process",
-        exact=Exact(lambda n: stiffness * np.arange(n), functions),
-    )
+    reach = 9 / np.sqrt(stiffness)
+    exact = Exact(lambda n: stiffness * np.arange(n), functions)
+    text = f"one particle on a spring, U = {stiffness / 2:g} x²: the Ornstein–Uhlenbeck process"
+    return Overdamped(lambda x: stiffness / 2 * x[..., 0] ** 2, ((-reach, reach),), description=text, exact=exact)
 
 
 def legendre_diffusion() -> Overdamped:
@@ -80,19 +77,11 @@ def mixed_double_wells(n_dimensions: int = 30, seed: int = 0) -> Mapped:
 
     The wells are 4 (x² − 1)² and 3 (x² − 1)², the springs of stiffness 4 to 20, Q a random orthogonal matrix. Qᵀ times
     the map is x plus a term with Lipschitz constant 0.6: it is invertible everywhere, and the iteration
-    x ← Qᵀ (y − 0.3 Qᵀ sin(2Qᵀx)) contracts by 0.6 per round.
-
-    Parameters
-    ----------
-    n_dimensions : int
-        At least 2.
-    seed : int
-        Of Q.
+    x ← Qᵀ (y − 0.3 Qᵀ sin(2Qᵀx)) contracts by 0.6 per round. The dimensions are at least 2; the seed is that of Q.
     """
     springs = [ornstein_uhlenbeck(float(k)) for k in np.linspace(4, 20, n_dimensions - 2)]
     latent = Separable((double_well(4.0), double_well(3.0), *springs))
-    normal = np.random.default_rng(seed).standard_normal((n_dimensions, n_dimensions))
-    orthogonal, triangular = np.linalg.qr(normal)
+    orthogonal, triangular = np.linalg.qr(np.random.default_rng(seed).standard_normal((n_dimensions, n_dimensions)))
     rotation = torch.from_numpy(orthogonal * np.sign(np.diag(triangular)))
 
     def bend(x: Tensor) -> Tensor:
@@ -119,8 +108,6 @@ def mixed_double_wells(n_dimensions: int = 30, seed: int = 0) -> Mapped:
 def triple_well() -> Overdamped:
     """Two deep wells and a shallow one, at the inverse temperature 1.67 of the literature.
 
-    References
-    ----------
     Metzner, Schütte, Vanden-Eijnden, "Illustration of transition path theory on a collection of simple examples",
     J. Chem. Phys. 125 (2006) 084110, eq. 39.
     """
@@ -141,8 +128,6 @@ def muller_brown(temperature: float = 20.0) -> Overdamped:
     Reflecting walls belong to the system: beyond them, towards the upper left, the surface flattens 10 kT above the
     wells. A walker that could go there would add a slow process (rate 2.4 at kT = 20) that has next to no weight.
 
-    References
-    ----------
     Müller, Brown, "Location of saddle points and minimum energy paths by a constrained simplex optimization
     procedure", Theor. Chim. Acta 53 (1979) 75.
     """

@@ -18,18 +18,13 @@ from spectraldyn.systems.spectrum import IndependentParts
 class Separable(IndependentParts[Overdamped]):
     """U(x) = Σ_k U_k(x_k): independent parts, each an `Overdamped` system of its own coordinates.
 
-    Eigenvalues are sums, and eigenfunctions products, of those of the parts: exact answers in any dimension.
-
-    Raises
-    ------
-    InputError
-        If there are no parts or they differ in inverse temperature or in being periodic.
+    Eigenvalues are sums, and eigenfunctions products, of those of the parts: exact answers in any dimension. InputError
+    if there are no parts or they differ in inverse temperature or in being periodic.
     """
 
     parts: tuple[Overdamped, ...]
-    """All at one inverse temperature; their coordinates follow each other."""
+    """Their coordinates follow each other."""
     description: str = ""
-    """One line of physics."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(self.parts))
@@ -81,10 +76,9 @@ class Separable(IndependentParts[Overdamped]):
         self, n_frames: int, spacing: float, *, seed: int, start: np.ndarray | None = None, **options: Any
     ) -> np.ndarray:
         """Every part by itself, with its own default step; all arguments as those of `Overdamped.simulate`."""
-        walks = []
-        for (part, own), part_seed in zip(self.columns, self._seeds(seed), strict=True):
-            first = None if start is None else start[:, own]
-            walks.append(part.simulate(n_frames, spacing, seed=part_seed, start=first, **options))
+        starts = [None if start is None else start[:, own] for _, own in self.columns]
+        parts = zip(self.parts, self._seeds(seed), starts, strict=True)
+        walks = [part.simulate(n_frames, spacing, seed=own, start=first, **options) for part, own, first in parts]
         return np.concatenate(walks, axis=2)
 
     def default_timestep(self) -> float:
@@ -97,8 +91,7 @@ class Separable(IndependentParts[Overdamped]):
     def _diffusion_matrix(self, x: Tensor) -> Tensor:
         diagonal = torch.empty_like(x)
         for part, own in self.columns:
-            scalar = part.diffusion(x[..., own])[..., None] if callable(part.diffusion) else part.diffusion
-            diagonal[..., own] = scalar
+            diagonal[..., own] = part.diffusion(x[..., own])[..., None] if callable(part.diffusion) else part.diffusion
         return torch.diag_embed(diagonal)
 
 
@@ -116,7 +109,6 @@ class Mapped:
     domain: Domain
     """sequence of (low, high): A box that holds practically all of the equilibrium distribution of y."""
     description: str = ""
-    """One line of physics."""
     jacobian: Callable[[Tensor], Tensor] | None = None
     """(..., d) → Tensor (..., d, d): J, where automatic differentiation, one pass per coordinate, would be slow."""
     periodic = False  # a map that keeps the ends together is not provided for
@@ -168,11 +160,8 @@ class Mapped:
         return self.latent.eigenfunctions(self._apply(self.inverse, points), n)
 
     def sample(self, n: int, seed: int, beta: float | None = None) -> np.ndarray:
-        """Independent equilibrium draws (n, d).
-
-        InputError at another inverse temperature: the energy holds ln|det J| / β, so that draws of x do not give draws
-        of y.
-        """
+        """Independent equilibrium draws (n, d)."""
+        # At another β draws of x do not give draws of y, as the energy holds ln|det J| / β.
         if beta not in (None, self.beta):
             raise InputError(f"a Mapped system is drawn at its own beta ({self.beta:g}) only, not at {beta!r}")
         return self._apply(self.forward, self.latent.sample(n, seed))

@@ -13,18 +13,11 @@ from spectraldyn.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class MarkovChain:
-    """A chain on finitely many states.
-
-    Raises
-    ------
-    InputError
-        If the matrix is not square, has a negative entry or a row that does not sum to 1.
-    """
+    """A chain on finitely many states. InputError if the matrix is not one of probabilities whose rows sum to 1."""
 
     matrix: np.ndarray
-    """(m, m): transition probabilities; rows sum to 1."""
+    """(m, m): transition probabilities."""
     description: str = ""
-    """One line of physics."""
 
     def __post_init__(self) -> None:
         matrix = np.array(self.matrix, dtype=float)
@@ -81,8 +74,6 @@ class NoisyLogisticMap:
     The transition density is a trigonometric polynomial, p(y | x) = φ(F(x)) · φ(y) with F(x) = 4x (1 − x) and N + 1
     functions φ: all of the spectrum follows from (N + 1) × (N + 1) matrices, integrated by Gauss–Legendre quadrature.
 
-    References
-    ----------
     Kostic, Novelli, Maurer, Ciliberto, Rosasco, Pontil, "Learning dynamical systems via Koopman operator regression in
     reproducing kernel Hilbert spaces", NeurIPS 2022; the trigonometric noise is that of Ostruszka, Pakoński,
     Słomczyński, Życzkowski, "Dynamical entropy for systems with stochastic perturbation", Phys. Rev. E 62 (2000) 2018.
@@ -91,7 +82,6 @@ class NoisyLogisticMap:
     power: int = 20
     """N, even."""
     description: str = ""
-    """One line of physics."""
 
     def __post_init__(self) -> None:
         if self.power < 2 or self.power % 2:

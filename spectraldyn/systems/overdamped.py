@@ -30,17 +30,14 @@ eigenvectors over √m would be noise there."""
 
 @dataclass(frozen=True, eq=False)
 class Overdamped(Solvable):
-    """Overdamped Langevin dynamics in an energy.
+    """Overdamped Langevin dynamics in an energy; `description` is one line of physics.
 
     >>> well = Overdamped(lambda x: 3 * (x[..., 0] ** 2 - 1) ** 2 + x[..., 1] ** 2, domain=[(-2.5, 2.5), (-4, 4)])
     >>> well.rates(3)
     array([0.24185958, 2.0000011 , 2.24186068])
 
-    Raises
-    ------
-    InputError
-        If the domain is not one finite interval per axis, or beta or the diffusion is not positive. In more than two
-        dimensions: by `sample` and `default_timestep`, and without a closed form by `rates` and `eigenfunctions`.
+    InputError if the domain is not one finite interval per axis, or beta or the diffusion is not positive; in more than
+    two dimensions by `sample` and `default_timestep`, and without a closed form by `rates` and `eigenfunctions`.
     """
 
     energy: Function
@@ -56,7 +53,6 @@ class Overdamped(Solvable):
     periodic: bool = False
     """The ends of every axis meet."""
     description: str = ""
-    """One line of physics."""
     exact: Exact | None = None
     """Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions."""
     gradient: Callable[[Tensor], Tensor] | None = None
@@ -82,8 +78,7 @@ class Overdamped(Solvable):
     def rates(self, n: int) -> np.ndarray:
         """Slowest n nonzero rates −λ, ascending; implied timescales are their reciprocals.
 
-        Without a closed form: finite volumes on two grids, extrapolated to cells of size 0 with their error ∝ h²
-        (Richardson).
+        Without a closed form: finite volumes on two grids, extrapolated to h = 0 with their error ∝ h² (Richardson).
         """
         return self.lowest(n + 1)[1:]
 
@@ -98,9 +93,8 @@ class Overdamped(Solvable):
     def sample(self, n: int, seed: int, beta: float | None = None) -> np.ndarray:
         """Independent draws (n, d) from e^{−βU}, by default at the inverse temperature of the system."""
         if self.dimension not in DRAW_CELLS:
-            raise InputError(
-                f"draws from equilibrium need one or two dimensions or a Separable sum, not {self.dimension}"
-            )
+            needs = "one or two dimensions or a Separable sum"
+            raise InputError(f"draws from equilibrium need {needs}, not {self.dimension}")
         grid = Grid(self.domain, DRAW_CELLS[self.dimension])
         return grid.draw(-(self.beta if beta is None else beta) * on_points(self.energy, grid.points()), n, seed)
 
@@ -121,19 +115,13 @@ class Overdamped(Solvable):
 
         Parameters
         ----------
-        n_frames : int
         spacing : float
             Time between stored frames.
-        seed : int
-            The same seed gives the same walkers.
-        n_walkers : int
         timestep : float
             Longest step of the integrator; a whole number of steps fits between frames. By default see
             `default_timestep`.
         start : ndarray (n_walkers, d)
-            Where the walkers start; by default drawn from equilibrium (one and two dimensions).
-        progress : bool
-            Show a progress bar on stderr.
+            By default drawn from equilibrium (one and two dimensions).
 
         Returns
         -------
@@ -142,7 +130,7 @@ class Overdamped(Solvable):
         """
         if start is None:
             start = self.sample(n_walkers, seed)
-        step = timestep if timestep is not None else self.default_timestep()
+        step = self.default_timestep() if timestep is None else timestep
         run = simulate_tabulated if suits_table(self, len(start)) else simulate_overdamped
         return run(self, start, n_frames, spacing, step, seed, progress)
 

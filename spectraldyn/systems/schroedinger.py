@@ -27,7 +27,6 @@ class Schroedinger(Solvable):
     periodic: bool = False
     """The ends of every axis meet instead."""
     description: str = ""
-    """One line of physics."""
     exact: Exact | None = None
     """Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions."""
 
@@ -63,7 +62,6 @@ class SchroedingerSum(IndependentParts[Schroedinger]):
     parts: Sequence[Schroedinger]
     """Their coordinates follow each other."""
     description: str = ""
-    """One line of physics."""
 
     def potential(self, x: Tensor) -> Tensor:
         """V at x (..., d); shape (...)."""
@@ -148,15 +146,11 @@ def plane_waves(coefficients: np.ndarray) -> Exact:
 
 
 def hydrogen() -> Schroedinger:
-    """Two-dimensional hydrogen, H = −Δ − 1/r.
+    """Two-dimensional hydrogen, H = −Δ − 1/r (Yang, Guo, Chan, Wong, Ching, "Analytic solution of a two-dimensional
+    hydrogen atom. I", Phys. Rev. A 43 (1991) 1186).
 
     Energies −1/(2n + 1)², each 2n + 1 times (n ≥ 0, −n ≤ m ≤ n), with eigenfunctions
     e^{−s/2} s^|m| L^{2|m|}_{n−|m|}(s), s = 2r/(2n + 1), times cos mθ (m ≥ 0) or sin |m|θ.
-
-    References
-    ----------
-    Yang, Guo, Chan, Wong, Ching, "Analytic solution of a two-dimensional hydrogen atom. I", Phys. Rev. A 43 (1991)
-    1186.
     """
 
     def numbers(n: int) -> list[tuple[int, int]]:
@@ -178,5 +172,5 @@ def hydrogen() -> Schroedinger:
 
     exact = Exact(lambda n: np.array([-1.0 / (2 * shell + 1) ** 2 for shell, _ in numbers(n)]), functions)
     text = "hydrogen atom in two dimensions, V = −1/r; three shells fit into the box"
-    domain = ((-50.0, 50.0), (-50.0, 50.0))
+    domain = ((-50.0, 50.0),) * 2
     return Schroedinger(lambda x: -1 / torch.linalg.vector_norm(x, dim=-1), domain, description=text, exact=exact)

@@ -1,7 +1,7 @@
 """Langevin dynamics of many walkers at once, in any dimension.
 
-Weak orders of convergence, for the equilibrium average of smooth observables: 2 for Leimkuhler–Matthews and BAOAB, 1
-for Euler–Maruyama. Relaxation times keep an error of first order in the step for Leimkuhler–Matthews.
+Weak orders of convergence, for the equilibrium average of smooth observables: 2 for Leimkuhler–Matthews, 1 for
+Euler–Maruyama. Relaxation times keep an error of first order in the step for Leimkuhler–Matthews.
 
 Leimkuhler, Matthews, "Rational construction of stochastic numerical methods for molecular sampling", Appl. Math. Res.
 Express 2013, 34.
@@ -21,7 +21,7 @@ from spectraldyn.systems.grids import Domain, Function
 progress_bar = partial(tqdm, desc="simulating", unit=" frames", leave=False)
 
 
-class Dynamics(Protocol):
+class System(Protocol):
     """What the simulators need to know of a system."""
 
     @property
@@ -31,14 +31,6 @@ class Dynamics(Protocol):
     @property
     def periodic(self) -> bool: ...
     def drift(self, x: Tensor) -> Tensor: ...
-
-
-class Forces(Protocol):
-    """What underdamped dynamics needs to know of a system."""
-
-    @property
-    def beta(self) -> float: ...
-    def force(self, x: Tensor) -> Tensor: ...
 
 
 def steps_between(spacing: float, timestep: float) -> tuple[int, float]:
@@ -54,10 +46,7 @@ def steps_between(spacing: float, timestep: float) -> tuple[int, float]:
 
 
 def into_domain(x: Tensor, domain: Domain, periodic: bool) -> tuple[Tensor, Tensor]:
-    """States (..., d) wrapped into a periodic box or reflected at the ends of a bounded one, and what turned round.
-
-    The second result, bool (..., d), says which coordinates were reflected.
-    """
+    """States (..., d) wrapped into a periodic domain or reflected at its ends, and which were reflected (bool)."""
     low, high = torch.tensor(domain, dtype=x.dtype).T
     size = high - low
     if periodic:
@@ -67,13 +56,7 @@ def into_domain(x: Tensor, domain: Domain, periodic: bool) -> tuple[Tensor, Tens
 
 
 def simulate_overdamped(
-    system: Dynamics,
-    start: np.ndarray,
-    n_frames: int,
-    spacing: float,
-    timestep: float,
-    seed: int,
-    progress: bool = False,
+    system: System, start: np.ndarray, n_frames: int, spacing: float, timestep: float, seed: int, progress: bool = False
 ) -> np.ndarray:
     """Overdamped Langevin dynamics, all walkers in one tensor.
 
@@ -103,50 +86,3 @@ def simulate_overdamped(
                 previous = torch.where(reflected, -current, current)
             frames[:, frame] = x.numpy()
     return frames
-
-
-def simulate_underdamped(
-    system: Forces, start: np.ndarray, n_frames: int, spacing: float, *, friction: float, timestep: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Langevin dynamics of unit mass, dv = (−∇U − γv) dt + √(2γ/β) dW, by the BAOAB splitting.
-
-    Sampled positions err as Δt², and at high friction Δt⁴.
-
-    Parameters
-    ----------
-    system : Forces
-        Its energy must be confining by itself: walls and periodic ends play no part.
-    start : ndarray (n_walkers, d)
-        Velocities start from equilibrium.
-    n_frames, seed : int
-    spacing, timestep : float
-        See `steps_between`.
-    friction : float
-        γ, per time. For large γ the positions move as overdamped dynamics with D = 1/(βγ).
-
-    Returns
-    -------
-    positions, velocities : ndarray (n_walkers, n_frames, d)
-        The first frame is the start.
-    """
-    if not friction > 0:
-        raise InputError(f"friction is {friction!r}: give a positive number per time")
-    n_steps, step = steps_between(spacing, timestep)
-    random = torch.Generator().manual_seed(seed)
-    x = torch.from_numpy(np.array(start, dtype=np.float64))
-    v = torch.randn(x.shape, generator=random, dtype=x.dtype) / np.sqrt(system.beta)
-    positions, velocities = np.empty((2, len(start), n_frames, x.shape[1]))
-    positions[:, 0], velocities[:, 0] = start, v.numpy()
-    kept = np.exp(-friction * step)
-    thermal = np.sqrt((1 - kept**2) / system.beta)
-    force = system.force(x)
-    for frame in range(1, n_frames):
-        for _ in range(n_steps):
-            v = v + step / 2 * force
-            x = x + step / 2 * v
-            v = kept * v + thermal * torch.randn(x.shape, generator=random, dtype=x.dtype)
-            x = x + step / 2 * v
-            force = system.force(x)
-            v = v + step / 2 * force
-        positions[:, frame], velocities[:, frame] = x.numpy(), v.numpy()
-    return positions, velocities

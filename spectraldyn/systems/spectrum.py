@@ -89,11 +89,10 @@ def lowest_eigenpairs(matrix: csc_array, n: int, below: float) -> tuple[np.ndarr
 
     By shift and invert: the shifted matrix is positive definite, so that it is factorised without pivoting.
     """
-    size = matrix.shape[0]
-    shifted = csc_array(matrix - below * eye_array(size))
+    shifted = csc_array(matrix - below * eye_array(matrix.shape[0]))
     factors = splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-    inverse = LinearOperator((size, size), matvec=factors.solve, dtype=float)
-    start = np.random.default_rng(0).random(size)
+    inverse = LinearOperator(matrix.shape, matvec=factors.solve, dtype=float)
+    start = np.random.default_rng(0).random(matrix.shape[0])
     eigenvalues, vectors = eigsh(matrix, n, sigma=below, OPinv=inverse, v0=start)
     order = eigenvalues.argsort()
     return eigenvalues[order], vectors[:, order]
@@ -109,7 +108,7 @@ class IndependentParts(Generic[Part]):
 
     @property
     def dimension(self) -> int:
-        """Number of coordinates of all parts."""
+        """Number of coordinates d."""
         return len(self.domain)
 
     @property
@@ -166,23 +165,9 @@ class KnownEigenfunctions(Protocol):
 def oracle_timescales(
     system: KnownEigenfunctions, trajectories: Sequence[np.ndarray], lagtime: int, n_modes: int
 ) -> np.ndarray:
-    """Timescales in frames by Rayleigh–Ritz with the true eigenfunctions, on symmetrised moments of the data.
+    """Timescales (n_modes,) in frames, descending, from trajectories (T, d) in the coordinates of the system.
 
-    The best that any estimator can do on given data.
-
-    Parameters
-    ----------
-    system : Overdamped, Separable or Mapped
-    trajectories : sequence of ndarray (T, d)
-        In the coordinates of the system.
-    lagtime : int
-        In frames.
-    n_modes : int
-
-    Returns
-    -------
-    ndarray (n_modes,)
-        Descending.
+    By Rayleigh–Ritz with the true eigenfunctions, on symmetrised moments: the best that any estimator can do.
     """
     instantaneous = lagged = 0.0
     for frames in trajectories:

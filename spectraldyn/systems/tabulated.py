@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.signal import lfilter
 
-from spectraldyn.systems.simulate import Dynamics, progress_bar, steps_between
+from spectraldyn.systems.simulate import System, progress_bar, steps_between
 
 MOST_WALKERS = 100
 """Above this number, stepping all walkers in one tensor is faster."""
@@ -26,20 +26,14 @@ Advance = Callable[[list[float], list[float], np.ndarray], tuple[np.ndarray, lis
 (n_frames, d) after every n_steps steps and the new half to carry."""
 
 
-def suits_table(system: Dynamics, n_walkers: int) -> bool:
+def suits_table(system: System, n_walkers: int) -> bool:
     """Whether `simulate_tabulated` can, and had better, do it: few walkers, d = 1, or d = 2 with constant D."""
     dimension = len(system.domain)
     return n_walkers <= MOST_WALKERS and (dimension == 1 or (dimension == 2 and not callable(system.diffusion)))
 
 
 def simulate_tabulated(
-    system: Dynamics,
-    start: np.ndarray,
-    n_frames: int,
-    spacing: float,
-    timestep: float,
-    seed: int,
-    progress: bool = False,
+    system: System, start: np.ndarray, n_frames: int, spacing: float, timestep: float, seed: int, progress: bool = False
 ) -> np.ndarray:
     """The same scheme, parameters and result as `simulate_overdamped`, where `suits_table`."""
     n_steps, step = steps_between(spacing, timestep)
@@ -61,7 +55,7 @@ def simulate_tabulated(
     return frames
 
 
-def _line(system: Dynamics, step: float) -> Advance:
+def _line(system: System, step: float) -> Advance:
     """Steps in one dimension: within cell i, x + drift(x) Δt = offset[i] + slope[i] x."""
     low, high = system.domain[0]
     nodes = np.linspace(low, high, CELLS[1] + 1)
@@ -104,7 +98,7 @@ def _line(system: Dynamics, step: float) -> Advance:
     return scaled
 
 
-def _spring(offset: float, slope: float, system: Dynamics, advance: Advance) -> Advance:
+def _spring(offset: float, slope: float, system: System, advance: Advance) -> Advance:
     """Steps under a drift that is one line everywhere: a recursion in compiled code, unless the walker meets an end."""
     low, high = system.domain[0]
 
@@ -119,7 +113,7 @@ def _spring(offset: float, slope: float, system: Dynamics, advance: Advance) -> 
     return filtered
 
 
-def _plane(system: Dynamics, step: float) -> Advance:
+def _plane(system: System, step: float) -> Advance:
     """Steps in two dimensions, bilinear within every cell: displacement = c₀ + c₁u + c₂v + c₃uv with 0 ≤ u, v ≤ 1."""
     n = CELLS[2]
     (low_x, high_x), (low_y, high_y) = system.domain
