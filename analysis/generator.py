@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from spectraldyn.spectra.generator import rate_intervals
 
-from analysis.grid import oracle_rates
+import spectraldyn as sd
+from analysis.references import oracle_rates
 from analysis.validation import RESULTS, markdown
 from spectraldyn import GeneratorSVD, load_features
-from spectraldyn.systems import SYSTEMS
+from spectraldyn.spectra.rates import rate_intervals
 
 N_MODES = 7
-SYSTEM = SYSTEMS["prinz"]
+SYSTEM = sd.systems.SYSTEMS["prinz"]
 
 
 def rows_of(source: str, seed: int, seconds: float, rates: list[dict[str, Any]], oracle: np.ndarray) -> list[dict]:
@@ -47,7 +47,7 @@ def independent(seed: int, beta: float) -> list[dict[str, Any]]:
     started = time.perf_counter()
     model = GeneratorSVD(N_MODES, random_state=seed).fit_fetch(states, sample_weight=weight)
     seconds = time.perf_counter() - started
-    rates = [vars(rate) for rate in rate_intervals(model.decomposition, model.moments, 0.0, seed)]
+    rates = [vars(rate) for rate in rate_intervals(model.moments, model.spectrum, model.shift, 0.0, seed)]
     name = "independent" if beta == 1 else f"independent, at {1 / beta:g} times the temperature, weighted"
     return rows_of(name, seed, seconds, rates, oracle_rates(SYSTEM, states, N_MODES, weight))
 

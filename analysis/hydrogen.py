@@ -16,9 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.distances import angle_distance, level_distance, orthogonality, subspace_distance
 from analysis.validation import RESULTS, markdown
-from spectraldyn.data.samples import FreshSamples
-from spectraldyn.derivatives import (
+from spectraldyn import Batch, FreshSamples, learn_spectrum
+from spectraldyn.learning import LearnedSpectrum
+from spectraldyn.networks.derivatives import (
     Jet,
     affine,
     concatenate,
@@ -28,12 +30,9 @@ from spectraldyn.derivatives import (
     square_root,
     value_gradient_and_second,
 )
-from spectraldyn.learning.spectrum import LearnedSpectrum, learn_spectrum
 from spectraldyn.networks.factors import Factor, GaussianEnvelope, squared_radius
 from spectraldyn.networks.mlp import SeparateNetworks
-from spectraldyn.operators.schroedinger import schroedinger
-from spectraldyn.records import Batch
-from spectraldyn.spectra.comparison import angle_distance, level_distance, orthogonality, subspace_distance
+from spectraldyn.operators import schroedinger
 from spectraldyn.systems import hydrogen
 
 ENVELOPE = 16.0
@@ -91,15 +90,22 @@ def quadrature(n_radii: int = 300, n_angles: int = 48, radius: float = 120.0) ->
     return points, np.repeat(radial * 2 * np.pi / n_angles, n_angles)
 
 
-def learn(n_steps: int, seed: int, n_modes: int = sum(LEVELS), progress: bool = True) -> LearnedSpectrum:
+def learn(
+    n_steps: int,
+    seed: int,
+    n_modes: int = sum(LEVELS),
+    width: int = 64,
+    learning_rate: float = 1e-3,
+    progress: bool = True,
+) -> LearnedSpectrum:
     torch.manual_seed(seed)
     points, weight = quadrature()
     # A row's weight counts once per average over rows, so that the sum over the rule becomes the integral.
     rule = Batch(torch.tensor(points), weight=torch.tensor(len(weight) * weight))
     return learn_spectrum(
-        schroedinger(SYSTEM.potential), FreshSamples(sampler), network(n_modes), [rule],
-        objective="sequential", n_steps=n_steps, batch_size=512, learning_rate=1e-3, average_share=0.1, seed=seed,
-        progress=progress,
+        schroedinger(SYSTEM.potential), FreshSamples(sampler), network(n_modes, width), [rule],
+        objective="sequential", n_steps=n_steps, batch_size=512, learning_rate=learning_rate, average_share=0.1,
+        seed=seed, progress=progress,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from spectraldyn import fit_trajectories, plots
+import spectraldyn as sd
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,11 +22,11 @@ ROOT = Path(__file__).parents[1]
 def demonstration() -> str:
     """Draw the picture; return what `spectraldyn fit` prints on the same data."""
     data = ROOT / "data" / "alanine_dipeptide"
-    results = fit_trajectories(sorted(data.glob("*.xtc")), top=data / "top.pdb", lag="5ps", random_state=0)
+    results = sd.fit_trajectories(sorted(data.glob("*.xtc")), top=data / "top.pdb", lag="5ps", random_state=0)
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    plots.plot_timescales(results, left)
-    plots.plot_states(results, right)
+    sd.plots.plot_timescales(results, left)
+    sd.plots.plot_states(results, right)
     figure.savefig(ROOT / "docs" / "demo.png", dpi=110)
     return "\n".join("    " + line for line in [*str(results).splitlines(), "report: ala/report.html"])
 

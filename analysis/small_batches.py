@@ -14,10 +14,8 @@ import torch
 
 from analysis import grid
 from analysis.validation import RESULTS, markdown
-from spectraldyn.linalg import gram
 from spectraldyn.networks.mlp import CommonTrunk
-from spectraldyn.objectives import OBJECTIVES
-from spectraldyn.objectives.spin import SpIN
+from spectraldyn.objectives import OBJECTIVES, spin
 from spectraldyn.records import Action
 
 SAMPLES = 200_000
@@ -25,12 +23,17 @@ BATCHES = (16, 64, 256, 1024)
 OBJECTIVES_TRIED = ("joint", "sequential", "vamp-2", "dpnet", "dpnet-relaxed", "neuralef", "neural-eigenmaps", "spin")
 
 
+def naive_gram(f: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """E[f_i · g_j] over a batch, (L, L)."""
+    return torch.einsum("bik,bjk->ij", f, g) / len(f)
+
+
 def naive_joint(action: Action) -> torch.Tensor:
     """Joint nesting with the plain product of two batch means in its metric term."""
     modes = action.f.shape[1]
     mask = torch.linspace(1, 1 / modes, modes)
-    operator = (mask * torch.diagonal(gram(action.f, action.Tg))).sum()
-    metric = gram(action.f, action.f) * gram(action.g, action.g)
+    operator = (mask * torch.diagonal(naive_gram(action.f, action.Tg))).sum()
+    metric = naive_gram(action.f, action.f) * naive_gram(action.g, action.g)
     return -2 * operator + (torch.minimum(mask[:, None], mask[None, :]) * metric).sum()
 
 
@@ -67,10 +70,9 @@ def memory() -> list[dict[str, Any]]:
 
 def _measured(parameters: list[torch.nn.Parameter], modes: int) -> int:
     network = CommonTrunk(30, modes, (parameters[0].shape[0],) * 2)
-    objective = SpIN(list(network.parameters()))
     value = network(torch.randn(64, 30)).unsqueeze(2)
-    objective(Action(f=value, Tg=value, g=value, Tf=value))
-    return objective.n_bytes
+    _, state = spin(Action.with_tied_sides(value, value), {}, list(network.parameters()))
+    return sum(mean.numel() * mean.element_size() for mean in (state["covariance"], *state["jacobian"]))
 
 
 def main() -> None:

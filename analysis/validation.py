@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+import spectraldyn as sd
 from spectraldyn import NeuralSVD, fit_trajectories, load_features
-from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -61,10 +61,10 @@ def known(data: Path, seeds: int) -> list[dict[str, Any]]:
         for seed in range(seeds):
             results = fit_trajectories(files, top=top, random_state=seed, n_modes=3, **problem["options"])
             if best is None:
-                best = results.frame_time * oracle_timescales(
-                    SYSTEMS[problem["system"]],
-                    states(name, results.features),
-                    results.lag_frames,
+                best = results.data.time.row_time * sd.systems.oracle_timescales(
+                    sd.systems.SYSTEMS[problem["system"]],
+                    states(name, results.data),
+                    results.model.lagtime,
                     len(problem["exact"]),
                 )
             for k, exact in enumerate(problem["exact"]):
@@ -108,21 +108,21 @@ def norms(data: Path, seeds: int) -> list[dict[str, Any]]:
     rows = []
     for name, problem in KNOWN.items():
         options = {k: v for k, v in problem["options"].items() if k != "lag"}
-        features = load_features(
+        data_set = load_features(
             sorted((data / "known").glob(f"{name}_*.dcd")), top=data / "known" / f"{name}.pdb", **options
         )
         for batch_size in (1024, 128, 32):
-            for nesting in ("joint", "sequential"):
+            for objective in ("joint", "sequential"):
                 for seed in range(seeds):
                     model = NeuralSVD(
-                        len(problem["exact"]), 5, batch_size=batch_size, nesting=nesting, random_state=seed
-                    ).fit_fetch(features)
-                    ratio = model.decomposition.norms / model.singular_values
+                        len(problem["exact"]), 5, batch_size=batch_size, objective=objective, random_state=seed
+                    ).fit_fetch(data_set)
+                    ratio = model.spectrum.norms / model.singular_values
                     rows.append(
                         {
-                            "system": name, "batch size": batch_size, "nesting": nesting, "seed": seed,
+                            "system": name, "batch size": batch_size, "objective": objective, "seed": seed,
                             "Ritz": " ".join(f"{s:.4f}" for s in model.singular_values),
-                            "norms": " ".join(f"{s:.4f}" for s in model.decomposition.norms),
+                            "norms": " ".join(f"{s:.4f}" for s in model.spectrum.norms),
                             "largest difference (%)": float(100 * np.abs(ratio - 1).max()),
                         }
                     )  # fmt: skip

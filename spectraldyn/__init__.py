@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from spectraldyn.version import __version__
 
 if TYPE_CHECKING:
-    from spectraldyn import data, learning, networks, objectives, operators, plots, systems
+    from spectraldyn import data, plots, systems
     from spectraldyn.baselines import Comparison, compare_methods, compare_trajectories
-    from spectraldyn.data import Dataset
+    from spectraldyn.data.dataset import Dataset
+    from spectraldyn.data.samples import FreshSamples
     from spectraldyn.errors import InputError, InputWarning
     from spectraldyn.estimators import GeneratorModel, GeneratorSVD, NeuralSVD, NeuralSVDModel
     from spectraldyn.features import load_features
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 _ROOMS = ("data", "learning", "networks", "objectives", "operators", "plots", "systems")
 _HOMES = {
     "baselines": ("Comparison", "compare_methods", "compare_trajectories"),
-    "data": ("Dataset",),
+    "data.dataset": ("Dataset",),
+    "data.samples": ("FreshSamples",),
+    "records": ("Batch",),
     "errors": ("InputError", "InputWarning"),
     "estimators": ("GeneratorModel", "GeneratorSVD", "NeuralSVD", "NeuralSVDModel"),
     "features": ("load_features",),

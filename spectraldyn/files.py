@@ -17,7 +17,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The draft has the ending of `path`, by which many writers choose a format.
     """
-    draft = path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix}")
+    draft = path.with_name(f".{path.stem}-{secrets.token_hex(6)}{path.suffix or '.draft'}")
     try:
         yield draft
         draft.replace(path)

@@ -14,23 +14,16 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """Independent samples; one row is one sample.
-
-    Attributes
-    ----------
-    x : Tensor (B, d)
-        States.
-    y : Tensor (B, d') or None
-        What belongs to each state: the same one lag time later, its partner in another modality, or an independent
-        second state for a kernel. None for operators that act at one state alone.
-    weight : Tensor (B,) or None
-        Importance weights dμ/dp where the rows were drawn from a law p other than the μ of the inner products. None
-        means 1.
-    """
+    """Independent samples; one row is one sample."""
 
     x: Tensor
+    """(B, d): states."""
     y: Tensor | None = None
+    """(B, d') or None: what belongs to each state: the same one lag time later, its partner in another modality, or an
+    independent second state for a kernel. None for operators that act at one state alone."""
     weight: Tensor | None = None
+    """(B,) or None: importance weights dμ/dp where the rows were drawn from a law p other than the μ of the inner
+    products. None means 1."""
 
     @property
     def pair(self) -> tuple[Tensor, Tensor]:
@@ -46,27 +39,21 @@ class Action:
 
     Inner products sum over the K components and average over the rows. Row b of f and of g depends on sample b alone:
     the U-statistic of the metric term rests on that.
-
-    Attributes
-    ----------
-    f, g : Tensor (B, L, K)
-        Left and right functions.
-    Tg, Tf : Tensor (B, L, K)
-        The operator on the right functions, and its adjoint on the left ones. All four carry gradient.
-    known : tuple of float
-        Singular values of the leading functions that are known exactly and never learned (the constant one of a
-        transfer operator); each of these functions has its singular value as squared norm.
-    tied : bool
-        The operator is self-adjoint and both sides are one set of functions on the same rows: g is f, and Tg is Tf.
-        Left and right functions of one network at different states are not tied.
     """
 
     f: Tensor
     Tg: Tensor
     g: Tensor
+    """f and g: (B, L, K): left and right functions."""
     Tf: Tensor
+    """Tg and Tf: (B, L, K): the operator on the right functions, and its adjoint on the left ones. All four carry
+    gradient."""
     known: tuple[float, ...] = ()
+    """Singular values of the leading functions that are known exactly and never learned (the constant one of a transfer
+    operator); each of these functions has its singular value as squared norm."""
     tied: bool = False
+    """The operator is self-adjoint and both sides are one set of functions on the same rows: g is f, and Tg is Tf. Left
+    and right functions of one network at different states are not tied."""
 
     @classmethod
     def with_tied_sides(cls, f: Tensor, Tf: Tensor, known: tuple[float, ...] = ()) -> "Action":

@@ -12,7 +12,7 @@ def test_arrays_one_trajectory_each(tmp_path):
     np.save(tmp_path / "a.npy", table)
     np.savez(tmp_path / "b.npz", first=table[:10].astype(np.float32), second=table[10:].astype(">f4"))
     found = load_features([tmp_path / "a.npy", tmp_path / "b.npz"], stride=3, skip="1ns", timestep="0.5ns")
-    assert found.columns == ["feature 0", "feature 1"]
+    assert found.column_names == ["feature 0", "feature 1"]
     assert [len(rows) for rows in found] == [13, 3, 10]
     np.testing.assert_array_equal(found[0], table[2::3].astype(np.float32))
     np.testing.assert_array_equal(found[2], table[12::3].astype(np.float32))
@@ -21,8 +21,8 @@ def test_arrays_one_trajectory_each(tmp_path):
         ("b.npz", "first", 10),
         ("b.npz", "second", 30),
     ]
-    assert (found.timestep_ps, found.topology) == (500.0, None)
-    again = load_features(tmp_path / "a.npy", found.topology, columns=found.columns, **found.options)
+    assert (found.time.timestep_ps, found.topology) == (500.0, None)
+    again = load_features(tmp_path / "a.npy", found.topology, columns=found.column_names, **found.options)
     np.testing.assert_array_equal(again[0], found[0])
 
 
@@ -70,7 +70,7 @@ def test_what_does_not_go_with_arrays(tmp_path):
     with pytest.raises(InputError, match=r"b\.npy has 1 columns and .*a\.npy has 2"):
         load_features([tmp_path / "a.npy", tmp_path / "b.npy"])
     for options in ({"features": "torsions"}, {"atoms": "all"}, {"top": top}):
-        with pytest.raises(InputError, match=f"--{next(iter(options))} means nothing"):
+        with pytest.raises(InputError, match=f"`{next(iter(options))}` means nothing"):
             load_features(tmp_path / "a.npy", **options)
     with pytest.raises(InputError, match="there is no such file"):
         load_features(tmp_path / "absent.npy")

@@ -9,10 +9,12 @@ import pytest
 from problems import REPOSITORY_DATA
 
 from analysis.benchmarks import accuracy, data_size, dimension, learning_rate, modes, molecules, nonreversible, study
-from analysis.benchmarks.oracle import oracle, pieces
-from analysis.benchmarks.processes import forked
+from analysis.benchmarks.oracle import oracle
+from analysis.benchmarks.processes import in_forked_process
 from analysis.benchmarks.samples import langevin, many_modes, mixed, n_resolved
 from spectraldyn import compare_methods
+from spectraldyn.baselines import Split
+from spectraldyn.data import stretches_of
 from spectraldyn.systems import SYSTEMS, mixed_double_wells, oracle_timescales
 
 SMALL = {"neural-svd": {"max_steps": 10}, "tica": {}}
@@ -41,15 +43,15 @@ def test_the_oracle_is_rayleigh_ritz_on_the_split_of_a_comparison():
     expected = oracle_timescales(SYSTEMS["ornstein-uhlenbeck"], sample.trajectories, sample.lagtime, 3)
     assert [scale.value for scale in best.timescales] == pytest.approx(expected)
     one = oracle(sample.eigenfunctions, sample.lagtime, 1, seed=5)
-    with forked():
-        comparison = compare_methods(sample.trajectories, sample.lagtime, 1, ["tica"], random_state=5)
+    comparison = compare_methods(
+        sample.trajectories, sample.lagtime, 1, ["tica"], random_state=5, runner=in_forked_process
+    )
     (tica,) = comparison.results
     assert tica.failed is None
     assert (tica.vamp2_test, tica.vampe_test) == pytest.approx((one.vamp2_test, one.vampe_test))
     assert tica.timescales[0].value == pytest.approx(one.timescales[0].value)
-    train, test = pieces([len(walk) for walk in sample.trajectories], sample.lagtime, 5)
-    assert sum(len(piece) - sample.lagtime for piece in train) == comparison.n_train_pairs
-    assert sum(len(piece) - sample.lagtime for piece in test) == comparison.n_test_pairs
+    split = Split.of(stretches_of([len(walk) for walk in sample.trajectories]), comparison)
+    assert tuple(map(len, split.starts)) == (comparison.n_train_pairs, comparison.n_test_pairs)
 
 
 def test_samples_carry_the_eigenfunctions_of_their_system():
@@ -85,7 +87,7 @@ def test_errors_count_what_is_missing_and_tables_what_has_failed():
     ]
     (line,) = study.side_by_side(rows, "system", "off")
     assert line == {"system": "a", "tica": "1 (1 of 2 failed)", "msm": "failed"}
-    assert study.best_peer(rows, "off", system="a") == (1.0, "tica")
+    assert study.best_baseline(rows, "off", system="a") == (1.0, "tica")
 
 
 def test_an_interrupted_study_goes_on(tmp_path):
@@ -191,7 +193,7 @@ def test_molecules(monkeypatch, tmp_path):
     frames.save(tmp_path / "data" / "a.xtc")
     frames[0].save(tmp_path / "data" / "top.pdb")
     original = molecules.compared
-    monkeypatch.setattr(molecules, "compared", lambda features, seed: original(features, seed, SMALL))
+    monkeypatch.setattr(molecules, "compared", lambda data, seed: original(data, seed, SMALL))
     run(molecules, monkeypatch, tmp_path / "out", "--data", str(tmp_path / "data"))
     rows, text = written(tmp_path / "out", molecules.NAME)
     assert [row["method"] for row in rows] == list(SMALL)

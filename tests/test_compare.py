@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -10,25 +11,35 @@ from deeptime.decomposition import TICA, VAMP
 from problems import REPOSITORY_DATA
 from scipy.linalg import eigh
 from scipy.signal import lfilter
-from spectraldyn.spectra.validation import split_scores
 
-from spectraldyn import compare_methods, load_features, plots
-from spectraldyn.baselines import process
-from spectraldyn.baselines.compare import TEST_FRACTION, Comparison
-from spectraldyn.baselines.judge import judge
-from spectraldyn.baselines.methods import METHODS
-from spectraldyn.baselines.process import Job, Outcome
-from spectraldyn.baselines.records import MethodResult, Problem
-from spectraldyn.baselines.tuning import with_constant
+from analysis.benchmarks.processes import in_forked_process
+from spectraldyn import baselines, compare_methods, compare_trajectories, load_features, plots
+from spectraldyn.baselines import (
+    METHODS,
+    Comparison,
+    Job,
+    MethodResult,
+    Outcome,
+    Problem,
+    Question,
+    Split,
+    judge,
+    judge_outcome,
+    process,
+    run_job,
+    store_rows,
+)
 from spectraldyn.cli import main
-from spectraldyn.data.stretches import cross_validation_folds, split_stretches, starts_within
+from spectraldyn.data import Dataset, cross_validation_folds, n_rows, split_stretches, stretches_of
 from spectraldyn.spectra import timescales as its
+from spectraldyn.spectra.scores import pair_averages, split_scores
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.systems import SYSTEMS, oracle_timescales
+from spectraldyn.units import TimeAxis
 
 TAU, LAG = 30.0, 5
 QUICK = {
-    "neural-svd": {"max_steps": 600},
+    "neural-svd": {"max_steps": 400},
     "edmd": {"n_centres": 30, "widths": [2.0, 4.0]},
     "kernel-edmd": {"n_pairs": 500, "widths": [0.5, 1.0], "regularisations": [0.1]},
     "msm": {"n_clusters": [40, 80], "n_samples": 30},
@@ -45,22 +56,27 @@ def spring(n_frames: int = 10_000, n_trajectories: int = 3) -> list[np.ndarray]:
     return [x[:, None] for x in lfilter([1], [1, -decay], noise, axis=1)]
 
 
-def rows_of(trajectories: list[np.ndarray]) -> tuple[list[range], np.ndarray, np.ndarray]:
-    """Training pieces, and the first frames of training and of held-out pairs."""
-    train, test = split_stretches([len(t) for t in trajectories], LAG, TEST_FRACTION, np.random.default_rng(0))
-    return train, starts_within(train, LAG), starts_within(test, LAG)
+def split_of(trajectories: list[np.ndarray], n_modes: int = 1, reversible: bool = True) -> Split:
+    """The split of a comparison with its default seed."""
+    question = Question(lagtime=LAG, n_modes=n_modes, seed=0, reversible=reversible)
+    return Split.of(stretches_of([len(t) for t in trajectories]), question)
+
+
+def whole(n_frames: int, n_modes: int = 1, n_train: int | None = None, reversible: bool = True) -> Split:
+    """One trajectory, judged on what the methods have seen, or on what follows after `n_train` pairs."""
+    train = test = [range(n_frames)]
+    if n_train is not None:
+        train, test = [range(n_train + LAG)], [range(n_train, n_frames)]
+    return Split([range(n_frames)], train, test, lagtime=LAG, n_modes=n_modes, seed=0, reversible=reversible)
 
 
 def judged(method: str, trajectories: list[np.ndarray], n_modes: int, everything: bool = False) -> MethodResult:
-    """A method fitted in this process, on the training pieces or on everything, and judged as in a comparison."""
-    train, train_rows, test_rows = rows_of(trajectories)
-    frames = np.concatenate(trajectories)
-    pieces = trajectories if everything else [frames[piece.start : piece.stop] for piece in train]
-    learned = METHODS[method](Problem(pieces, LAG, n_modes, seed=0), **QUICK.get(method, {}))
-    job = Job(method, {}, [len(t) for t in trajectories], [], LAG, n_modes, 0, True, "cpu")
-    own = None if learned.own_timescales is None else learned.own_timescales(trajectories)
-    outcome = Outcome(left=learned.functions(frames), seconds=1.0, own_timescales=own)
-    return judge(job, outcome, train_rows, test_rows)
+    """A method fitted in this process, on the training stretches or on everything, and judged as in a comparison."""
+    split, frames = split_of(trajectories, n_modes), np.concatenate(trajectories)
+    problem = Problem(trajectories, **split.asked) if everything else split.problem(frames)
+    learned = METHODS[method](problem, **QUICK.get(method, {}))
+    own = [] if learned.own_timescales is None else learned.own_timescales(trajectories)
+    return judge_outcome(Outcome(MethodResult(method, timescales=own), learned.functions(frames)), split)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -85,7 +101,7 @@ def test_timescales_of_a_spring(method):
 def test_vampe_by_hand():
     """TICA's functions on the training pairs, judged on held-out pairs without any of the package's linear algebra."""
     trajectories = [np.column_stack((x, x**2)) for x in spring()]
-    _, train_rows, test_rows = rows_of(trajectories)
+    train_rows, test_rows = split_of(trajectories).starts
     frames = np.concatenate(trajectories)
 
     def covariances(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,12 +127,11 @@ def test_linear_methods_give_what_deeptime_gives_on_all_data():
         -LAG / np.log(model.singular_values[:2]), rel=1e-6
     )
     # Not taken as reversible: VAMP-2 in sample is that of deeptime's singular values.
-    learned = METHODS["vamp"](Problem(trajectories, LAG, 2, seed=0, reversible=False))
+    split = split_of(trajectories, 2, reversible=False)
+    everything = replace(split, train=list(split.stretches), test=list(split.stretches))
     frames = np.concatenate(trajectories)
-    functions = with_constant(learned.functions(frames), False, learned.right(frames))
-    lengths = [len(t) for t in trajectories]
-    starts = starts_within([range(sum(lengths[:i]), sum(lengths[: i + 1])) for i in range(3)], LAG)
-    scores = split_scores(functions, LAG, starts, starts, False, 2)
+    learned = METHODS["vamp"](everything.problem(frames))
+    _, scores = judge(learned.functions(frames), learned.right(frames), everything)
     squares = VAMP(lagtime=LAG, dim=2).fit_fetch(trajectories).singular_values[:2] ** 2
     assert scores["vamp2_test"] == pytest.approx(1 + squares.sum(), rel=1e-6)
     assert scores["vampe_test"] == pytest.approx(1 + squares.sum(), rel=1e-6)
@@ -126,27 +141,39 @@ def test_only_the_leading_modes_count():
     """A fast function beside the slow one must not raise the scores of a single mode."""
     trajectories = spring(2000)
     functions = np.concatenate([np.column_stack((np.ones(len(x)), x, np.roll(x, 50) ** 3)) for x in trajectories])
-    starts = np.arange(4000)
-    one = split_scores(functions, LAG, starts, starts, True, 1)
-    assert one["vamp2_test"] < split_scores(functions, LAG, starts, starts, True)["vamp2_test"]
+    averages = pair_averages(functions[:4000], functions[LAG : 4000 + LAG], tied=True)
+    one = split_scores(averages, averages, tied=True, n_modes=1)
+    assert one["vamp2_test"] < split_scores(averages, averages, tied=True)["vamp2_test"]
     assert one["vamp2_train"] == pytest.approx(one["vampe_test"])
 
 
 def test_no_method_sees_what_it_is_judged_on():
+    """What lies in the folder of a job is the split, and the problem made of it holds the training rows alone."""
     trajectories = spring(2000)
-    outcome = Outcome(left=np.concatenate(trajectories))
-    with mock.patch("spectraldyn.baselines.compare.run_in_process", return_value=outcome) as run:
-        comparison = compare_methods(trajectories, LAG, 1, ["tica"])
-    job = run.call_args.args[1]
-    train, train_rows, test_rows = rows_of(trajectories)
-    assert job.train == [(piece.start, piece.stop) for piece in train]
-    assert comparison.results == [judge(job, outcome, train_rows, test_rows)]
-    assert (comparison.n_train_pairs, comparison.n_test_pairs) == (len(train_rows), len(test_rows))
+    jobs = []
+
+    def runner(place, time_limit):
+        jobs.append(Job.load(place / "job.pt"))
+        return in_forked_process(place, time_limit)
+
+    comparison = compare_methods(trajectories, LAG, 1, {"tica": {}}, runner=runner)
+    split = split_of(trajectories)
+    assert jobs == [Job("tica", {}, replace(split, device="auto"))]
+    frames = np.concatenate(trajectories)
+    rows = [frames[row, 0] for stretch in split.train for row in stretch]
+    assert np.concatenate(split.problem(frames).trajectories)[:, 0].tolist() == rows
+    train, test = ({row + end for row in part for end in (0, LAG)} for part in split.starts)
+    assert not train & test
+    # Where a method is fitted makes no difference: here in this process, on the same rows.
+    here = judged("tica", trajectories, 1)
+    (there,) = comparison.results
+    assert replace(there, seconds=None, peak_mb=None, settings={}) == here
+    assert (comparison.n_train_pairs, comparison.n_test_pairs) == tuple(map(len, split.starts))
 
 
 def test_plain_values_of_a_row():
     result = MethodResult("tica", timescales=[Timescale(3.0, 2.0, 5.0)])
-    (row,) = Comparison([result], 2, LAG, "frames", 1.0, True, 0, 10, 5).rows()
+    (row,) = Comparison([result], TimeAxis(), 10, 5, lagtime=LAG, n_modes=2, seed=0).rows()
     assert (row["timescales"], row["low"], row["high"]) == ([3.0, None], [2.0, None], [5.0, None])
 
 
@@ -154,11 +181,11 @@ def test_timescales_are_those_of_the_leading_modes_and_blocks_as_long_as_the_slo
     """Three functions of a spring and one mode: the best in their span, judged by its own timescale."""
     trajectories = spring(2000)
     x = np.concatenate(trajectories)
-    job = Job("tica", {}, [2000] * 3, [], LAG, 1, 0, True, "cpu")
-    _, *rows = rows_of(trajectories)
+    split = split_of(trajectories)
+    left = np.hstack((x, x**2, x**3))
     with mock.patch.object(its, "timescales_at_lag", wraps=its.timescales_at_lag) as wrapped:
-        result = judge(job, Outcome(left=np.hstack((x, x**2, x**3))), *rows)
-    assert [scale.value for scale in result.timescales] == [wrapped.call_args.args[5]]
+        (scale,), _ = judge(left, None, split)
+    assert scale.value == wrapped.call_args.args[4]
 
 
 def test_intervals_of_a_damped_rotation():
@@ -167,9 +194,9 @@ def test_intervals_of_a_damped_rotation():
     step = np.exp(-1 / TAU + 0.25j)
     noise = random.normal(size=(2, 20_000)) * np.sqrt((1 - abs(step) ** 2) / 2)
     z = lfilter([1], [1, -step], noise[0] + 1j * noise[1])
-    job = Job("vamp", {}, [len(z)], [], LAG, 2, 0, False, "cpu")
-    result = judge(job, Outcome(left=np.column_stack((z.real, z.imag))), *np.split(np.arange(len(z) - LAG), [14_000]))
-    for scale in result.timescales:
+    timescales, _ = judge(np.column_stack((z.real, z.imag)), None, whole(len(z), 2, 14_000, reversible=False))
+    assert len(timescales) == 2
+    for scale in timescales:
         assert scale.low < TAU < scale.high
         assert scale.low < scale.value < scale.high
 
@@ -177,34 +204,33 @@ def test_intervals_of_a_damped_rotation():
 def test_own_timescales_of_a_process_seen_once_are_unresolved():
     own = Timescale(50.0, 40.0, 60.0)
     step = np.repeat([0.0, 1.0], 50) + np.tile([0.1, -0.1], 50)
-    job = Job("msm", {}, [100], [], LAG, 1, 0, True, "cpu")
-    result = judge(job, Outcome(left=step[:, None], own_timescales=[own]), np.arange(95), np.arange(95))
+    result = judge_outcome(Outcome(MethodResult("msm", timescales=[own]), step[:, None]), whole(100))
     assert result.timescales == [replace(own, n_transitions=1, unresolved="only 1 transition seen")]
 
 
-def test_no_piece_crosses_a_cut():
-    lengths = [500, 3, 2000, 700]
-    edges = np.cumsum([0, *lengths])
-    splits = [split_stretches(lengths, LAG, 0.3, np.random.default_rng(1))]
-    folds = cross_validation_folds(lengths, LAG, 3, np.random.default_rng(1))
+def test_no_stretch_crosses_a_cut():
+    whole = stretches_of([500, 3, 2000, 700])
+    ends = [stretch.stop for stretch in whole]
+    splits = [split_stretches(whole, LAG, 0.3, np.random.default_rng(1))]
+    folds = cross_validation_folds(whole, LAG, 3, np.random.default_rng(1))
     for train, held_out in [*splits, *folds]:
-        used = np.zeros(sum(lengths), dtype=int)
-        for piece in [*train, *held_out]:
-            used[piece.start : piece.stop] += 1
-            assert len(piece) > LAG
-            assert np.searchsorted(edges, piece.start, side="right") == np.searchsorted(edges, piece.stop, side="left")
+        used = np.zeros(n_rows(whole), dtype=int)
+        for stretch in [*train, *held_out]:
+            used[stretch.start : stretch.stop] += 1
+            assert len(stretch) > LAG
+            assert np.searchsorted(ends, stretch.start, side="right") == np.searchsorted(ends, stretch.stop)
         assert used.max() == 1
-        assert used.sum() == sum(lengths) - 3  # all but the stretch without a pair
-    held_out_once = np.concatenate([starts_within([piece], 0) for _, pieces in folds for piece in pieces])
-    assert len(np.unique(held_out_once)) == len(held_out_once) == sum(lengths) - 3
+        assert used.sum() == n_rows(whole) - 3  # all but the stretch without a pair
+    held_out_once = [row for _, held_out in folds for stretch in held_out for row in stretch]
+    assert len(set(held_out_once)) == len(held_out_once) == n_rows(whole) - 3
 
 
 def test_a_method_that_fails_is_a_row_that_says_so(tmp_path):
     """All frames at two points, which leave two centres; and Gaussians of no width."""
     random = np.random.default_rng(0)
     hops = [(np.cumsum(random.random(2000) < 0.05) % 2 * 2.0 - 1)[:, None] for _ in range(2)]
-    works = compare_methods(hops, LAG, 1, {"edmd": {"widths": [1.0]}})
-    comparison = compare_methods(hops, LAG, 1, {"tica": {}, "edmd": {"widths": [0.0]}})
+    works = compare_methods(hops, LAG, 1, {"edmd": {"widths": [1.0]}}, runner=in_forked_process)
+    comparison = compare_methods(hops, LAG, 1, {"tica": {}, "edmd": {"widths": [0.0]}}, runner=in_forked_process)
     tica, edmd = comparison.rows()
     assert works.rows()[0]["timescales"] == pytest.approx(tica["timescales"], rel=1e-6)
     assert tica["failed"] is None
@@ -227,12 +253,26 @@ def test_a_method_that_takes_too_long_has_failed():
     assert comparison.results[0].failed == "not done within 0.05 seconds"
 
 
+def test_a_process_that_ends_without_an_outcome_has_failed(tmp_path):
+    """Its exit code is told, and the last line of what it wrote."""
+    trajectories = spring(500)
+    store_rows(tmp_path, Dataset(trajectories))
+
+    def killed(place, time_limit):
+        (place / "errors.txt").write_text("one\nout of memory\n")
+        return -9
+
+    outcome = run_job(tmp_path, Job("tica", {}, split_of(trajectories)), runner=killed)
+    assert outcome == Outcome(MethodResult("tica", "its process ended with code -9: out of memory"))
+    assert judge_outcome(outcome, split_of(trajectories)) == outcome.result
+
+
 def test_functions_that_are_no_numbers_have_failed():
-    job = Job("tica", {}, [100], [], LAG, 1, 0, True, "cpu")
-    outcome = Outcome(left=np.full((100, 1), np.nan))
-    rows = np.arange(40), np.arange(50, 90)
-    assert judge(job, outcome, *rows).failed == "its functions are not finite on 100 of 100 frames"
-    assert judge(job, replace(outcome, left=np.ones((100, 1))), *rows).failed == "its functions do not vary"
+    def failure(left: np.ndarray) -> str | None:
+        return judge_outcome(Outcome(MethodResult("tica"), left), whole(100, n_train=40)).failed
+
+    assert failure(np.full((100, 1), np.nan)) == "its functions are not finite on 100 of 100 frames"
+    assert failure(np.ones((100, 1))) == "its functions do not vary"
 
 
 @pytest.mark.skipif(not process.Path("/proc/self/clear_refs").exists(), reason="only Linux starts the peak anew")
@@ -283,6 +323,7 @@ def test_command_line(tmp_path, monkeypatch, capfd):
 def test_times_are_in_the_unit_of_the_files(tmp_path, monkeypatch, capfd):
     """Stored frames 0.2 ps apart, every second one used: a lag of 1 ps is five of them, which is no multiple of two."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(baselines, "compare_trajectories", partial(compare_trajectories, runner=in_forked_process))
     folder = REPOSITORY_DATA / "double_well"
     files = [str(folder / f"double_well_{i}.dcd") for i in range(4)]
     read = ["--top", str(folder / "double_well.pdb"), "--features", "positions", "--timestep", "0.2ps", "--stride", "2"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from spectraldyn.derivatives import value_and_gradient, value_gradient_and_second
+from spectraldyn.networks.derivatives import value_and_gradient, value_gradient_and_second
 from spectraldyn.networks.factors import BoxBoundary, Factor, FourierFeatures, GaussianEnvelope
 from spectraldyn.networks.mlp import ACTIVATIONS, CommonTrunk, SeparateNetworks
 from spectraldyn.networks.whitening import Whitening

@@ -13,12 +13,12 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from spectraldyn.spectra.comparison import subspace_distance
 
 from spectraldyn import Dataset, InputError, InputWarning, NeuralSVD, NeuralSVDModel, load_features
 from spectraldyn.data import Rows
 from spectraldyn.objectives import OBJECTIVES
 from spectraldyn.objectives.nested import joint_nesting
-from spectraldyn.spectra.comparison import subspace_distance
 
 REVERSIBLE = np.array([[0.97, 0.02, 0.01], [0.02, 0.95, 0.03], [0.01, 0.03, 0.96]])
 DRIVEN = np.array([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.1, 0.0, 0.9]])

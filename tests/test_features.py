@@ -137,11 +137,7 @@ def test_ca_distances_pairs_and_names():
     residues = [("GLY", ["CA"])] * 5 + [("CAL", ["CA"])]
     xyz = np.random.default_rng(2).normal(size=(3, 6, 3))
     found = compute(build(residues, xyz), "ca-distances")
-    assert list(found) == [
-        "distance GLY1-CA GLY4-CA",
-        "distance GLY1-CA GLY5-CA",
-        "distance GLY2-CA GLY5-CA",
-    ]
+    assert list(found) == ["distance GLY1-CA GLY4-CA", "distance GLY1-CA GLY5-CA", "distance GLY2-CA GLY5-CA"]
     by_hand = np.linalg.norm(xyz[:, 0] - xyz[:, 4], axis=1)
     np.testing.assert_allclose(found["distance GLY1-CA GLY5-CA"], by_hand, rtol=1e-6)
 
@@ -262,11 +258,7 @@ def test_labels_are_unique_where_chains_or_atoms_repeat():
     assert "distance A:GLY1-CA B:GLY2-CA" in columns
     assert len(set(columns)) == len(columns)
     beads = names(define_features(build([("POL", ["C", "C", "C"])]), "heavy-distances"))
-    assert beads == [
-        "distance POL1-C#0 POL1-C#1",
-        "distance POL1-C#0 POL1-C#2",
-        "distance POL1-C#1 POL1-C#2",
-    ]
+    assert beads == ["distance POL1-C#0 POL1-C#1", "distance POL1-C#0 POL1-C#2", "distance POL1-C#1 POL1-C#2"]
 
 
 def test_available_features_counts_columns_and_says_why_not():

@@ -23,14 +23,14 @@ from spectraldyn.io import (
     describe_files,
     formats_sentence,
     frames,
-    lines,
     load_topology,
     open_trajectory,
     read_arrays,
     scan,
+    text,
 )
-from spectraldyn.io.silence import quiet
-from spectraldyn.io.times import read_times
+from spectraldyn.io.checks import read_times
+from spectraldyn.io.silence import Damaged, quiet
 
 N_FRAMES = 40
 EXTENSIONS = ["dcd", "xtc", "trr", "nc", "h5", "pdb", "pdb.gz", "gro", "xyz", "xyz.gz", "mdcrd", "lammpstrj"]
@@ -124,7 +124,7 @@ def test_reads_what_was_written(extension, box, tmp_path, monkeypatch):
     if extension == "mdcrd" and box is not None and box[3] != 90:
         pytest.skip("mdcrd holds rectangular boxes only")
     monkeypatch.setattr(frames, "frames_per_chunk", lambda n_atoms: 7)
-    monkeypatch.setattr(lines, "frames_per_chunk", lambda n_atoms: 7)
+    monkeypatch.setattr(text, "frames_per_chunk", lambda n_atoms: 7)
     path = save(trajectory, tmp_path / f"a.{extension}")
     summary, found = read(path, trajectory.topology)
     assert (summary.path, summary.format, summary.warnings) == (path, extension, ())
@@ -146,7 +146,7 @@ def test_reads_what_was_written(extension, box, tmp_path, monkeypatch):
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_chunks_stay_small(extension, trajectory, tmp_path, monkeypatch):
     sizes = []
-    for module in ("frames", "lines"):
+    for module in ("frames", "text"):
         monkeypatch.setattr(f"spectraldyn.io.{module}.frames_per_chunk", lambda n_atoms: 7)
     path = save(trajectory, tmp_path / f"a.{extension}")
     scan(path, trajectory.topology, lambda chunk, first: sizes.append(len(chunk)))
@@ -932,7 +932,7 @@ def test_message_names_the_file_as_given(trajectory, topology, tmp_path, monkeyp
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_positions_that_are_not_numbers(extension, value, tmp_path, monkeypatch):
     """All frames at fault are named, also those of a later chunk, and none of them is handed on."""
-    for module in ("frames", "lines"):
+    for module in ("frames", "text"):
         monkeypatch.setattr(f"spectraldyn.io.{module}.frames_per_chunk", lambda n_atoms: 7)
     trajectory = make_trajectory()
     trajectory.xyz[12:16, 3, 1] = value
@@ -1090,7 +1090,7 @@ def test_uneven_stamps(extension, tmp_path):
 )
 def test_stamps_rounded_to_float32(start, spacing):
     times = (start + spacing * np.arange(20_000)).astype(np.float32).astype(float)
-    timestep, starts, remarks = read_times("a", times)
+    timestep, starts, remarks = read_times(times)
     assert (starts, remarks) == ((0,), [])
     assert timestep == pytest.approx(spacing, rel=1e-3)
     if start < 1e5:
@@ -1099,7 +1099,7 @@ def test_stamps_rounded_to_float32(start, spacing):
 
 def test_reset_is_found_where_stamps_are_coarse():
     times = (1e6 + 0.2 * np.r_[np.arange(5000), np.arange(5000)]).astype(np.float32).astype(float)
-    timestep, starts, remarks = read_times("a", times)
+    timestep, starts, remarks = read_times(times)
     assert timestep == pytest.approx(0.2, rel=1e-3)
     assert starts == (0, 5000)
     assert "goes back" in remarks[0]
@@ -1199,11 +1199,11 @@ def test_steps_in_the_comments_of_xyz(comment, topology, tmp_path):
 
 def test_several_breaks_in_one_sentence_per_kind():
     times = np.concatenate([np.arange(50.0), np.arange(50.0), np.arange(50.0), np.arange(100, 150.0)])
-    timestep, starts, remarks = read_times("a", times)
+    timestep, starts, remarks = read_times(times)
     assert (timestep, starts) == (1.0, (0, 50, 100, 150))
     assert remarks == [
-        "a: time goes back from 49 to 0 ps at frame 50 (and at 1 more places): lagged pairs do not cross it",
-        "a: time jumps from 49 to 100 ps at frame 150: lagged pairs do not cross it",
+        "time goes back from 49 to 0 ps at frame 50 (and at 1 more places): lagged pairs do not cross it",
+        "time jumps from 49 to 100 ps at frame 150: lagged pairs do not cross it",
     ]
 
 
@@ -1241,7 +1241,7 @@ def test_common_timestep():
     assert common_timestep([a, bare], 1.0) == 1.0
     assert common_timestep([bare], 3.0) == 3.0
     assert common_timestep([bare, bare], None) is None
-    with pytest.raises(InputError, match=r"^c: frames are 2 ps apart, those of a 1 ps"):
+    with pytest.raises(InputError, match=r"^c: the time stamps say 2 ps between frames, those of a 1 ps"):
         common_timestep([a, c], None)
     with pytest.raises(InputError, match=r"^a: the time stamps say 1 ps .* --timestep says 2 ps"):
         common_timestep([a], 2.0)
@@ -1380,11 +1380,11 @@ def test_visitors_may_print_and_fail(trajectory, topology, tmp_path, capfd):
 
 def test_frames_remembered_are_bounded(topology):
     """Memory must not grow with the number of frames, however wrong the topology is."""
-    check = checks.FrameChecks("a", topology)
+    check = checks.FrameChecks(topology)
     xyz = np.random.default_rng(5).normal(scale=50, size=(700, 20, 3)).astype(np.float32)
     for _ in range(5):
         check.look(frames.Frames(xyz))
     assert check.n_frames == 3500
     assert {len(found) for found in check._apart.values()} == {checks._MOST_NAMED}
-    with pytest.raises(InputError, match="19 of 19 bonds are longer"):
+    with pytest.raises(Damaged, match="19 of 19 bonds are longer"):
         check.finish()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from analysis.grid import oracle_rates
+from analysis.references import oracle_rates
 from spectraldyn import GeneratorModel, GeneratorSVD, InputError, NeuralSVDModel, fit_generator
 from spectraldyn.cli import main
 from spectraldyn.learning.loop import _Run

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from analysis.distances import angle_distance, level_distance, orthogonality, subspace_distance
 from analysis.hydrogen import SYSTEM, learn, metrics, quadrature, sampler
-from spectraldyn.spectra.comparison import angle_distance, level_distance, orthogonality, subspace_distance
 
 
 def test_the_quadrature_and_the_sampler_integrate_the_states():
@@ -40,7 +40,8 @@ def test_distances_are_zero_for_exact_functions_and_see_a_rotation_only_across_l
 
 
 def test_two_shells_are_learned():
-    result = metrics(learn(2500, 0, n_modes=4, progress=False), (1, 3))
+    result = metrics(learn(1200, 0, n_modes=4, width=16, learning_rate=1e-2, progress=False), (1, 3))
     assert result["largest eigenvalue error (%)"] < 1
+    assert result["largest error of the norms (%)"] < 3
     assert result["subspace distance, whole span"] < 0.01
     assert result["subspace distance, per level"] < 0.01

@@ -9,9 +9,9 @@ PACKAGE = Path(__file__).parents[1] / "spectraldyn"
 LAYERS = [
     {"errors", "version"},
     {"units", "files", "records"},
-    {"linalg", "derivatives"},
-    {"data"},
-    {"io", "systems", "operators", "objectives", "networks", "spectra"},
+    {"linalg"},
+    {"data", "networks"},
+    {"io", "systems", "operators", "objectives", "spectra"},
     {"features", "learning"},
     {"estimators"},
     {"pipeline"},

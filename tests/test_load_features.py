@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -20,6 +22,12 @@ from spectraldyn.units import TimeAxis
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 damaged = pytest.mark.skipif(not (SHARED / "damaged").is_dir(), reason="the sample files are not beside the project")
+
+
+def test_reading_files_and_making_features_needs_no_torch():
+    """Its import takes seconds, which `spectraldyn info` and `spectraldyn features` should not pay."""
+    code = "import spectraldyn.features, spectraldyn.io, spectraldyn.cli, sys; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def particle(n_atoms=1):

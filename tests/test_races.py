@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.benchmarks import race, throughput, time_to_accuracy
+from analysis.benchmarks import batch_size, race, throughput, time_to_accuracy
 
 SETTING = {"learning_rate": 5e-3, "batch_size": 64}
 
@@ -42,3 +42,14 @@ def test_throughput_has_three_loops(monkeypatch):
     rows = throughput.measure(next(iter(throughput.NETWORKS)), 128)
     assert len(rows) == 1
     assert all(rows[0][f"{loop} (ms)"] > 0 for loop in ("ours", "bare loop", "VAMPNet"))
+
+
+def test_batch_sizes_are_compared_at_equal_samples(data, monkeypatch):
+    """Every method has a score; ours have norms, too, and of VAMPNet's learning rates the better one counts."""
+    monkeypatch.setattr(batch_size, "SAMPLES", 2048)
+    rows = batch_size.measure(data, 256, 0)
+    assert [row["method"] for row in rows] == [*batch_size.OBJECTIVES, batch_size.VAMPNET, batch_size.VAMPNET]
+    assert all(0 < row["share of the oracle"] < 1 for row in rows)
+    assert all(row["norms from Ritz values (%)"] > 0 for row in rows[:3])
+    best = max(row["share of the oracle"] for row in rows[3:])
+    assert batch_size.table(rows, "share of the oracle")[-1]["batch 256"] == f"{best:.3f}"

@@ -9,7 +9,7 @@ import pytest
 from test_files import EXTENSIONS, N_FRAMES, TIMES, make_trajectory, save
 
 from spectraldyn.errors import InputError
-from spectraldyn.io import containers, dcd, file_key, frames, gromacs, lines, open_trajectory, scan, write_structures
+from spectraldyn.io import file_key, frames, open_trajectory, scan, text, write_structures
 
 BINARY = ("dcd", "xtc", "trr", "nc", "h5")
 BOX = np.array([4.0, 5.0, 6.0, 80.0, 100.0, 110.0])
@@ -20,19 +20,15 @@ def decoded(monkeypatch):
     """Numbers of the frames that are decoded or converted from here on, in order."""
     numbers = []
 
-    def watch(source):
-        blocks = source.blocks
+    blocks = frames.Indexed.blocks
 
-        def watched(self, runs):
-            for first, count in runs:
-                numbers.extend(range(first, first + count))
-                yield from blocks(self, [(first, count)])
+    def watched_blocks(self, runs):
+        for first, count in runs:
+            numbers.extend(range(first, first + count))
+            yield from blocks(self, [(first, count)])
 
-        monkeypatch.setattr(source, "blocks", watched)
-
-    for source in (dcd.Dcd, gromacs.Gromacs, containers.Container):
-        watch(source)
-    walk, converted = lines.Text._walk, lines._converted
+    monkeypatch.setattr(frames.Indexed, "blocks", watched_blocks)
+    walk, converted = text.Text._walk, text._converted
 
     def watched_walk(self, wanted):
         for count, item in enumerate(walk(self, wanted)):
@@ -40,8 +36,8 @@ def decoded(monkeypatch):
                 numbers.append(count)
             yield item
 
-    monkeypatch.setattr(lines.Text, "_walk", watched_walk)
-    monkeypatch.setattr(lines, "_converted", lambda record: numbers.append("converted") or converted(record))
+    monkeypatch.setattr(text.Text, "_walk", watched_walk)
+    monkeypatch.setattr(text, "_converted", lambda record: numbers.append("converted") or converted(record))
     return numbers
 
 
@@ -133,7 +129,7 @@ def test_structures_of_all_states_in_one_pass(extension, decoded, tmp_path, monk
     }
     opened = []
     monkeypatch.setattr(
-        "spectraldyn.io.structures.open_trajectory",
+        "spectraldyn.io.writing.open_trajectory",
         lambda path, topology: opened.append(path) or open_trajectory(path, topology),
     )
     write_structures(picked, trajectory.topology)
@@ -158,11 +154,11 @@ def test_structures_are_whole_molecules(tmp_path):
 
 def test_take_joins_what_only_some_frames_carry():
     bare = frames.Frames(np.zeros((2, 1, 3), dtype=np.float32))
-    boxed = frames.Frames(np.ones((1, 1, 3), dtype=np.float32), np.ones(1), np.ones((1, 3)), np.full((1, 3), 90.0))
+    boxed = frames.Frames(np.ones((1, 1, 3), dtype=np.float32), np.ones(1), np.ones((1, 6)))
     both = frames.joined([bare, boxed])
     np.testing.assert_array_equal(both.time, [np.nan, np.nan, 1])
-    assert np.isnan(both.lengths[:2]).all()
-    assert both.step is None
+    np.testing.assert_array_equal(both.cell, [[np.nan] * 6, [np.nan] * 6, [1] * 6])
+    assert np.isnan(both.step).all()
 
 
 def test_file_key(tmp_path):

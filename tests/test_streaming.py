@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from spectraldyn.objectives.streaming import eigengame, krasulina, noisy_power, oja, sanger
+from streaming_rules import eigengame, krasulina, noisy_power, oja, sanger
 
 DIMENSION, COUNT = 6, 3
 EIGENVALUES = np.array([2.0, 1.4, 0.9, 0.4, 0.2, 0.1])

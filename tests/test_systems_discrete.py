@@ -54,11 +54,11 @@ def test_the_logistic_map_has_its_known_spectrum():
 
 
 def test_the_logistic_map_by_midpoints():
-    """The same singular values from the transition density alone, as a chain of 400 states."""
-    points = (np.arange(400) + 0.5) / 400
-    chain = MarkovChain(MAP.transition_density(points[:, None], points) / 400)
+    """The same singular values from the transition density alone, as a chain of 200 states."""
+    points = (np.arange(200) + 0.5) / 200
+    chain = MarkovChain(MAP.transition_density(points[:, None], points) / 200)
     np.testing.assert_allclose(MAP.singular_values(8), chain.singular_values(8), atol=1e-4)
-    np.testing.assert_allclose(MAP.stationary(points), chain.stationary * 400, rtol=1e-3)
+    np.testing.assert_allclose(MAP.stationary(points), chain.stationary * 200, rtol=1e-3)
 
 
 def test_singular_functions_of_the_logistic_map():

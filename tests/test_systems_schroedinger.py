@@ -18,11 +18,7 @@ from spectraldyn.systems import (
     infinite_well,
 )
 
-ON_A_LINE = {
-    "box": infinite_well(2.0),
-    "oscillator": harmonic_oscillator(1.5),
-    "circle": cosine_well(2.0),
-}
+ON_A_LINE = {"box": infinite_well(2.0), "oscillator": harmonic_oscillator(1.5), "circle": cosine_well(2.0)}
 
 
 @pytest.mark.parametrize("name", ON_A_LINE)

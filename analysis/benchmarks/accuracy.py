@@ -9,6 +9,7 @@ same command goes on from there.
 
 from typing import Any
 
+import spectraldyn as sd
 from analysis.benchmarks.record import write
 from analysis.benchmarks.samples import MIXED, Sample, langevin, mixed
 from analysis.benchmarks.study import (
@@ -19,6 +20,7 @@ from analysis.benchmarks.study import (
     WHAT,
     Row,
     arguments,
+    baselines,
     collect,
     compared,
     described,
@@ -27,11 +29,10 @@ from analysis.benchmarks.study import (
     median,
     side_by_side,
 )
-from spectraldyn.systems import RUNS
 
 HUNDRED = f"{MIXED}-100"
 HIGH_DIMENSIONAL = {MIXED: 30, HUNDRED: 100}
-SYSTEMS = (*RUNS, HUNDRED)
+SYSTEMS = (*sd.systems.RUNS, HUNDRED)
 N_FRAMES = 20_000
 MARGIN = 1.0
 """Percentage points by which NeuralSVD may be further from the oracle than the best matrix method."""
@@ -59,7 +60,6 @@ def claims(rows: list[Row]) -> list[str]:
     """What the medians say, as sentences."""
     present = list(dict.fromkeys(row["system"] for row in rows))
     low = [system for system in present if system not in HIGH_DIMENSIONAL]
-    peers = tuple(dict.fromkeys(row["method"] for row in rows if row["method"] not in ("oracle", "neural-svd")))
     sentences = []
     results = {system: found for system in low if (found := against(rows, system, MATRIX_METHODS))}
     if results:
@@ -72,8 +72,9 @@ def claims(rows: list[Row]) -> list[str]:
             + "".join(f" Further: {_difference(system, results[system])}." for system in further if system != worst)
         )
     for system in present:
-        if system in HIGH_DIMENSIONAL and (found := against(rows, system, peers)):
-            verdict = "closer to the oracle than every peer" if found[0] < found[1] else "not the closest to the oracle"
+        if system in HIGH_DIMENSIONAL and (found := against(rows, system, baselines(rows))):
+            closest = found[0] < found[1]
+            verdict = "closer to the oracle than every baseline" if closest else "not the closest to the oracle"
             sentences.append(
                 f"In {HIGH_DIMENSIONAL[system]} dimensions NeuralSVD is {verdict}: {_difference(system, found)}."
             )

@@ -18,12 +18,11 @@ import numpy as np
 import torch
 from deeptime.decomposition.deep import VAMPNet
 
+import spectraldyn as sd
 from analysis.benchmarks import race
 from analysis.benchmarks.record import write
 from analysis.small_batches import naive_joint
 from analysis.validation import RESULTS
-from spectraldyn.networks.mlp import CommonTrunk
-from spectraldyn.objectives import dpnet_relaxed_loss, joint_nesting, stateless
 from spectraldyn.records import Objective
 
 SAMPLES = 160_000
@@ -31,9 +30,9 @@ LAST_SHARE, LAST_RATE = 0.2, 0.03
 """Of the steps, a last part at a small learning rate and with a long average, as NeuralSVD has one."""
 BATCHES = (8, 16, 64, 256, 1024, 4096)
 OBJECTIVES: dict[str, Objective] = {
-    "NeuralSVD": stateless(joint_nesting),
-    "naive product": stateless(naive_joint),
-    "DPNet-relaxed": stateless(dpnet_relaxed_loss),
+    "NeuralSVD": sd.objectives.stateless(sd.objectives.joint_nesting),
+    "naive product": sd.objectives.stateless(naive_joint),
+    "DPNet-relaxed": sd.objectives.stateless(sd.objectives.dpnet_relaxed_loss),
 }
 VAMPNET = "VAMPNet of deeptime"
 
@@ -47,29 +46,28 @@ def learned(data: race.Data, objective: Objective, batch_size: int, seed: int) -
         n_steps=round((1 - LAST_SHARE) * SAMPLES / batch_size), then=rate * LAST_RATE,
         then_steps=round(LAST_SHARE * SAMPLES / batch_size),
     )  # fmt: skip
-    score, spectrum = data.score(sides.left)
-    values = spectrum.singular_values
+    score, spectrum = data.score(sides.left), data.spectrum(sides.left)
+    norms = np.sort(spectrum.norms)[::-1]
     return {
         "VAMP-E": score,
         "share of the oracle": score / data.oracle,
-        "norms from Ritz values (%)": float(100 * np.abs(np.sort(spectrum.norms)[::-1] / values - 1).max()),
-        "norms from the oracle's values (%)": float(
-            100 * np.abs(np.sort(spectrum.norms)[::-1] / data.eigenvalues - 1).max()
-        ),
+        "norms from Ritz values (%)": float(100 * np.abs(norms / np.abs(spectrum.values) - 1).max()),
+        "norms from the oracle's values (%)": float(100 * np.abs(norms / data.eigenvalues - 1).max()),
     }
 
 
 def vampnet(data: race.Data, learning_rate: float, batch_size: int, seed: int) -> dict[str, Any]:
     """Held-out score of deeptime's VAMPNet after as many pairs; NaN where it stopped with an error."""
-    pairs, whitening = race.pairs_of(data)
+    rows, whitening = race.whitened(data)
+    pairs = race.pairs_of(rows, data)
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    lobe = CommonTrunk(pairs.frames.shape[1], race.N_MODES, race.HIDDEN, race.ACTIVATION)
+    lobe = sd.networks.CommonTrunk(whitening.n_outputs, race.N_MODES, race.HIDDEN, race.ACTIVATION)
     estimator = VAMPNet(lobe, learning_rate=learning_rate)
     try:
         for _ in range(SAMPLES // batch_size):
             estimator.partial_fit(pairs.draw(batch_size, generator).pair)
-        score, _ = data.score(lambda x: lobe(whitening(x)))
+        score = data.score(lambda x: lobe(whitening(x)))
     except (ArithmeticError, RuntimeError, ValueError) as error:
         return {"VAMP-E": float("nan"), "share of the oracle": float("nan"), "failed": str(error).splitlines()[0]}
     return {"VAMP-E": score, "share of the oracle": score / data.oracle}

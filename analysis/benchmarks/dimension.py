@@ -16,7 +16,7 @@ from analysis.benchmarks.study import (
     WHAT,
     Row,
     arguments,
-    best_peer,
+    best_baseline,
     collect,
     compared,
     described,
@@ -36,14 +36,14 @@ def measure(case: Row) -> list[Row]:
 
 
 def summary(rows: list[Row]) -> str:
-    """NeuralSVD and the best peer in every dimension."""
+    """NeuralSVD and the best baseline in every dimension."""
     parts = []
     for dimensions in dict.fromkeys(row["dimensions"] for row in rows):
         mine = median(rows, FROM_ORACLE, dimensions=dimensions, method="neural-svd")
-        found = best_peer(rows, FROM_ORACLE, dimensions=dimensions)
+        found = best_baseline(rows, FROM_ORACLE, dimensions=dimensions)
         if mine is not None and found is not None:
             parts.append(f"{dimensions} dimensions {mine:.2f} % ({found[1]} {found[0]:.2f} %)")
-    return f"Distance of NeuralSVD to the oracle, and of the peer that comes closest, medians: {'; '.join(parts)}."
+    return f"Distance of NeuralSVD to the oracle, and of the baseline that comes closest, medians: {'; '.join(parts)}."
 
 
 def main() -> None:

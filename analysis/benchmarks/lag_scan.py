@@ -5,33 +5,31 @@
 
 Writes lag_scan.json, with every comparison, and lag_scan.md.
 
-Cost: the same fit is made twice side by side, once with moments and intervals at its own lag time alone, once at all
-lag times and with the figure drawn and saved; the two train alike, step for step. Agreement: a refit has the data, the
+Cost: moments and intervals are read off the functions of one fit twice, once at its own lag time alone, once at all lag
+times and with the figure drawn and saved. A fit keeps moments at all lag times itself: what those cost beside one is
+taken off a fit at one lag time. Agreement: a refit has the data, the
 options and the seed of the one fit, and only another lag time, so that the noise of the sample is common to both and
 what differs is what the one fit lost by being trained at one lag time. A new seed is a new simulation too.
 """
 
 import argparse
-import contextlib
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 from sklearn.base import clone
 
+import spectraldyn as sd
 from analysis.benchmarks.record import write
 from analysis.validation import RESULTS
-from spectraldyn import Features, NeuralSVD, NeuralSVDModel, Results, analyze, plots, refit_at_lags
-from spectraldyn.pipeline.refit import stretches_of, timescales_by_lag
-from spectraldyn.spectra.timescales import Timescale
-from spectraldyn.systems import RUNS, SYSTEMS, oracle_timescales
+from spectraldyn import Dataset, NeuralSVD, TransferResults, analyze, refit_at_lags
+from spectraldyn.spectra.timescales import Timescale, block_moments, read_off_timescales
 
 NAMES = ("double-well-2d", "prinz", "mixed-double-wells")
 N_MODES = 3
@@ -39,16 +37,15 @@ N_WALKERS = 10
 TARGET = 1.3
 
 
-def simulated(name: str, seed: int) -> Features:
-    """Trajectories as long in all as `spectraldyn simulate` makes them, as features."""
-    run = RUNS[name]
-    walkers = SYSTEMS[name].simulate(
+def simulated(name: str, seed: int) -> Dataset:
+    """Trajectories as long in all as `spectraldyn simulate` makes them."""
+    run = sd.systems.RUNS[name]
+    walkers = sd.systems.SYSTEMS[name].simulate(
         run.n_frames // N_WALKERS, run.spacing, seed=seed, n_walkers=N_WALKERS, timestep=run.timestep
     )
-    columns = [f"x{k}" for k in range(walkers.shape[2])]
-    return Features(
-        walkers.astype(np.float32), columns=columns, sources=[], files=[], timestep_ps=run.spacing, width=len(columns)
-    )
+    data = Dataset(walkers.astype(np.float32))
+    data.time = replace(data.time, timestep_ps=run.spacing)
+    return data
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
@@ -58,36 +55,35 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
     return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
-def fit_and_read_off(learner: NeuralSVD, features: Features, *, all_lags: bool) -> NeuralSVDModel:
-    """One fit, with moments and intervals at its own lag time or at all."""
-    own = mock.patch("spectraldyn.estimators.neural_svd.lag_scan", lambda lagtime, longest: [lagtime])
-    with contextlib.nullcontext() if all_lags else own:
-        model = clone(learner).fit_fetch(features)
-    timescales_by_lag(model, model.functions(np.concatenate(features)), stretches_of(features), 1.0)
-    return model
-
-
 def measure(name: str, seed: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Cost of one system and seed, and all comparisons of its refits."""
-    features = simulated(name, seed)
-    learner = NeuralSVD(N_MODES, round(RUNS[name].lag / RUNS[name].spacing), random_state=seed)
-    clone(learner).set_params(max_steps=20).fit(features)  # what only the first fit of a process pays
-    spent = {
-        all_lags: timed(partial(fit_and_read_off, learner, features, all_lags=all_lags))
-        for all_lags in ((False, True) if seed % 2 == 0 else (True, False))
-    }
-    results = analyze(spent[True][0], features)
+    data = simulated(name, seed)
+    learner = NeuralSVD(N_MODES, round(sd.systems.RUNS[name].lag / sd.systems.RUNS[name].spacing), random_state=seed)
+    clone(learner).set_params(max_steps=20).fit(data)  # what only the first fit of a process pays
+    _, *fitting = timed(lambda: learner.fit(data))
+    model, functions = learner.model_, learner.functions_
+
+    def moments(lagtimes: list[int]) -> Any:
+        return block_moments(functions, data.stretches, lagtimes, tied=model.reversible)
+
+    def read_off(lagtimes: list[int]) -> Any:
+        return read_off_timescales(model.moments, functions, data.stretches, model.lagtime, seed, lagtimes=lagtimes)
+
+    scan, own = model.moments.lagtimes.tolist(), [model.lagtime]
+    (_, *all_sums), (_, *own_sums) = timed(lambda: moments(scan)), timed(lambda: moments(own))
+    (_, *all_scales), (_, *own_scales) = timed(lambda: read_off(scan)), timed(lambda: read_off(own))
+    results = analyze(model, data, functions=functions)
     with tempfile.TemporaryDirectory() as folder:
-        _, drawing, drawing_cpu = timed(
-            lambda: plots.save_figure(plots.plot_timescales(results), Path(folder) / "timescales.png")
-        )
+        path = Path(folder) / "timescales.png"
+        _, *drawing = timed(lambda: sd.plots.save_figure(sd.plots.plot_timescales(results), path))
     results, refitting, _ = timed(lambda: refit_at_lags(results, learner))
-    (_, one, one_cpu), (_, every, every_cpu) = spent[False], spent[True]
+    one, one_cpu = np.array(fitting) - all_sums + own_sums + own_scales
+    every, every_cpu = np.add(fitting, all_scales)
     cost = {
-        "system": name, "seed": seed, "frames": sum(map(len, features)), "lag times": len(results.timescales_by_lag),
-        "fit, one lag time (s)": one, "fit, all lag times (s)": every, "figure (s)": drawing,
-        "ratio": (every + drawing) / one, "ratio of processor times": (every_cpu + drawing_cpu) / one_cpu,
-        "refits (s)": refitting,
+        "system": name, "seed": seed, "frames": data.n_rows, "lag times": len(scan),
+        "fit, one lag time (s)": float(one), "fit, all lag times (s)": float(every), "figure (s)": drawing[0],
+        "ratio": float((every + drawing[0]) / one),
+        "ratio of processor times": float((every_cpu + drawing[1]) / one_cpu), "refits (s)": refitting,
     }  # fmt: skip
     return cost, comparisons(name, seed, results)
 
@@ -99,14 +95,15 @@ class Evaluated:
         return points[:, :n]
 
 
-def comparisons(name: str, seed: int, results: Results) -> list[dict[str, Any]]:
+def comparisons(name: str, seed: int, results: TransferResults) -> list[dict[str, Any]]:
     """One row for each lag time and process that the plot shows, except at the lag time of the fit."""
-    exact = 1 / SYSTEMS[name].rates(N_MODES)
-    known = [SYSTEMS[name].eigenfunctions(np.asarray(part, dtype=float), N_MODES) for part in results.features]
+    exact = 1 / sd.systems.SYSTEMS[name].rates(N_MODES)
+    known = [sd.systems.SYSTEMS[name].eigenfunctions(np.asarray(part, dtype=float), N_MODES) for part in results.data]
     refits = results.refitted_timescales_by_lag or {}
+    row_time = results.data.time.row_time
     rows = []
     for lag, row in results.refit_agreement.items():
-        oracle = results.frame_time * oracle_timescales(Evaluated(), known, lag, N_MODES)
+        oracle = row_time * sd.systems.oracle_timescales(Evaluated(), known, lag, N_MODES)
         for k, agrees in enumerate(row):
             if agrees is None:
                 continue
@@ -116,7 +113,7 @@ def comparisons(name: str, seed: int, results: Results) -> list[dict[str, Any]]:
             )
             rows.append(
                 {
-                    "system": name, "seed": seed, "lag (ps)": lag * results.frame_time, "process": k + 1,
+                    "system": name, "seed": seed, "lag (ps)": lag * row_time, "process": k + 1,
                     "exact (ps)": float(exact[k]), "oracle (ps)": float(oracle[k]),
                     "one fit (ps)": one.value, "low": one.low, "high": one.high,
                     "refit (ps)": again.value, "refit low": again.low, "refit high": again.high,

@@ -18,7 +18,7 @@ from analysis.benchmarks.study import (
     WHAT,
     Row,
     arguments,
-    best_peer,
+    best_baseline,
     collect,
     compared,
     described,
@@ -41,14 +41,14 @@ def measure(case: Row) -> list[Row]:
 
 
 def summary(rows: list[Row]) -> str:
-    """NeuralSVD and the best peer for every number of modes."""
+    """NeuralSVD and the best baseline for every number of modes."""
     parts = []
     for modes in dict.fromkeys(row["modes"] for row in rows):
         mine = median(rows, SHARE_E, modes=modes, method="neural-svd")
-        found = best_peer(rows, SHARE_E, largest=True, modes=modes)
+        found = best_baseline(rows, SHARE_E, largest=True, modes=modes)
         if mine is not None and found is not None:
             parts.append(f"{modes} modes {mine:.3f} ({found[1]} {found[0]:.3f})")
-    return f"VAMP-E of NeuralSVD, divided by the oracle's, and of the best peer, medians: {'; '.join(parts)}."
+    return f"VAMP-E of NeuralSVD, divided by the oracle's, and of the best baseline, medians: {'; '.join(parts)}."
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.benchmarks.processes import in_forked_process
 from analysis.benchmarks.record import ROOT, write
 from analysis.benchmarks.study import (
     OPTIONS,
@@ -24,7 +25,7 @@ from analysis.benchmarks.study import (
     finished,
     side_by_side,
 )
-from spectraldyn import Features, compare_methods, load_features
+from spectraldyn import Dataset, compare_methods, load_features
 
 NAME = "molecules_compared"
 DATA = ROOT / "data" / "alanine_dipeptide"
@@ -33,22 +34,24 @@ REFERENCES = {1: (307.0, 275.0, 340.0), 2: (10.1, 9.4, 10.9)}
 """Timescale in ps and accepted range of each process, from Markov models on 30 × 30 cells of φ and ψ, all data."""
 
 
-def loaded(folder: Path) -> Features:
+def loaded(folder: Path) -> Dataset:
     """Features of all trajectories of a folder, those the command line takes by default."""
     return load_features(sorted(folder.glob("*.xtc")), top=folder / "top.pdb")
 
 
-def compared(features: Features, seed: int, options: Options = OPTIONS) -> list[Row]:
+def compared(data: Dataset, seed: int, options: Options = OPTIONS) -> list[Row]:
     """One row for every method."""
-    spacing = features.timestep_ps
-    comparison = compare_methods(features, round(LAG_PS / spacing), N_MODES, options, random_state=seed, device="cpu")
+    comparison = compare_methods(
+        data, round(LAG_PS / data.time.row_time), N_MODES, options, random_state=seed, device="cpu",
+        runner=in_forked_process,
+    )  # fmt: skip
     return [
         {
             **{name: row[name] for name in ("method", "failed", "vamp2_test", "vampe_test", "seconds")},
             "all seconds": row["tuning_seconds"] if row["tuning_seconds"] is not None else row["seconds"],
-            **{f"timescale {k + 1} (ps)": t and t * spacing for k, t in enumerate(row["timescales"])},
-            "low (ps)": [t and t * spacing for t in row["low"]],
-            "high (ps)": [t and t * spacing for t in row["high"]],
+            **{f"timescale {k + 1} (ps)": time for k, time in enumerate(row["timescales"])},
+            "low (ps)": row["low"],
+            "high (ps)": row["high"],
             "unresolved": row["unresolved"],
             "settings": row["settings"],
             "warnings": row["warnings"],
@@ -80,16 +83,16 @@ def main() -> None:
     parser = arguments(__doc__, 5)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of *.xtc and top.pdb")
     options = parser.parse_args()
-    features = loaded(options.data)
+    data = loaded(options.data)
     cases = [{"molecule": options.data.name, "seed": seed} for seed in range(options.seeds)]
-    rows = collect(NAME, options.folder, cases, lambda case: compared(features, case["seed"]), options.jobs)
+    rows = collect(NAME, options.folder, cases, lambda case: compared(data, case["seed"]), options.jobs)
     columns = {f"Timescale {k + 1} (ps)": (f"timescale {k + 1} (ps)", 3) for k in range(N_MODES)}
     columns |= {"Held-out VAMP-2": ("vamp2_test", 4), "Held-out VAMP-E": ("vampe_test", 4)}
     columns |= {"Seconds, with tuning": ("all seconds", 3)}
     tables = {heading: side_by_side(rows, "molecule", value, digits) for heading, (value, digits) in columns.items()}
     tables |= {"Against the reference": verdicts(rows), "Failures": failures(rows, "molecule")}
     text = (
-        f"{len(features)} trajectories, {sum(map(len, features))} frames, {features.width} features, lag "
+        f"{len(data)} trajectories, {data.n_rows} frames, {data.width} features, lag "
         f"{LAG_PS:g} ps. References: reversible Markov models on 30 × 30 cells of φ and ψ, from twelve trajectories of "
         "the same set-up, of which some are here: slowest (φ > 0) 307 ps, accepted 275–340; α/β 10.1 ± 0.2 ps, "
         "accepted 9.4–10.9. The slowest process is seen a dozen times in the three trajectories that are shipped, "

@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.polynomial import legendre
-from spectraldyn.spectra.decomposition import decompose
-from spectraldyn.spectra.validation import averages
 
-from analysis.benchmarks.oracle import judged, pieces
+import spectraldyn as sd
+from analysis.benchmarks.processes import in_forked_process
 from analysis.benchmarks.record import write
 from analysis.benchmarks.study import (
     OPTIONS,
@@ -32,9 +31,8 @@ from analysis.benchmarks.study import (
     finished,
     side_by_side,
 )
-from spectraldyn.baselines.process import Job, Outcome, run_in_process, store_frames
-from spectraldyn.baselines.tuning import with_constant
-from spectraldyn.systems import DISCRETE, MarkovChain
+from spectraldyn.baselines import Job, MethodResult, Outcome, Question, Split, judge_outcome, run_job, store_rows
+from spectraldyn.spectra.timescales import block_moments
 
 N_MODES = {"three-state-chain": 2, "noisy-logistic-map": 6}
 CHOSEN: Options = {"neural-svd": {}, **{name: OPTIONS[name] for name in ("vamp", "edmd", "vampnet")}}
@@ -57,9 +55,9 @@ class Realisation:
 
 def realisation(name: str, n_steps: int, seed: int) -> Realisation:
     """One run of a process; a chain is seen through the indicators of all states but the last."""
-    process, n_modes = DISCRETE[name], N_MODES[name]
+    process, n_modes = sd.systems.DISCRETE[name], N_MODES[name]
     states = process.simulate(n_steps, seed)
-    if isinstance(process, MarkovChain):
+    if isinstance(process, sd.systems.MarkovChain):
         left, right = (side[states] for side in process.singular_functions(n_modes + 1))
         return Realisation(np.eye(len(process.stationary))[states][:, :-1], left[:, 1:], right[:, 1:])
     left, right = process.singular_functions(states[:, 0], n_modes + 1)
@@ -68,8 +66,8 @@ def realisation(name: str, n_steps: int, seed: int) -> Realisation:
 
 def kernel(name: str) -> np.ndarray:
     """T on L² of the stationary law as a matrix: its singular values and eigenvalues are those of T."""
-    process = DISCRETE[name]
-    if isinstance(process, MarkovChain):
+    process = sd.systems.DISCRETE[name]
+    if isinstance(process, sd.systems.MarkovChain):
         root = np.sqrt(process.stationary)
         return root[:, None] * process.matrix / root
     points, weights = legendre.leggauss(NODES)
@@ -91,71 +89,64 @@ def exact_values(name: str) -> dict[str, list[float]]:
 
 def options_for(name: str) -> Options:
     """Of the methods, for this system."""
-    return FEW_STATES if isinstance(DISCRETE[name], MarkovChain) else CHOSEN
+    return FEW_STATES if isinstance(sd.systems.DISCRETE[name], sd.systems.MarkovChain) else CHOSEN
 
 
-def fitted(
-    features: np.ndarray, method: str, options: Mapping[str, Any], n_modes: int, seed: int, reversible: bool
-) -> Outcome:
-    """What a method makes of one trajectory at lag 1; its left functions, and right ones where it has some."""
-    train, _ = pieces([len(features)], 1, seed)
-    job = Job(
-        method=method, options=dict(options), lengths=[len(features)],
-        train=[(piece.start, piece.stop) for piece in train], lagtime=1, n_modes=n_modes, seed=seed,
-        reversible=reversible, device="cpu",
-    )  # fmt: skip
+def question(name: str, seed: int, reversible: bool) -> Question:
+    """What is asked of every method, at lag 1."""
+    return Question(lagtime=1, n_modes=N_MODES[name], seed=seed, reversible=reversible)
+
+
+def fitted(data: sd.Dataset, method: str, options: Mapping[str, Any], split: Split) -> Outcome:
+    """What a method makes of one trajectory; its left functions, and right ones where it has some."""
     with tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder:
-        store_frames(Path(folder), features)
-        return run_in_process(Path(folder), job, None)
+        store_rows(Path(folder), data)
+        return run_job(Path(folder), Job(method, options, split), runner=in_forked_process)
 
 
 def measure(case: Row) -> list[Row]:
     """The oracle, the methods without detailed balance, and NeuralSVD with it."""
     name, seed = case["system"], case["seed"]
-    n_modes, run = N_MODES[name], realisation(name, case["frames"], seed)
-    exact = exact_values(name)
-    rows = [_row("oracle", None, run.left, run.right, n_modes, seed, exact)]
-    chosen = options_for(name)
-    for method, options in chosen.items():
-        outcome = fitted(run.features, method, options, n_modes, seed, reversible=False)
-        rows.append(_row(method, outcome.failed, outcome.left, outcome.right, n_modes, seed, exact))
-    outcome = fitted(run.features, "neural-svd", chosen["neural-svd"], n_modes, seed, reversible=True)
-    spectrum = {} if outcome.failed else {"eigenvalues": _spectrum(outcome.left, None, True).eigenvalues.tolist()}
-    return [*rows, {"method": AS_REVERSIBLE, "failed": outcome.failed, **spectrum}]
+    run, chosen = realisation(name, case["frames"], seed), options_for(name)
+    data = sd.Dataset([run.features])
+    split = Split.of(data.stretches, question(name, seed, reversible=False))
+    outcomes = [Outcome(MethodResult("oracle"), run.left, run.right)]
+    outcomes += [fitted(data, method, options, split) for method, options in chosen.items()]
+    rows = [_row(outcome, split, exact_values(name)) for outcome in outcomes]
+    split = Split.of(data.stretches, question(name, seed, reversible=True))
+    outcome = fitted(data, "neural-svd", chosen["neural-svd"], split)
+    failed = outcome.result.failed
+    values = {} if failed else {"eigenvalues": _spectrum(outcome, split)[1].tolist()}
+    return [*rows, {"method": AS_REVERSIBLE, "failed": failed, **values}]
 
 
-def _spectrum(left: np.ndarray, right: np.ndarray | None, reversible: bool) -> Any:
-    """Over all pairs."""
-    functions = with_constant(left, reversible, right)
-    return decompose(*averages(functions, 1, np.arange(len(functions) - 1)), reversible=reversible)
+def _spectrum(outcome: Outcome, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values and eigenvalues over all pairs."""
+    sides = (
+        [outcome.left] if split.reversible else [outcome.left, outcome.left if outcome.right is None else outcome.right]
+    )
+    functions = np.column_stack((np.ones(len(outcome.left)), *sides))
+    moments = block_moments(functions, split.stretches, [1], tied=split.reversible)
+    spectrum = moments.spectrum()
+    return np.abs(spectrum.values), moments.eigenmodes(spectrum).values
 
 
-def _row(
-    method: str,
-    failed: str | None,
-    left: np.ndarray | None,
-    right: np.ndarray | None,
-    n_modes: int,
-    seed: int,
-    exact: dict[str, list[float]],
-) -> Row:
-    if failed is not None or left is None:
-        return {"method": method, "failed": failed}
-    scores = judged([left], None if right is None else [right], 1, n_modes, seed, reversible=False)
-    if scores.failed is not None:
-        return {"method": method, "failed": scores.failed}
-    spectrum = _spectrum(left, right, False)
-    singular = spectrum.singular_values[:n_modes].tolist()
-    found = [*singular, *[0.0] * n_modes][:n_modes]
+def _row(outcome: Outcome, split: Split, exact: dict[str, list[float]]) -> Row:
+    result = judge_outcome(outcome, split)
+    if result.failed is not None:
+        return {"method": result.method, "failed": result.failed}
+    singular, eigenvalues = _spectrum(outcome, split)
+    n_modes = split.n_modes
+    found = [*singular[:n_modes], *[0.0] * n_modes][:n_modes]
     return {
-        "method": method,
+        "method": result.method,
         "failed": None,
         OFF: float(np.abs(np.subtract(found, exact["singular"])).max()),
-        SHARE: scores.vamp2_test and scores.vamp2_test / (1 + float(np.square(exact["singular"]).sum())),
-        "singular values": singular,
-        "moduli of eigenvalues": np.abs(spectrum.eigenvalues[:n_modes]).tolist(),
-        "vamp2_test": scores.vamp2_test,
-        "vampe_test": scores.vampe_test,
+        SHARE: result.vamp2_test and result.vamp2_test / (1 + float(np.square(exact["singular"]).sum())),
+        "singular values": singular[:n_modes].tolist(),
+        "moduli of eigenvalues": np.abs(eigenvalues[:n_modes]).tolist(),
+        "vamp2_test": result.vamp2_test,
+        "vampe_test": result.vampe_test,
     }
 
 

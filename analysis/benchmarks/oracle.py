@@ -4,11 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spectraldyn.baselines.compare import TEST_FRACTION
-from spectraldyn.baselines.judge import judge
-from spectraldyn.baselines.process import Job, Outcome
-from spectraldyn.baselines.records import MethodResult
-from spectraldyn.data.stretches import split_stretches, starts_within
+import spectraldyn as sd
+from spectraldyn.baselines import MethodResult, Outcome, Question, Split, judge_outcome
 
 
 def oracle(eigenfunctions: Sequence[np.ndarray], lagtime: int, n_modes: int, seed: int) -> MethodResult:
@@ -26,29 +23,7 @@ def oracle(eigenfunctions: Sequence[np.ndarray], lagtime: int, n_modes: int, see
     MethodResult
         Times in frames.
     """
-    return judged([part[:, :n_modes] for part in eigenfunctions], None, lagtime, n_modes, seed, reversible=True)
-
-
-def judged(
-    left: Sequence[np.ndarray],
-    right: Sequence[np.ndarray] | None,
-    lagtime: int,
-    n_modes: int,
-    seed: int,
-    *,
-    reversible: bool,
-) -> MethodResult:
-    """Functions at every frame of every trajectory, judged on the split and by the code of `compare_methods`."""
-    lengths = [len(part) for part in left]
-    train, test = pieces(lengths, lagtime, seed)
-    job = Job(
-        method="oracle", options={}, lengths=lengths, train=[(piece.start, piece.stop) for piece in train],
-        lagtime=lagtime, n_modes=n_modes, seed=seed, reversible=reversible, device="cpu",
-    )  # fmt: skip
-    outcome = Outcome(left=np.concatenate(left), right=None if right is None else np.concatenate(right))
-    return judge(job, outcome, starts_within(train, lagtime), starts_within(test, lagtime))
-
-
-def pieces(lengths: Sequence[int], lagtime: int, seed: int) -> tuple[list[range], list[range]]:
-    """The pieces of `compare_methods` for training and those held out."""
-    return split_stretches(lengths, lagtime, TEST_FRACTION, np.random.default_rng(seed))
+    stretches = sd.data.stretches_of([len(part) for part in eigenfunctions])
+    split = Split.of(stretches, Question(lagtime=lagtime, n_modes=n_modes, seed=seed))
+    known = np.concatenate([part[:, :n_modes] for part in eigenfunctions])
+    return judge_outcome(Outcome(MethodResult("oracle"), known), split)

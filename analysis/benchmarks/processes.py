@@ -6,42 +6,39 @@ longer than the methods. Here the processes are forked from one that has importe
 
 import multiprocessing
 import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
+from multiprocessing import forkserver
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
-from unittest import mock
 
-from spectraldyn.baselines import process
-
-_CONTEXT = multiprocessing.get_context("forkserver")
+from spectraldyn.baselines import THREAD_SETTINGS, do_job
 
 
-class _Forked:
-    """What `spectraldyn.baselines.process.run_in_process` uses of `subprocess.Popen`."""
-
-    def __init__(self, command: list[str], **_: Any) -> None:
-        self._process = _CONTEXT.Process(target=process.main, args=(Path(command[-1]),))
-        self._process.start()
-
-    def wait(self, limit: float | None = None) -> int:
-        self._process.join(limit)
-        if self._process.exitcode is None:
-            raise subprocess.TimeoutExpired("", limit or 0.0)
-        return self._process.exitcode
-
-    def kill(self) -> None:
-        self._process.kill()
-
-
-@contextmanager
-def forked() -> Iterator[None]:
-    """Within it, every method of a comparison runs in a forked process, alone and with one thread as ever."""
+@cache
+def _context() -> multiprocessing.context.ForkServerContext:
+    """With the server running that all processes are forked from."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["spectraldyn.baselines", "torch._dynamo"])
+    before = {name: os.environ.get(name) for name in THREAD_SETTINGS}
     # Numerical libraries read these when they are loaded, which is once, in the server.
-    threads = dict.fromkeys(process._THREAD_VARIABLES, str(process.THREADS))
-    stand_in = SimpleNamespace(Popen=_Forked, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired)
-    _CONTEXT.set_forkserver_preload(["spectraldyn.baselines.process", "torch._dynamo"])
-    with mock.patch.dict(os.environ, threads), mock.patch("spectraldyn.baselines.process.subprocess", stand_in):
-        yield
+    os.environ.update(THREAD_SETTINGS)
+    forkserver.ensure_running()
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+    return context
+
+
+def in_forked_process(place: Path, time_limit: float | None) -> int:
+    """A `spectraldyn.baselines.Runner`: every method runs in a forked process, alone and with one thread as ever."""
+    process = _context().Process(target=do_job, args=(place,))
+    process.start()
+    try:
+        process.join(time_limit)
+        if process.exitcode is None:
+            raise TimeoutError
+        return process.exitcode
+    finally:
+        process.kill()
+        process.join()

@@ -7,28 +7,22 @@ that whitening and warm start count, and stands still while a training is scored
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
 import torch
 from deeptime.decomposition.deep import VAMPNet
 from deeptime.util.data import TrajectoriesDataset
-from spectraldyn.spectra.decomposition import Decomposition, decompose, truncated
-from spectraldyn.spectra.validation import vamp_scores
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from spectraldyn.data.samples import PairData
-from spectraldyn.estimators.base import FIRST_AVERAGE, LAST_AVERAGE, float64_chunks, whitening_of
-from spectraldyn.learning.loop import train
+import spectraldyn as sd
+from spectraldyn.estimators.base import FIRST_AVERAGE, LAST_AVERAGE, whitening_of
 from spectraldyn.learning.warm_start import RISE, slow_coordinates, warm_start
-from spectraldyn.networks.mlp import CommonTrunk, Whitening
-from spectraldyn.networks.sides import Sides, build_sides
-from spectraldyn.operators.transfer import reversible_transfer
 from spectraldyn.records import Batch, Objective
-from spectraldyn.spectra.moments import Averages
-from spectraldyn.systems import mixed_double_wells
+from spectraldyn.spectra.rayleigh_ritz import Averages, Spectrum, leading, rayleigh_ritz
+from spectraldyn.spectra.scores import pair_averages, vamp_scores
 
 N_MODES, LAG, SPACING = 5, 5, 0.02
 WALKERS, FRAMES = 20, 5000
@@ -43,33 +37,40 @@ SCORED = 10_000
 class Data:
     """100,000 frames to learn from, another 100,000 to score on, and what the true eigenfunctions score there."""
 
-    frames: np.ndarray
+    frames: sd.Dataset
     read_off: tuple[Tensor, Tensor]
     held_out: tuple[Tensor, Tensor]
     eigenvalues: np.ndarray
     oracle: float
 
-    def score(self, network: Callable[[Tensor], Tensor]) -> tuple[float, Decomposition]:
-        """Held-out VAMP-E of the five leading functions, and their spectrum on training pairs."""
-        with torch.no_grad():
-            train_moments, test_moments = (
-                averages(*(network(end).numpy() for end in ends)) for ends in (self.read_off, self.held_out)
-            )
-        if not np.isfinite(train_moments[0]).all():
-            return -np.inf, decompose(*np.ones((3, 2, 2)), reversible=True)
-        spectrum = truncated(decompose(*train_moments, reversible=True), N_MODES)
-        return vamp_scores(spectrum, test_moments, True)["vampe"], spectrum
+    def spectrum(self, network: Callable[[Tensor], Tensor]) -> Spectrum:
+        """Of the five leading functions, on training pairs."""
+        return leading(rayleigh_ritz(_evaluated(network, self.read_off), tied=True), N_MODES)
+
+    def score(self, network: Callable[[Tensor], Tensor]) -> float:
+        """Held-out VAMP-E of the five leading functions; −∞ where they are no numbers."""
+        try:
+            return vamp_scores(self.spectrum(network), _evaluated(network, self.held_out))["vampe"]
+        except ArithmeticError:
+            return -np.inf
+
+
+@torch.no_grad()
+def _evaluated(network: Callable[[Tensor], Tensor], ends: tuple[Tensor, Tensor]) -> Averages:
+    return averages(*(network(end).numpy() for end in ends))
 
 
 def averages(x: np.ndarray, y: np.ndarray) -> Averages:
     """Moments of [1, f] at the two ends of pairs, f (n, k)."""
     x, y = (np.column_stack((np.ones(len(end)), end)).astype(np.float64) for end in (x, y))
-    return x.T @ x / len(x), x.T @ y / len(x), y.T @ y / len(x)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ArithmeticError("the functions are not finite")
+    return pair_averages(x, y, tied=True)
 
 
 def simulated(seed: int) -> Data:
     """A new simulation of the system of METHODS §6: 2 × 20 walkers of 5,000 frames, 0.02 apart, lag 5 frames."""
-    system = mixed_double_wells()
+    system = sd.systems.mixed_double_wells()
     latent = system.latent.simulate(FRAMES, SPACING, seed=seed, n_walkers=2 * WALKERS)
     known = np.stack([system.latent.eigenfunctions(walk, N_MODES) for walk in latent])
     with torch.no_grad():
@@ -78,16 +79,15 @@ def simulated(seed: int) -> Data:
         [(w[part, :-LAG].reshape(-1, w.shape[2]), w[part, LAG:].reshape(-1, w.shape[2])) for part in _PARTS]
         for w in (walks, known)
     )
-    spectrum = decompose(*averages(*known_ends[0]), reversible=True)
+    spectrum = rayleigh_ritz(averages(*known_ends[0]), tied=True)
+    held_out = averages(*(end[:: len(end) // SCORED] for end in known_ends[1]))
     return Data(
-        frames=walks[:WALKERS].numpy(),
+        frames=sd.Dataset(walks[:WALKERS].numpy()),
         read_off=tuple(end[:: len(end) // SCORED] for end in ends[0]),
         held_out=tuple(end[:: len(end) // SCORED] for end in ends[1]),
-        eigenvalues=spectrum.eigenvalues,
-        oracle=vamp_scores(
-            spectrum, averages(*(end[:: len(end) // SCORED] for end in known_ends[1])), True
-        )["vampe"],
-    )  # fmt: skip
+        eigenvalues=spectrum.values,
+        oracle=vamp_scores(spectrum, held_out)["vampe"],
+    )
 
 
 _PARTS = (slice(0, WALKERS), slice(WALKERS, 2 * WALKERS))
@@ -125,8 +125,7 @@ class Clock:
         """To be called before every step; ends the training with `Finished`."""
         if self.steps % self.every == 0:
             self.seconds += time.perf_counter() - self.since
-            score, _ = self.data.score(network)
-            self.scores.append((self.seconds, self.steps, score / self.data.oracle))
+            self.scores.append((self.seconds, self.steps, self.data.score(network) / self.data.oracle))
             if self.scores[-1][2] >= self.goal or self.seconds >= self.limit:
                 raise Finished
             self.since = time.perf_counter()
@@ -145,7 +144,7 @@ class Clock:
 class Clocked:
     """Pairs whose every draw is a tick."""
 
-    pairs: PairData
+    pairs: sd.data.PairSamples
     tick: Callable[[], None]
 
     @property
@@ -160,13 +159,20 @@ class Clocked:
         return None
 
 
-def pairs_of(data: Data) -> tuple[PairData, Whitening]:
-    """All pairs, of whitened frames, and the map that whitens."""
-    frames = data.frames.reshape(-1, data.frames.shape[2])
-    whitening = whitening_of(frames)
-    inputs = torch.cat([whitening(part).float() for part in float64_chunks(frames)])
-    starts = np.add.outer(np.arange(WALKERS) * FRAMES, np.arange(FRAMES - LAG)).ravel()
-    return PairData(inputs, LAG, torch.from_numpy(starts), torch.empty(0, dtype=torch.long)), whitening.float()
+def pairs_of(rows: sd.data.Rows, data: Data) -> sd.data.PairSamples:
+    """All lagged pairs among the frames, which `rows` are as they come or whitened."""
+    return sd.data.PairSamples.of(rows, LAG, sd.data.pair_starts(data.frames.stretches, LAG))
+
+
+def whitened(data: Data) -> tuple[sd.data.Rows, sd.networks.Whitening]:
+    """The frames whitened once and for all, and the map that does it."""
+    whitening = single(whitening_of(data.frames))
+    return sd.data.Rows(*(whitening(torch.from_numpy(view)) for _, view in data.frames.chunks())), whitening
+
+
+def single(whitening: sd.networks.Whitening) -> sd.networks.Whitening:
+    """The same in single precision, as the networks are."""
+    return sd.networks.Whitening(whitening.mean, whitening.matrix.float())
 
 
 def ours(
@@ -180,44 +186,37 @@ def ours(
     n_steps: int,
     then: float | None = None,
     then_steps: int = 0,
-) -> Sides:
+) -> sd.networks.Sides:
     """Train as NeuralSVD does, with any objective; ended by the clock or after `n_steps`.
 
     Warm, it is the first of NeuralSVD's two trainings, the one in slow linear coordinates.
 
     `then` is the learning rate of a last part, of `then_steps`, with a long average of the parameters, as NeuralSVD has
-    one. The networks that are returned take the frames as they come.
+    one.
     """
-    pairs, whitening = pairs_of(clock.data)
-    rotation, scales = slow_coordinates(pairs.frames, pairs.train.numpy(), LAG)
-    coordinates = rotation * scales if warm else rotation
-    pairs, whitening = replace(pairs, frames=pairs.frames @ coordinates), whitening.followed_by(coordinates)
-    config = {
-        "network": "common-trunk", "n_modes": N_MODES, "hidden": HIDDEN, "activation": ACTIVATION, "tied": True
-    }  # fmt: skip
-    if warm:
-        sides = warm_start(reversible_transfer, pairs, config, seed)
-    else:
-        torch.manual_seed(seed)
-        sides = build_sides(len(scales), config)
-    samples = Clocked(pairs, lambda: clock.step(lambda x: sides.left(whitening(x))))
+    operator = sd.operators.reversible_transfer
+    pairs = pairs_of(sd.data.Rows.of(clock.data.frames, torch.device("cpu")), clock.data)
+    whitening = whitening_of(clock.data.frames)
+    rotation, scales = slow_coordinates(whitening, pairs)
+    inputs = single(whitening.followed_by(rotation * scales if warm else rotation))
+    layout = sd.networks.Layout(N_MODES, "common-trunk", HIDDEN, ACTIVATION, tied=True)
+    sides = warm_start(operator, pairs, inputs, layout, seed) if warm else sd.networks.build_sides(inputs, layout, seed)
+    samples = Clocked(pairs, lambda: clock.step(sides.left))
     with suppress(Finished):
         for rate, steps, share in ((learning_rate, n_steps, FIRST_AVERAGE), (then, then_steps, LAST_AVERAGE)):
             if rate is not None:
-                train(
-                    sides, reversible_transfer, objective, samples, batch_size=batch_size, n_steps=steps,
-                    learning_rate=rate, average_share=share, seed=seed, rise=RISE if warm else 0,
-                )  # fmt: skip
-    whole = torch.nn.Sequential(whitening, sides.left)
-    return Sides(whole, whole)
+                schedule = sd.learning.Schedule(steps, batch_size, rate, share, rise=RISE if warm else 0)
+                sd.learning.learn(operator, samples, sides, objective, schedule, seed=seed)
+    return sides
 
 
 def vampnet(clock: Clock, *, seed: int, learning_rate: float, batch_size: int) -> None:
     """deeptime's VAMPNet as its documentation trains it: whitened inputs, shuffled batches, Adam, VAMP-2."""
-    pairs, whitening = pairs_of(clock.data)
-    dataset = TrajectoriesDataset.from_numpy(LAG, list(pairs.frames.reshape(clock.data.frames.shape).numpy()))
+    rows, whitening = whitened(clock.data)
+    walkers = torch.cat(rows.parts).split([len(part) for part in clock.data.frames])
+    dataset = TrajectoriesDataset.from_numpy(LAG, [walker.numpy() for walker in walkers])
     torch.manual_seed(seed)
-    lobe = CommonTrunk(pairs.frames.shape[1], N_MODES, HIDDEN, ACTIVATION)
+    lobe = sd.networks.CommonTrunk(whitening.n_outputs, N_MODES, HIDDEN, ACTIVATION)
     estimator = VAMPNet(lobe, learning_rate=learning_rate)
     with suppress(Finished):
         for _ in count():

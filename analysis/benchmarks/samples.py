@@ -6,14 +6,13 @@ import numpy as np
 import torch
 from scipy.signal import lfilter
 
-from spectraldyn.systems import RUNS, SYSTEMS, Mapped, Run, Separable, double_well, mixed_double_wells
-from spectraldyn.systems.overdamped import Overdamped
+import spectraldyn as sd
 
 WALKER_FRAMES = 1000
 """Frames of every walker; all start at equilibrium, so that many short ones are as good as a few long ones."""
 MIXED = "mixed-double-wells"
 N_WELLS = 7
-LOW_BARRIERS = Run(n_frames=40_000, spacing=0.1, timestep=8e-4, lag=0.2)
+LOW_BARRIERS = sd.systems.Run(n_frames=40_000, spacing=0.1, timestep=8e-4, lag=0.2)
 """For `many_modes`: shorter data would leave the oracle's own held-out score far below the exact one at 64 modes."""
 
 
@@ -59,13 +58,13 @@ def n_resolved(exact: np.ndarray, lag: float, at_most: int = 3) -> int:
 
 def langevin(name: str, n_frames: int, seed: int) -> Sample:
     """A system of `spectraldyn.systems.RUNS`, with its own spacing and lag time; up to three processes."""
-    run = RUNS[name]
-    system = SYSTEMS[name]
+    run = sd.systems.RUNS[name]
+    system = sd.systems.SYSTEMS[name]
     exact = 1 / system.rates(3)
     exact = exact[: n_resolved(exact, run.lag)]
-    if isinstance(system, Mapped):
+    if isinstance(system, sd.systems.Mapped):
         return _separable(system.latent, system, run, len(exact), n_frames, seed)
-    if isinstance(system, Separable):
+    if isinstance(system, sd.systems.Separable):
         return _separable(system, None, run, len(exact), n_frames, seed)
     walkers = -(-n_frames // WALKER_FRAMES)
     walks = system.simulate(
@@ -82,17 +81,26 @@ def langevin(name: str, n_frames: int, seed: int) -> Sample:
 
 def mixed(n_dimensions: int, n_frames: int, seed: int) -> Sample:
     """Two double wells and springs, rotated and bent, in any number of dimensions from 2; three processes."""
-    system = mixed_double_wells(n_dimensions)
-    return _separable(system.latent, system, RUNS[MIXED], 3, n_frames, seed)
+    system = sd.systems.mixed_double_wells(n_dimensions)
+    return _separable(system.latent, system, sd.systems.RUNS[MIXED], 3, n_frames, seed)
 
 
 def many_modes(n_frames: int, seed: int, n_modes: int) -> Sample:
     """Seven double wells of different heights, one per coordinate: 2⁷ − 1 = 127 processes slower than the lag time."""
-    system = Separable(tuple(double_well(float(barrier)) for barrier in np.linspace(1.5, 2.5, N_WELLS)))
+    system = sd.systems.Separable(
+        tuple(sd.systems.double_well(float(barrier)) for barrier in np.linspace(1.5, 2.5, N_WELLS))
+    )
     return _separable(system, None, LOW_BARRIERS, n_modes, n_frames, seed)
 
 
-def _separable(system: Separable, mapped: Mapped | None, run: Run, n_modes: int, n_frames: int, seed: int) -> Sample:
+def _separable(
+    system: sd.systems.Separable,
+    mapped: sd.systems.Mapped | None,
+    run: sd.systems.Run,
+    n_modes: int,
+    n_frames: int,
+    seed: int,
+) -> Sample:
     """Part by part, springs by their exact law; the eigenfunctions before the map, which need not be inverted."""
     n_walkers, length = -(-n_frames // WALKER_FRAMES), min(n_frames, WALKER_FRAMES)
     streams = np.random.SeedSequence(seed).spawn(len(system.parts))
@@ -107,7 +115,9 @@ def _separable(system: Separable, mapped: Mapped | None, run: Run, n_modes: int,
     return Sample(list(walks), known, exact, round(run.lag / run.spacing), run.spacing).leading(n_frames)
 
 
-def _part(part: Overdamped, stream: np.random.SeedSequence, n_walkers: int, length: int, run: Run) -> np.ndarray:
+def _part(
+    part: sd.systems.Overdamped, stream: np.random.SeedSequence, n_walkers: int, length: int, run: sd.systems.Run
+) -> np.ndarray:
     """Walks (n_walkers, length, 1) of one coordinate."""
     if part.exact is None:
         seed = int(stream.generate_state(1)[0])

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from analysis.benchmarks.oracle import oracle
-from analysis.benchmarks.processes import forked
+from analysis.benchmarks.processes import in_forked_process
 from analysis.benchmarks.samples import Sample
 from analysis.validation import RESULTS
 from spectraldyn import compare_methods
-from spectraldyn.baselines.records import MethodResult
+from spectraldyn.baselines import MethodResult
 
 Row = dict[str, Any]
 Options = Mapping[str, Mapping[str, Any]]
@@ -86,7 +86,7 @@ def collect(
         rows = [{**case, **row} for row in measure(case)]
         return case, rows, time.perf_counter() - started
 
-    with path.open("a") as lines, forked(), ThreadPoolExecutor(jobs) as pool:
+    with path.open("a") as lines, ThreadPoolExecutor(jobs) as pool:
         lines.write("\n")  # the last line may have been left unfinished
         for number, (case, rows, seconds) in enumerate(pool.map(measured, missing), 1):
             kept[_key(case)] = rows
@@ -133,8 +133,9 @@ def compared(
     n_modes = n_modes or len(sample.exact)
     best = oracle(sample.eigenfunctions, sample.lagtime, n_modes, seed)
     comparison = compare_methods(
-        sample.trajectories, sample.lagtime, n_modes, options, random_state=seed, device="cpu", time_limit=time_limit
-    )
+        sample.trajectories, sample.lagtime, n_modes, options, random_state=seed, device="cpu", time_limit=time_limit,
+        runner=in_forked_process,
+    )  # fmt: skip
     return [_row(result, best, sample, n_modes) for result in (best, *comparison.results)]
 
 
@@ -186,10 +187,14 @@ def median(rows: Sequence[Row], value: str, **where: Any) -> float | None:
     return float(np.median(values)) if values else None
 
 
-def best_peer(rows: Sequence[Row], value: str, largest: bool = False, **where: Any) -> tuple[float, str] | None:
-    """The best median among the methods beside NeuralSVD, and which that is; None where there is nothing."""
-    peers = dict.fromkeys(row["method"] for row in rows if row["method"] not in ("oracle", "neural-svd"))
-    found = [(median(rows, value, method=method, **where), method) for method in peers]
+def baselines(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The methods beside NeuralSVD."""
+    return tuple(dict.fromkeys(row["method"] for row in rows if row["method"] not in ("oracle", "neural-svd")))
+
+
+def best_baseline(rows: Sequence[Row], value: str, largest: bool = False, **where: Any) -> tuple[float, str] | None:
+    """The best median among the baselines, and which that is; None where there is nothing."""
+    found = [(median(rows, value, method=method, **where), method) for method in baselines(rows)]
     known = [(number, method) for number, method in found if number is not None]
     return None if not known else (max(known) if largest else min(known))
 

@@ -19,14 +19,9 @@ from deeptime.util.data import TrajectoriesDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+import spectraldyn as sd
 from analysis.benchmarks.record import write
 from analysis.validation import RESULTS
-from spectraldyn.data.samples import PairData
-from spectraldyn.learning.loop import train
-from spectraldyn.networks.mlp import CommonTrunk
-from spectraldyn.networks.sides import Sides
-from spectraldyn.objectives import joint_nesting, stateless
-from spectraldyn.operators.transfer import reversible_transfer
 
 N_FRAMES, N_INPUTS, N_MODES, LAG = 100_000, 30, 5, 5
 NETWORKS = {"64-64 GELU (default)": ((64, 64), "gelu"), "128-128-128 SiLU": ((128, 128, 128), "silu")}
@@ -34,7 +29,7 @@ BATCHES = (128, 512)
 STEPS, ROUNDS = 190, 15
 
 
-def bare(network: CommonTrunk, frames: Tensor, starts: Tensor, batch_size: int) -> None:
+def bare(network: sd.networks.CommonTrunk, frames: Tensor, starts: Tensor, batch_size: int) -> None:
     descent = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
     levels = 1 + N_MODES
     mask = torch.full((levels,), 1 / levels).flip(0).cumsum(0).flip(0)
@@ -60,7 +55,7 @@ def seconds(work: Any) -> float:
     return time.perf_counter() - started
 
 
-def vampnet(network: CommonTrunk, dataset: Any, batch_size: int) -> None:
+def vampnet(network: sd.networks.CommonTrunk, dataset: Any, batch_size: int) -> None:
     estimator = VAMPNet(network, learning_rate=1e-3)
     for _, batch in zip(range(STEPS), DataLoader(dataset, batch_size=batch_size, shuffle=True), strict=False):
         estimator.partial_fit(batch)
@@ -73,17 +68,16 @@ def measure(name: str, batch_size: int) -> list[dict[str, Any]]:
     starts = torch.arange(N_FRAMES - LAG)
     dataset = TrajectoriesDataset.from_numpy(LAG, [frames.numpy()])
     hidden, activation = NETWORKS[name]
-    data = PairData(frames, LAG, starts, starts[:0])
+    samples = sd.data.PairSamples(sd.data.Rows(frames), LAG, starts, starts[:0])
+    schedule = sd.learning.Schedule(STEPS, batch_size, 1e-3, average_share=0.01)
+    objective = sd.objectives.build_objective("joint")
 
-    def network() -> CommonTrunk:
-        return CommonTrunk(N_INPUTS, N_MODES, hidden, activation)
+    def network() -> sd.networks.CommonTrunk:
+        return sd.networks.CommonTrunk(N_INPUTS, N_MODES, hidden, activation)
 
     def ours() -> None:
-        own = network()
-        train(
-            Sides(own, own), reversible_transfer, stateless(joint_nesting), data, batch_size=batch_size, n_steps=STEPS,
-            learning_rate=1e-3, average_share=0.01, seed=0,
-        )  # fmt: skip
+        sides = sd.networks.Sides(network())
+        sd.learning.learn(sd.operators.reversible_transfer, samples, sides, objective, schedule, seed=0)
 
     rows = []
     for number in range(-1, ROUNDS):  # the first round warms up

@@ -1,13 +1,11 @@
 """EDMD on Gaussian functions, and its kernel form: eigenfunctions of a Koopman matrix in a fixed basis.
 
-References
-----------
 Williams, Kevrekidis, Rowley, J. Nonlinear Sci. 25 (2015) 1307; Williams, Rowley, Kevrekidis, J. Comput. Dyn. 2 (2015)
 247; Klus, Schuster, Muandet, J. Nonlinear Sci. 30 (2020) 283.
 """
 
 from collections.abc import Sequence
-from itertools import product
+from functools import partial
 
 import numpy as np
 from deeptime.clustering import KMeans
@@ -16,7 +14,7 @@ from deeptime.kernels import GaussianKernel
 from scipy.spatial.distance import cdist, pdist
 
 from spectraldyn.baselines.records import Learned, Problem
-from spectraldyn.baselines.tuning import in_chunks, real_parts, slow_coordinates, tuned
+from spectraldyn.baselines.tuning import in_chunks, slow_coordinates, tuned
 from spectraldyn.spectra.rayleigh_ritz import orthonormal
 
 CENTRES_FROM = 10_000
@@ -26,16 +24,9 @@ CENTRES_FROM = 10_000
 def edmd(problem: Problem, n_centres: int = 100, widths: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0)) -> Learned:
     """EDMD on the constant and Gaussian functions around k-means centres.
 
-    Parameters
-    ----------
-    problem : Problem
-    n_centres : int
-    widths : sequence of float
-        Of the Gaussians, in medians of the distance from a centre to its nearest neighbour; chosen by
-        cross-validation.
+    Their width, in medians of the distance from a centre to its nearest neighbour, is chosen by cross-validation.
     """
-    grid = [{"width": width} for width in widths]
-    return tuned(problem, grid, lambda part, **setting: _edmd(part, n_centres, **setting))
+    return tuned(problem, partial(_edmd, n_centres=n_centres), width=widths)
 
 
 def _edmd(problem: Problem, n_centres: int, width: float) -> Learned:
@@ -52,23 +43,21 @@ def _edmd(problem: Problem, n_centres: int, width: float) -> Learned:
     kernel = GaussianKernel(bandwidth)
 
     def gaussians(points: np.ndarray) -> np.ndarray:
-        return np.concatenate((np.ones((len(points), 1)), kernel.apply(points, centres)), axis=1)
+        return np.column_stack((np.ones(len(points)), kernel.apply(points, centres)))
 
     # Overlapping Gaussians are almost dependent, and deeptime inverts their covariance as it is: eigenvalues above 1
     # would come of that. The same span without its null directions has none.
     on_sample = gaussians(sample)
     directions = orthonormal(on_sample.T @ on_sample / len(sample), n_known=1)
+    span = np.column_stack((np.eye(len(directions), 1), directions))
 
     def basis(points: np.ndarray) -> np.ndarray:
-        return np.concatenate((np.ones((len(points), 1)), gaussians(points) @ directions), axis=1)
+        return gaussians(points) @ span
 
     # All eigenvalues of so small a matrix, and then the leading ones: the constant function is among them.
-    model = EDMD(basis).fit_fetch((x, y))
-    leading = model.modes[: problem.n_modes + 1].T
-    return Learned(
-        functions=in_chunks(lambda frames: real_parts(basis(transform(frames)) @ leading)),
-        settings={"centres": len(centres), "functions": 1 + directions.shape[1], "bandwidth": bandwidth},
-    )
+    leading = EDMD(basis).fit_fetch((x, y)).modes[: problem.n_modes + 1].T
+    settings = {"centres": len(centres), "functions": span.shape[1], "bandwidth": bandwidth}
+    return Learned(in_chunks(lambda frames: basis(transform(frames)) @ leading), settings)
 
 
 def kernel_edmd(
@@ -77,32 +66,21 @@ def kernel_edmd(
     widths: Sequence[float] = (0.5, 1.0, 2.0),
     regularisations: Sequence[float] = (0.1, 1.0),
 ) -> Learned:
-    """EDMD in the space of a Gaussian kernel, on some of the pairs: it costs N² memory and N³ time.
+    """EDMD in the space of a Gaussian kernel, on training pairs drawn at random: it costs N² memory and N³ time.
 
-    Parameters
-    ----------
-    problem : Problem
-    n_pairs : int
-        Drawn at random from the training pairs.
-    widths : sequence of float
-        Of the kernel, in medians of the distance between two frames.
-    regularisations : sequence of float
-        Added to the diagonal of the Gram matrix. Both are chosen by cross-validation.
+    The width of the kernel, in medians of the distance between two frames, and the regularisation, added to the
+    diagonal of the Gram matrix, are chosen by cross-validation.
     """
-    grid = [{"width": width, "epsilon": epsilon} for width, epsilon in product(widths, regularisations)]
-    return tuned(problem, grid, lambda part, **setting: _kernel_edmd(part, n_pairs, **setting))
+    return tuned(problem, partial(_kernel_edmd, n_pairs=n_pairs), width=widths, epsilon=regularisations)
 
 
 def _kernel_edmd(problem: Problem, n_pairs: int, width: float, epsilon: float) -> Learned:
     transform = slow_coordinates(problem)
     x, y = problem.pairs()
-    random = np.random.default_rng(problem.seed)
-    drawn = random.choice(len(x), min(len(x), n_pairs), replace=False)
+    drawn = np.random.default_rng(problem.seed).choice(len(x), min(len(x), n_pairs), replace=False)
     x, y = transform(x[drawn]), transform(y[drawn])
     bandwidth = width * float(np.median(pdist(x)))
     n_eigenvalues = min(problem.n_modes + 1, len(x) - 2)
     model = KernelEDMD(GaussianKernel(bandwidth), epsilon=epsilon, n_eigs=n_eigenvalues).fit_fetch((x, y))
-    return Learned(
-        functions=in_chunks(lambda frames: real_parts(model.transform(transform(frames)))),
-        settings={"pairs": len(drawn), "bandwidth": bandwidth},
-    )
+    settings = {"pairs": len(drawn), "bandwidth": bandwidth}
+    return Learned(in_chunks(lambda frames: model.transform(transform(frames))), settings)

@@ -10,49 +10,29 @@ import numpy as np
 from sklearn.utils import check_array
 from tqdm.auto import tqdm
 
-from spectraldyn.baselines.judge import Split, judge_outcome
+from spectraldyn import __version__
+from spectraldyn.baselines.judge import judge_outcome
 from spectraldyn.baselines.methods import METHODS
 from spectraldyn.baselines.process import THREADS, Job, Runner, in_new_interpreter, run_job, store_rows
-from spectraldyn.baselines.records import MethodResult
-from spectraldyn.data import Dataset, pair_starts, split_stretches
+from spectraldyn.baselines.records import MethodResult, Question, Split
+from spectraldyn.data import Dataset, TimeAxis
 from spectraldyn.errors import InputError
 from spectraldyn.pipeline import aligned, format_number, load_for_lag
 from spectraldyn.spectra.timescales import Timescale, in_time
-from spectraldyn.units import TimeAxis
-from spectraldyn.version import __version__
 
-TEST_FRACTION = 0.3
-"""Share of the data, in contiguous blocks, that no method sees."""
+Methods = str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
-    """Methods side by side.
-
-    Attributes
-    ----------
-    results : list of MethodResult
-    n_modes : int
-    lagtime : int
-        In rows.
-    time : TimeAxis
-    reversible : bool
-    seed : int
-        Of the split and of every method.
-    n_train_pairs, n_test_pairs : int
-    warnings : list of str
-        On the data.
-    """
+class Comparison(Question):
+    """The question, and methods side by side."""
 
     results: list[MethodResult]
-    n_modes: int
-    lagtime: int
     time: TimeAxis
-    reversible: bool
-    seed: int
     n_train_pairs: int
     n_test_pairs: int
     warnings: list[str] = field(default_factory=list)
+    """On the data."""
 
     @property
     def unit(self) -> str:
@@ -71,61 +51,47 @@ class Comparison:
     def _row(self, result: MethodResult) -> dict[str, Any]:
         scales: list[Timescale | None] = [*result.timescales, *[None] * self.n_modes][: self.n_modes]
         return {
-            "method": result.method,
-            "failed": result.failed,
+            **vars(result),
             "unit": self.unit,
             "lag": self.lag_time,
             "timescales": [scale and scale.value for scale in scales],
-            "low": [scale and scale.low for scale in scales],
-            "high": [scale and scale.high for scale in scales],
-            "unresolved": [scale and scale.unresolved for scale in scales],
-            "vamp2_test": result.vamp2_test,
-            "vampe_test": result.vampe_test,
-            "seconds": result.seconds,
-            "tuning_seconds": result.tuning_seconds,
-            "peak_mb": result.peak_mb,
+            **{name: [scale and getattr(scale, name) for scale in scales] for name in ("low", "high", "unresolved")},
             "threads": THREADS,
             "train_pairs": self.n_train_pairs,
             "test_pairs": self.n_test_pairs,
             "reversible": self.reversible,
             "seed": self.seed,
             "version": __version__,
-            "settings": result.settings,
-            "warnings": result.warnings,
         }
 
     def __repr__(self) -> str:
         heads = [f"timescale {k + 1} ({self.unit})" for k in range(self.n_modes)]
         table = [("method", *heads, "VAMP-2", "VAMP-E", "seconds", "with tuning", "peak MB", "")]
+        notes: dict[str, list[str]] = {}
         for result in self.results:
             if result.failed is not None:
                 table.append((result.method, *["–"] * (len(table[0]) - 2), f"failed: {result.failed}"))
                 continue
             scales = [_cell(scale) for scale in result.timescales] + ["–"] * (self.n_modes - len(result.timescales))
             scores = ["–" if s is None else f"{s:.3f}" for s in (result.vamp2_test, result.vampe_test)]
-            tuning = result.tuning_seconds if result.tuning_seconds is not None else result.seconds
-            price = [format_number(number, "–") for number in (result.seconds, tuning)]
-            table.append((result.method, *scales, *scores, *price, format_number(result.peak_mb, "–"), ""))
-        notes: dict[str, list[str]] = {}
-        for result in self.results:
+            price = (result.seconds, result.tuning_seconds or result.seconds, result.peak_mb)
+            table.append((result.method, *scales, *scores, *(format_number(number, "–") for number in price), ""))
             for number, scale in enumerate(result.timescales, 1):
                 if scale.unresolved is not None:
                     notes.setdefault(scale.unresolved, []).append(f"{result.method} {number}")
-        return "\n".join(
-            [
-                f"At lag {self.lag_time:g} {self.unit}; scores on {self.n_test_pairs} held-out pairs, "
-                f"{THREADS} thread for every method",
-                *aligned(table),
-                *(f"* unresolved, {reason}: {', '.join(where)}" for reason, where in notes.items()),
-            ]
+        title = (
+            f"At lag {self.lag_time:g} {self.unit}; scores on {self.n_test_pairs} held-out pairs, "
+            f"{THREADS} thread for every method"
         )
+        remarks = (f"* unresolved, {why}: {', '.join(where)}" for why, where in notes.items())
+        return "\n".join([title, *aligned(table), *remarks])
 
 
 def compare_methods(
     trajectories: Sequence[np.ndarray],
     lagtime: int,
     n_modes: int = 3,
-    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None,
+    methods: Methods = None,
     *,
     reversible: bool = True,
     random_state: int = 0,
@@ -151,9 +117,9 @@ def compare_methods(
     lagtime : int
         In frames (rows of the data).
     n_modes : int
-        Processes, the constant one not counted.
+        The constant process is not counted.
     methods : sequence of str, or mapping of str to dict, optional
-        Names in `spectraldyn.baselines.methods.METHODS`, or these with further arguments of each method, such as
+        Names in `spectraldyn.baselines.METHODS`, or these with further arguments of each method, such as
         ``{"tica": {}, "neural-svd": {"max_steps": 500}}``; by default all.
     reversible : bool
         Take the dynamics as reversible, in every method that can do either and in the scores.
@@ -165,67 +131,42 @@ def compare_methods(
         Seconds after which a method counts as failed.
     runner : Runner
         What does a method's job; see `spectraldyn.baselines.process`.
-    progress : bool
-        Show a progress bar on stderr.
 
     Returns
     -------
     Comparison
-        With times in frames, or in those of the data set. A method that fails is among the results, with the reason.
-
-    Raises
-    ------
-    InputError
-        If the data or an option cannot be used.
+        With times in frames, or in those of the data set. A method that fails is among the results, with the reason;
+        data or options that cannot be used raise an InputError.
     """
     chosen = check_methods(methods)
-    _check_numbers(lagtime, n_modes, random_state)
+    for name, value in (("lagtime", lagtime), ("n_modes", n_modes)):
+        if value != int(value) or value < 1:
+            raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
+    if not 0 <= random_state < 2**32:
+        raise InputError(f"`random_state` is {random_state}: it must lie between 0 and 2^32 - 1")
     data = _checked(trajectories)
-    random = np.random.default_rng(random_state)
-    train, test = split_stretches(data.stretches, lagtime, TEST_FRACTION, random)
-    split = Split(data.stretches, train, test, int(lagtime), int(n_modes), bool(reversible), int(random_state))
-    n_train, n_test = (len(pair_starts(part, lagtime)) for part in (train, test))
+    numbers = {"lagtime": int(lagtime), "n_modes": int(n_modes), "seed": int(random_state)}
+    question = Question(**numbers, reversible=bool(reversible), device=device)
+    split = Split.of(data.stretches, question)
+    n_train, n_test = map(len, split.starts)
     if min(n_train, n_test) < 2:
         raise InputError(
             f"the data are too short to hold part of them out: {data.n_rows} frames in {len(data)} uninterrupted "
             f"stretches at a lag of {lagtime} frames"
         )
-    jobs = [
-        Job(
-            method=method,
-            options=dict(options),
-            lengths=[len(part) for part in data],
-            train=[(stretch.start, stretch.stop) for stretch in train],
-            lagtime=split.lagtime,
-            n_modes=split.n_modes,
-            seed=split.seed,
-            reversible=split.reversible,
-            device=device,
-        )
-        for method, options in chosen.items()
-    ]
     results = []
     with (
         tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder,
-        tqdm(jobs, desc="comparing", unit="method", disable=not progress) as bar,
+        tqdm(chosen.items(), desc="comparing", unit="method", disable=not progress) as bar,
     ):
         store_rows(Path(folder), data)
-        for job in bar:
-            bar.set_postfix_str(job.method)
-            result = judge_outcome(job, run_job(Path(folder), job, time_limit, runner), split)
+        for method, options in bar:
+            bar.set_postfix_str(method)
+            outcome = run_job(Path(folder), Job(method, dict(options), split), time_limit, runner)
+            result = judge_outcome(outcome, split)
             scales = [in_time(scale, data.time.row_time) for scale in result.timescales]
             results.append(replace(result, timescales=scales))
-    return Comparison(
-        results=results,
-        n_modes=split.n_modes,
-        lagtime=split.lagtime,
-        time=data.time,
-        reversible=split.reversible,
-        seed=split.seed,
-        n_train_pairs=n_train,
-        n_test_pairs=n_test,
-        warnings=list(data.warnings),
-    )
+    return Comparison(results, data.time, n_train, n_test, list(data.warnings), **question.asked)
 
 
 def compare_trajectories(
@@ -249,15 +190,8 @@ def compare_trajectories(
         See `load_features`.
     lag : str or int
         Lag time: stored frames (50) or a time ("50ps"); a multiple of `stride`.
-    progress : bool
-        Show progress bars on stderr.
     **options
         Of `compare_methods`, except the lag time.
-
-    Raises
-    ------
-    InputError
-        One sentence on what in the input cannot be used.
     """
     check_methods(options.get("methods"))
     data, lagtime = load_for_lag(
@@ -266,29 +200,14 @@ def compare_trajectories(
     return compare_methods(data, lagtime, progress=progress, **options)
 
 
-def check_methods(
-    methods: Sequence[str] | Mapping[str, Mapping[str, Any]] | None,
-) -> dict[str, Mapping[str, Any]]:
+def check_methods(methods: Methods) -> dict[str, Mapping[str, Any]]:
     """Names of methods with their options; InputError for an unknown name, or for none at all."""
-    if methods is None:
-        methods = list(METHODS)
-    if isinstance(methods, str):
-        methods = methods.split(",")
-    chosen = dict(methods) if isinstance(methods, Mapping) else {name: {} for name in methods}
-    for name in chosen:
-        if name not in METHODS:
-            raise InputError(f"method {name!r} is unknown: choose among {', '.join(METHODS)}")
-    if not chosen:
+    names = methods.split(",") if isinstance(methods, str) else list(METHODS if methods is None else methods)
+    if unknown := [name for name in names if name not in METHODS]:
+        raise InputError(f"method {unknown[0]!r} is unknown: choose among {', '.join(METHODS)}")
+    if not names:
         raise InputError(f"there is no method to compare: choose among {', '.join(METHODS)}")
-    return chosen
-
-
-def _check_numbers(lagtime: int, n_modes: int, random_state: int) -> None:
-    for name, value in (("lagtime", lagtime), ("n_modes", n_modes)):
-        if value != int(value) or value < 1:
-            raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
-    if not 0 <= random_state < 2**32:
-        raise InputError(f"`random_state` is {random_state}: it must lie between 0 and 2^32 - 1")
+    return {name: methods[name] if isinstance(methods, Mapping) else {} for name in names}
 
 
 def _checked(trajectories: Sequence[np.ndarray]) -> Dataset:
@@ -299,13 +218,12 @@ def _checked(trajectories: Sequence[np.ndarray]) -> Dataset:
         parts = [check_array(part, dtype=[np.float64, np.float32]) for part in trajectories]
     except ValueError as error:
         raise InputError(f"the trajectories cannot be used: {str(error).splitlines()[0]}") from error
-    if isinstance(trajectories, Dataset):
-        return trajectories
     widths = sorted({part.shape[1] for part in parts})
     if len(widths) != 1:
         raise InputError(f"the trajectories cannot be used: they have {' and '.join(map(str, widths))} columns")
-    precision = np.result_type(*parts)
-    return Dataset([part.astype(precision, copy=False) for part in parts])
+    if isinstance(trajectories, Dataset):
+        return trajectories
+    return Dataset([part.astype(np.result_type(*parts), copy=False) for part in parts])
 
 
 def _cell(scale: Timescale) -> str:

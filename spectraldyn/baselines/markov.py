@@ -1,12 +1,11 @@
 """Markov state model on k-means clusters, with Bayesian error bars.
 
-References
-----------
 Prinz et al., J. Chem. Phys. 134 (2011) 174105; Trendelkamp-Schroer et al., J. Chem. Phys. 143 (2015) 174101 (reversible
 posterior).
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,16 +25,9 @@ Discrete = list[np.ndarray]
 def msm(problem: Problem, n_clusters: Sequence[int] = (50, 100, 200), n_samples: int = 100) -> Learned:
     """Maximum-likelihood Markov state model: its eigenvectors as functions, its own timescales with Bayesian intervals.
 
-    Parameters
-    ----------
-    problem : Problem
-    n_clusters : sequence of int
-        Chosen by cross-validation.
-    n_samples : int
-        Of the posterior, for the 95 % intervals.
+    The number of clusters is chosen by cross-validation; the 95 % intervals are of `n_samples` of the posterior.
     """
-    grid = [{"clusters": number} for number in n_clusters]
-    return tuned(problem, grid, lambda part, **setting: _msm(part, n_samples, **setting))
+    return tuned(problem, partial(_msm, n_samples=n_samples), clusters=n_clusters)
 
 
 def _msm(problem: Problem, n_samples: int, clusters: int) -> Learned:

@@ -1,40 +1,55 @@
-"""The methods that can be compared, by name."""
+"""The methods that can be compared, by name; here those that take a few lines: NeuralSVD, TICA and VAMP.
+
+Pérez-Hernández et al., J. Chem. Phys. 139 (2013) 015102; Wu, Noé, J. Nonlinear Sci. 30 (2020) 23. Implementation:
+Hoffmann et al., "Deeptime", Mach. Learn.: Sci. Technol. 3 (2022) 015009, here and in the other modules.
+"""
 
 from collections.abc import Callable
 from typing import Any
 
+from deeptime.decomposition import TICA, VAMP
+
 from spectraldyn.baselines.bases import edmd, kernel_edmd
-from spectraldyn.baselines.linear import tica, vamp
 from spectraldyn.baselines.markov import msm
 from spectraldyn.baselines.records import Learned, Problem
+from spectraldyn.baselines.tuning import as_float64
 from spectraldyn.baselines.vampnet import vampnet
 from spectraldyn.estimators import NeuralSVD
 
 
 def neural_svd(problem: Problem, **options: Any) -> Learned:
     """NeuralSVD with its defaults, or other options of the estimator."""
-    estimator = NeuralSVD(
-        problem.n_modes,
-        problem.lagtime,
-        **{
-            "reversible": problem.reversible,
-            "random_state": problem.seed,
-            "device": problem.device,
-            **options,
-        },
-    )
+    asked = {"reversible": problem.reversible, "random_state": problem.seed, "device": problem.device}
+    estimator = NeuralSVD(problem.n_modes, problem.lagtime, **{**asked, **options})
     model = estimator.fit_fetch(problem.trajectories)
-    layout = model.settings.layout
-    n_left = 1 + layout.n_modes
+    n_left = 1 + problem.n_modes
+    shown = {name: model.settings.plain()[name] for name in ("objective", "network", "hidden", "activation")}
+    chosen = {name: getattr(estimator, name) for name in ("batch_size", "learning_rate")}
     return Learned(
         functions=lambda frames: model.functions(frames)[:, 1:n_left],
         right=None if model.reversible else lambda frames: model.functions(frames)[:, n_left:],
-        settings={
-            "objective": model.settings.objective,
-            **{name: getattr(layout, name) for name in ("network", "hidden", "activation")},
-            **{name: getattr(estimator, name) for name in ("batch_size", "learning_rate")},
-            "kept_step": estimator.history_.kept_step,
-        },
+        settings={**shown, **chosen, "kept_step": estimator.history_.kept_step},
+    )
+
+
+def tica(problem: Problem) -> Learned:
+    """Time-lagged independent components, unscaled."""
+    return _linear(TICA, problem)
+
+
+def vamp(problem: Problem) -> Learned:
+    """Linear singular functions: left, and right where the dynamics are not taken as reversible."""
+    return _linear(VAMP, problem)
+
+
+def _linear(kind: type[TICA] | type[VAMP], problem: Problem) -> Learned:
+    # By default deeptime's TICA scales every component by its eigenvalue.
+    estimator = kind(lagtime=problem.lagtime, dim=problem.n_modes, scaling=None)
+    model = estimator.fit_fetch([as_float64(part) for part in problem.trajectories])
+    return Learned(
+        functions=lambda frames: model.transform(as_float64(frames)),
+        right=None if kind is TICA else lambda frames: model.backward(as_float64(frames), propagate=False),
+        settings={"dim": problem.n_modes, "epsilon": estimator.epsilon},
     )
 
 

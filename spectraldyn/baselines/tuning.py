@@ -3,13 +3,15 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
 from deeptime.decomposition import TICA
 
 from spectraldyn.baselines.records import Learned, Problem
-from spectraldyn.data import Dataset, cross_validation_folds, pair_starts, stretches_of
+from spectraldyn.data import Dataset, cross_validation_folds, pair_starts
 from spectraldyn.learning.loop import SHRINKAGE
 from spectraldyn.spectra.rayleigh_ritz import leading, rayleigh_ritz
 from spectraldyn.spectra.scores import pair_averages, vamp_scores
@@ -22,31 +24,26 @@ KINETIC_VARIANCE = 0.95
 CHUNK = 4096
 """Frames for which a basis is evaluated at once."""
 
+as_float64 = partial(np.asarray, dtype=np.float64)
+"""The same array in double precision, as deeptime's covariances need it."""
 
-def tuned(problem: Problem, grid: Sequence[dict[str, Any]], fit: Callable[..., Learned]) -> Learned:
+
+def tuned(problem: Problem, fit: Callable[..., Learned], **tried: Sequence[Any]) -> Learned:
     """Choose the setting of best cross-validated VAMP-2, and fit it to all training data.
 
-    Every block is held out once, so that a rare state counts wherever it was visited. The norms are those of validation
-    and, with a small weight, training pairs, as in `spectraldyn.learning.held_out_score`: validation blocks that never
-    visit a rare state tell nothing of functions that do not vary there. Where the data are too short to hold part of
-    them out, the first setting is taken.
-
-    Parameters
-    ----------
-    problem : Problem
-    grid : sequence of dict
-        Settings, each the keyword arguments of `fit`.
-    fit : callable (Problem, **setting) → Learned
+    Every block is held out once, so that a rare state counts wherever it was visited. Where the data are too short to
+    hold part of them out, the first setting is taken. `tried` holds values of every keyword argument of `fit`, of which
+    all combinations are tried.
     """
-    random = np.random.default_rng(problem.seed)
-    stretches = stretches_of([len(part) for part in problem.trajectories])
-    folds = cross_validation_folds(stretches, problem.lagtime, FOLDS, random)
+    grid = [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
+    data = Dataset(problem.trajectories)
+    folds = cross_validation_folds(data.stretches, problem.lagtime, FOLDS, np.random.default_rng(problem.seed))
     scores = np.zeros(len(grid))
     failures: list[Exception] = []
     if all(fitted and validation for fitted, validation in folds):
         for number, setting in enumerate(grid):
             try:
-                scores[number] = np.mean([_score(problem, fold, fit, setting) for fold in folds])
+                scores[number] = np.mean([_score(problem, data, fold, partial(fit, **setting)) for fold in folds])
             except (ArithmeticError, RuntimeError, ValueError) as error:
                 # A setting that cannot be fitted is not chosen; if none can, that is the method's failure.
                 failures.append(error)
@@ -56,40 +53,40 @@ def tuned(problem: Problem, grid: Sequence[dict[str, Any]], fit: Callable[..., L
     chosen = grid[int(scores.argmax())]
     started = time.perf_counter()
     learned = fit(problem, **chosen)
-    tried = {name: sorted({setting[name] for setting in grid}) for name in grid[0]}
-    settings = {**chosen, **learned.settings, "grid": tried, "chosen by": f"VAMP-2, {FOLDS}-fold cross-validation"}
+    settings = {
+        **chosen,
+        **learned.settings,
+        "grid": {name: sorted(set(values)) for name, values in tried.items()},
+        "chosen by": f"VAMP-2, {FOLDS}-fold cross-validation",
+    }
     return replace(learned, settings=settings, seconds=time.perf_counter() - started)
 
 
 def _score(
-    problem: Problem, fold: tuple[list[range], list[range]], fit: Callable[..., Learned], setting: dict[str, Any]
+    problem: Problem, data: Dataset, fold: tuple[list[range], list[range]], fit: Callable[[Problem], Learned]
 ) -> float:
-    """VAMP-2 on the validation pieces of one fold, from at most some ten thousand pairs of either part."""
-    data = Dataset(problem.trajectories)
-    part = replace(problem, trajectories=[data.rows(np.arange(s.start, s.stop)) for s in fold[0]])
-    functions = fit(part, **setting).functions
+    """VAMP-2 on the validation stretches of one fold, from at most some ten thousand pairs of either part.
+
+    The norms are those of validation and, with a small weight, training pairs, as in
+    `spectraldyn.learning.held_out_score`: validation blocks that never visit a rare state tell nothing of functions
+    that do not vary there.
+    """
+    lag, tied = problem.lagtime, problem.reversible
+    functions = fit(replace(problem, trajectories=[data.rows(np.array(part)) for part in fold[0]])).functions
     averages = []
     for stretches in fold:
-        starts = pair_starts(stretches, problem.lagtime)
+        starts = pair_starts(stretches, lag)
         starts = starts[:: -(-len(starts) // SCORED_PAIRS)]
-        ends = (
-            with_constant(functions(data.rows(rows)), problem.reversible) for rows in (starts, starts + problem.lagtime)
-        )
-        averages.append(pair_averages(*ends, tied=problem.reversible))
+        ends = (with_constant(functions(data.rows(rows)), tied) for rows in (starts, starts + lag))
+        averages.append(pair_averages(*ends, tied=tied))
     train, test = averages
-    spectrum = leading(rayleigh_ritz(train, tied=problem.reversible, both_ends=not problem.reversible), problem.n_modes)
+    spectrum = leading(rayleigh_ritz(train, tied=tied, both_ends=not tied), problem.n_modes)
     c00, c11 = (SHRINKAGE * train[i] + (1 - SHRINKAGE) * test[i] for i in (0, 2))
     return vamp_scores(spectrum, (c00, test[1], c11))["vamp2"]
 
 
 def with_constant(left: np.ndarray, reversible: bool, right: np.ndarray | None = None) -> np.ndarray:
-    """Functions as the moments take them: [1, f], or [1, f, g] where the dynamics are not taken as reversible.
-
-    Raises
-    ------
-    ArithmeticError
-        Where they are not finite.
-    """
+    """Functions as the moments take them: [1, f], or [1, f, g] where not reversible; ArithmeticError if not finite."""
     parts = [np.ones((len(left), 1)), left] + ([] if reversible else [left if right is None else right])
     functions = np.concatenate(parts, axis=1)
     bad = np.count_nonzero(~np.isfinite(functions).all(axis=1))
@@ -103,27 +100,21 @@ def slow_coordinates(problem: Problem) -> Callable[[np.ndarray], np.ndarray]:
 
     Distances between raw features would be ruled by the many fast ones of a large molecule.
     """
-    model = TICA(lagtime=problem.lagtime, scaling="kinetic_map").fit_fetch(as_float64(problem.trajectories))
+    trajectories = [as_float64(part) for part in problem.trajectories]
+    model = TICA(lagtime=problem.lagtime, scaling="kinetic_map").fit_fetch(trajectories)
     variance = np.cumsum(model.singular_values**2)
-    n_kept = 1 + int(np.searchsorted(variance, KINETIC_VARIANCE * variance[-1]))
-    n_kept = max(n_kept, min(problem.n_modes, len(variance)))
-    return lambda frames: model.transform(np.asarray(frames, dtype=np.float64))[:, :n_kept]
-
-
-def as_float64(trajectories: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The same in double precision, as deeptime's covariances need it."""
-    return [np.asarray(part, dtype=np.float64) for part in trajectories]
+    enough = 1 + int(np.searchsorted(variance, KINETIC_VARIANCE * variance[-1]))
+    n_kept = max(enough, min(problem.n_modes, len(variance)))
+    return lambda frames: model.transform(as_float64(frames))[:, :n_kept]
 
 
 def in_chunks(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """The same function, evaluated for some thousand frames at once."""
+    """Real functions with the span of `function`, evaluated for some thousand frames at once."""
     return lambda frames: np.concatenate(
-        [function(frames[start : start + CHUNK]) for start in range(0, len(frames), CHUNK)]
+        [real_parts(function(frames[start : start + CHUNK])) for start in range(0, len(frames), CHUNK)]
     )
 
 
 def real_parts(functions: np.ndarray) -> np.ndarray:
     """Real functions with the span of complex ones."""
-    if not np.iscomplexobj(functions):
-        return functions
-    return np.concatenate((functions.real, functions.imag), axis=1)
+    return np.concatenate((functions.real, functions.imag), axis=1) if np.iscomplexobj(functions) else functions

@@ -1,9 +1,4 @@
-"""VAMPNet, trained by deeptime's own loop.
-
-References
-----------
-Mardt, Pasquali, Wu, Noé, Nat. Commun. 9 (2018) 5.
-"""
+"""VAMPNet (Mardt, Pasquali, Wu, Noé, Nat. Commun. 9 (2018) 5), trained by deeptime's own loop."""
 
 import time
 from collections.abc import Sequence
@@ -38,37 +33,27 @@ def vampnet(
     """VAMPNet with the hidden layers and inputs of NeuralSVD, tuned over learning rate and batch size.
 
     deeptime's score removes the means and adds the constant's 1, so that `n_modes` outputs are asked for. Training
-    ends early, by whole epochs, on the score of the validation blocks; the setting with the best score is taken.
-
-    Parameters
-    ----------
-    problem : Problem
-    learning_rates : sequence of float
-        deeptime's default, that of its documentation for alanine dipeptide, and one between.
-    batch_sizes : sequence of int
-    max_epochs : int
+    ends early, by whole epochs, on the score of the validation blocks; the setting with the best score is taken. The
+    learning rates are deeptime's default, that of its documentation for alanine dipeptide, and one between.
     """
-    device = pick_device(problem.device)
-    data = Dataset(problem.trajectories)
+    device, data = pick_device(problem.device), Dataset(problem.trajectories)
     whitening = whitening_of(data)
     inputs = torch.cat([whitening(torch.tensor(view)).float() for _, view in data.chunks()]).to(device)
-    random = np.random.default_rng(problem.seed)
-    split = split_stretches(data.stretches, problem.lagtime, VALIDATION_FRACTION, random)
+    split = split_stretches(data.stretches, problem.lagtime, VALIDATION_FRACTION, np.random.default_rng(problem.seed))
     train, validation = (torch.tensor(pair_starts(part, problem.lagtime), device=device) for part in split)
     if not len(train) or not len(validation):
         raise ValueError("the data are too short for validation blocks, which early stopping needs")
     pairs, held_out = ((inputs[rows], inputs[rows + problem.lagtime]) for rows in (train, validation))
-    best = None
+    best, score = None, -np.inf
     for learning_rate, batch_size in product(learning_rates, batch_sizes):
         started = time.perf_counter()
-        sides, score, n_epochs = _train(problem, pairs, held_out, device, learning_rate, batch_size, max_epochs)
-        seconds = time.perf_counter() - started
-        if best is None or score > best[0]:
+        sides, reached, n_epochs = _train(problem, pairs, held_out, learning_rate, batch_size, max_epochs)
+        if reached > score:
             chosen = {"learning rate": learning_rate, "batch size": batch_size, "epochs": n_epochs}
-            best = score, sides, seconds, chosen
-    if best is None or not np.isfinite(best[0]):
+            best, score = (sides, chosen, time.perf_counter() - started), reached
+    if best is None or not np.isfinite(score):
         raise ArithmeticError("no setting reaches a finite validation score")
-    _, sides, seconds, chosen = best
+    sides, chosen, seconds = best
     whole = Sides(*(nn.Sequential(whitening.to(device), network) for network in sides.distinct)).double()
     n_left = problem.n_modes + 1
     return Learned(
@@ -88,26 +73,18 @@ def vampnet(
 
 
 def _train(
-    problem: Problem,
-    data: Pairs,
-    held_out: Pairs,
-    device: torch.device,
-    learning_rate: float,
-    batch_size: int,
-    max_epochs: int,
+    problem: Problem, data: Pairs, held_out: Pairs, learning_rate: float, batch_size: int, max_epochs: int
 ) -> tuple[Sides, float, int]:
     """The networks of the best epoch, its validation score and how many epochs were run."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(problem.seed)
-        left = _network(data[0].shape[1], problem.n_modes)
-        right = left if problem.reversible else _network(data[0].shape[1], problem.n_modes)
-        estimator = VAMPNet(left, None if problem.reversible else right, device=device, learning_rate=learning_rate)
-        loader, validation = (
-            _batches(data, batch_size, problem.seed),
-            DataLoader(TensorDataset(*held_out), batch_size=len(held_out[0])),
-        )
-        best_score, best, since = -np.inf, estimator.fetch_model(), 0
-        epoch = 0
+        # The hidden layers that NeuralSVD has by default.
+        n_lobes = 2 - problem.reversible
+        lobes = [CommonTrunk(data[0].shape[1], problem.n_modes, tuple(NeuralSVD().hidden)) for _ in range(n_lobes)]
+        estimator = VAMPNet(*lobes, device=data[0].device, learning_rate=learning_rate)
+        loader = _batches(data, batch_size, problem.seed)
+        validation = DataLoader(TensorDataset(*held_out), batch_size=len(held_out[0]))
+        best_score, best, since, epoch = -np.inf, estimator.fetch_model(), 0, 0
         while epoch < max_epochs and since < PATIENCE:
             estimator.fit(loader, n_epochs=1, validation_loader=validation)
             score = float(estimator.validation_scores[-1, 1])
@@ -117,16 +94,10 @@ def _train(
     return Sides(best.lobe, None if problem.reversible else best.lobe_timelagged), best_score, epoch
 
 
-def _network(n_inputs: int, n_modes: int) -> nn.Module:
-    """The hidden layers that NeuralSVD has by default."""
-    return CommonTrunk(n_inputs, n_modes, tuple(NeuralSVD().hidden))
-
-
 def _batches(data: Pairs, batch_size: int, seed: int) -> DataLoader:
     """Random batches, each taken from the tensors in one go: pair by pair, loading would take longer than training."""
     pairs = TensorDataset(*data)
-    generator = torch.Generator().manual_seed(seed)
-    order = RandomSampler(pairs, generator=generator)
+    order = RandomSampler(pairs, generator=torch.Generator().manual_seed(seed))
     # A last batch of a few pairs has a singular covariance.
     batches = BatchSampler(order, min(batch_size, len(pairs)), drop_last=True)
     return DataLoader(pairs, sampler=batches, batch_size=None)

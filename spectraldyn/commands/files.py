@@ -3,32 +3,22 @@
 import argparse
 import sys
 
-from spectraldyn.commands.options import as_options, command
+from spectraldyn.commands.options import Commands, as_options, command
 from spectraldyn.errors import InputError
 
 
-def add_info(commands: argparse._SubParsersAction) -> None:
-    parser = command(
-        commands,
-        "info",
-        "read every frame once and say what is in the files",
-        "spectraldyn info run1.xtc run2.xtc --top protein.pdb",
-        _info,
-    )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="trajectories, or .npy/.npz arrays")
-    parser.add_argument("--top", metavar="FILE", help="topology where the trajectories carry none")
+def add_info(commands: Commands) -> None:
+    purpose = "read every frame once and say what is in the files"
+    add = command(commands, "info run1.xtc run2.xtc --top protein.pdb", purpose, _info)
+    add("files", nargs="+", metavar="FILE", help="trajectories, or .npy/.npz arrays")
+    add("--top", metavar="FILE", help="topology where the trajectories carry none")
 
 
-def add_features(commands: argparse._SubParsersAction) -> None:
-    parser = command(
-        commands,
-        "features",
-        "list the features, with what each would give for a molecule",
-        "spectraldyn features --top protein.pdb",
-        _features,
-    )
-    parser.add_argument("--top", metavar="FILE", help="topology to count the columns for")
-    parser.add_argument("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
+def add_features(commands: Commands) -> None:
+    purpose = "list the features, with what each would give for a molecule"
+    add = command(commands, "features --top protein.pdb", purpose, _features)
+    add("--top", metavar="FILE", help="topology to count the columns for")
+    add("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -3,74 +3,52 @@
 import argparse
 from typing import Any
 
-from spectraldyn.commands.options import (
-    add_learning_options,
-    add_trajectory_options,
-    command,
-    common_arguments,
-    lagged_arguments,
-    output_name,
-    positive,
-    print_notes,
-)
+from spectraldyn.commands import options as shared
 from spectraldyn.errors import InputError
 
 
-def add_fit(commands: argparse._SubParsersAction) -> None:
-    parser = command(
-        commands,
-        "fit",
-        "learn the slow spectrum of trajectories and write a report",
-        "spectraldyn fit run1.xtc run2.xtc --top protein.pdb --lag 1ns --modes 4",
-        fit,
-    )
-    add_trajectory_options(parser)
-    parser.add_argument(
+def add_fit(commands: shared.Commands) -> None:
+    purpose = "learn the slow spectrum of trajectories and write a report"
+    add = shared.command(commands, "fit run1.xtc run2.xtc --top protein.pdb --lag 1ns --modes 4", purpose, fit)
+    shared.add_trajectory_options(add)
+    add(
         "--operator",
         choices=["transfer", "generator"],
         default="transfer",
         help="transfer: the operator at a lag time, for any trajectories; generator: that of overdamped Langevin "
         "dynamics in a known potential, for states with or without an order in time",
     )
-    parser.add_argument(
+    add(
         "--potential",
         metavar="NAME",
         help="for the generator: gives force and diffusion; see `spectraldyn systems`. The first d Cartesian "
         "coordinates in nm are the state",
     )
-    parser.add_argument(
+    add(
         "--states",
-        type=positive,
+        type=shared.positive,
         metavar="N",
         help="metastable sets; by default one more than processes slower than the lag time, for the generator from the "
         "largest gap between the rates",
     )
-    parser.add_argument(
-        "--nesting",
-        choices=["joint", "sequential"],
-        help="how the modes are put in order: by default joint, for the generator sequential",
-    )
-    parser.add_argument(
+    nesting = "how the modes are put in order: by default joint, for the generator sequential"
+    add("--nesting", choices=["joint", "sequential"], help=nesting)
+    add(
         "--refit-lags",
         action="store_true",
         help="fit anew at each lag time of the timescale plot, to check its lines, which all come from one fit: takes "
         "ten times as long",
     )
-    add_learning_options(parser)
+    shared.add_learning_options(add)
 
 
-def add_transform(commands: argparse._SubParsersAction) -> None:
-    parser = command(
-        commands,
-        "transform",
-        "project new trajectories on the modes of an earlier fit",
-        "spectraldyn transform protein-results new.xtc --out new-modes.npz",
-        _transform,
-    )
-    parser.add_argument("run", metavar="RUN", help="folder written by `spectraldyn fit`")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="new files of the same molecule")
-    parser.add_argument("--out", metavar="NPZ", help="file to write; by default named after the first file")
-    parser.add_argument("--force", action="store_true", help="replace an existing file")
+def add_transform(commands: shared.Commands) -> None:
+    purpose = "project new trajectories on the modes of an earlier fit"
+    add = shared.command(commands, "transform protein-results new.xtc --out new-modes.npz", purpose, _transform)
+    add("run", metavar="RUN", help="folder written by `spectraldyn fit`")
+    add("files", nargs="+", metavar="FILE", help="new files of the same molecule")
+    add("--out", metavar="NPZ", help="file to write; by default named after the first file")
+    add("--force", action="store_true", help="replace an existing file")
 
 
 def fit(options: argparse.Namespace) -> int:
@@ -80,7 +58,7 @@ def fit(options: argparse.Namespace) -> int:
     from spectraldyn.pipeline import Results, fit_generator, fit_trajectories
     from spectraldyn.report import check_results_folder, write_results
 
-    out = check_results_folder(output_name(options, "-results"), options.force)
+    out = check_results_folder(shared.output_name(options, "-results"), options.force)
     arguments |= {"n_states": options.states, "checkpoint_folder": cache_folder()}
     results: Results
     if options.operator == "generator":
@@ -89,7 +67,7 @@ def fit(options: argparse.Namespace) -> int:
     else:
         results = fit_trajectories(options.files, **arguments)
     out = write_results(results, out, options.force)
-    print_notes(results.warnings)
+    shared.print_notes(results.warnings)
     print(results)
     print(f"report: {out / 'report.html'}")
     return 0
@@ -108,30 +86,23 @@ def _potential(name: str) -> Any:
 def _fit_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What the fit takes; InputError for options that are missing or mean nothing for the operator asked for."""
     if options.operator == "transfer":
-        arguments = lagged_arguments(options)
+        arguments = shared.lagged_arguments(options)
         if options.potential is not None:
             raise InputError("--potential is for --operator generator: leave it out, or ask for the generator")
         return {**arguments, "objective": options.nesting or "joint", "refit_lags": options.refit_lags}
     if options.potential is None:
         raise InputError("--operator generator needs --potential: see `spectraldyn systems` for the names")
-    meaningless = {
-        "--lag": options.lag,
-        "--features": options.features,
-        "--atoms": options.atoms,
-        "--nonreversible": options.nonreversible,
-        "--refit-lags": options.refit_lags,
-    }
-    for option, value in meaningless.items():
-        if value:
-            raise InputError(f"{option} means nothing with --operator generator: leave it out")
-    return {**common_arguments(options), "objective": options.nesting or "sequential"}
+    for option in ("lag", "features", "atoms", "nonreversible", "refit_lags"):
+        if getattr(options, option):
+            raise InputError(f"`{option}` means nothing with --operator generator: leave it out")
+    return {**shared.common_arguments(options), "objective": options.nesting or "sequential"}
 
 
 def _transform(options: argparse.Namespace) -> int:
     from spectraldyn.pipeline import transform_trajectories
 
-    out = output_name(options, "-modes.npz")
+    out = shared.output_name(options, "-modes.npz")
     data = transform_trajectories(options.run, options.files, out, options.force, progress=True)
-    print_notes(data.warnings)
+    shared.print_notes(data.warnings)
     print(f"{data.n_rows} frames: {out}")
     return 0

@@ -4,10 +4,15 @@ import argparse
 import contextlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from spectraldyn.errors import InputError
+
+Commands = argparse._SubParsersAction
+Handler = Callable[[argparse.Namespace], int]
+"""Carries a command out and returns the exit code."""
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -17,82 +22,62 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
-def command(
-    commands: argparse._SubParsersAction, name: str, purpose: str, example: str, handler: object
-) -> argparse.ArgumentParser:
+def command(commands: Commands, example: str, purpose: str, handler: Handler) -> Callable[..., Any]:
+    """Add the command that the example begins with; returns what adds an argument to it."""
     parser = commands.add_parser(
-        name,
+        example.split()[0],
         help=purpose,
         description=purpose[0].upper() + purpose[1:] + ".",
-        epilog=f"example: {example}",
+        epilog=f"example: spectraldyn {example}",
         formatter_class=HelpFormatter,
     )
     parser.set_defaults(handler=handler)
-    return parser
+    return parser.add_argument
 
 
 def positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 1")
-    return number
+    """A whole number from 1 on."""
+    return _whole(text, 1)
 
 
 def seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least 0")
+    """A whole number from 0 on."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
     return int(text)
 
 
-def add_trajectory_options(parser: argparse.ArgumentParser) -> None:
+def add_trajectory_options(add: Callable[..., Any]) -> None:
     """Files, and how to read and featurise them."""
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="trajectories, or .npy/.npz arrays of ready-made features"
-    )
-    parser.add_argument("--top", metavar="FILE", help="topology (PDB, GRO, ...) where the trajectories carry none")
-    parser.add_argument("--lag", metavar="TIME", help="lag time: stored frames (50) or a time (50ps)")
-    parser.add_argument(
-        "--timestep",
-        metavar="TIME",
-        help="time between stored frames, for files that do not carry it (DCD): 1ps",
-    )
-    parser.add_argument(
-        "--features",
-        action="append",
-        metavar="NAME[,NAME]",
-        help="features by name; see `spectraldyn features`. By default chosen for the molecule",
-    )
-    parser.add_argument("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
-    parser.add_argument("--stride", type=positive, default=1, metavar="N", help="use every N-th stored frame")
-    parser.add_argument("--skip", metavar="TIME", help="leave out this much at the start of each file")
+    add("files", nargs="+", metavar="FILE", help="trajectories, or .npy/.npz arrays of ready-made features")
+    add("--top", metavar="FILE", help="topology (PDB, GRO, ...) where the trajectories carry none")
+    add("--lag", metavar="TIME", help="lag time: stored frames (50) or a time (50ps)")
+    add("--timestep", metavar="TIME", help="time between stored frames, for files that do not carry it (DCD): 1ps")
+    chosen = "features by name; see `spectraldyn features`. By default chosen for the molecule"
+    add("--features", action="append", metavar="NAME[,NAME]", help=chosen)
+    add("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
+    add("--stride", type=positive, default=1, metavar="N", help="use every N-th stored frame")
+    add("--skip", metavar="TIME", help="leave out this much at the start of each file")
 
 
-def add_learning_options(parser: argparse.ArgumentParser) -> None:
+def add_learning_options(add: Callable[..., Any]) -> None:
     """What to learn, with which random numbers, and where to put it."""
-    parser.add_argument(
-        "--modes", type=positive, default=3, metavar="K", help="relaxation processes, the constant one not counted"
-    )
-    parser.add_argument(
-        "--nonreversible", action="store_true", help="driven or relaxing dynamics: no detailed balance, two networks"
-    )
-    parser.add_argument("--out", metavar="DIR", help="folder for the results; by default named after the first file")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of initial weights, batches and resampling")
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to train")
-    parser.add_argument("--force", action="store_true", help="replace earlier results in DIR")
+    add("--modes", type=positive, default=3, metavar="K", help="relaxation processes, the constant one not counted")
+    add("--nonreversible", action="store_true", help="driven or relaxing dynamics: no detailed balance, two networks")
+    add("--out", metavar="DIR", help="folder for the results; by default named after the first file")
+    add("--seed", type=int, default=0, metavar="N", help="of initial weights, batches and resampling")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to train")
+    add("--force", action="store_true", help="replace earlier results in DIR")
 
 
 def common_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What every kind of fit takes of the options above."""
-    return {
-        "top": options.top,
-        "stride": options.stride,
-        "skip": options.skip,
-        "timestep": options.timestep,
-        "n_modes": options.modes,
-        "random_state": options.seed,
-        "device": options.device,
-        "progress": True,
-    }
+    alike = {name: getattr(options, name) for name in ("top", "stride", "skip", "timestep", "device")}
+    return {**alike, "n_modes": options.modes, "random_state": options.seed, "progress": True}
 
 
 def lagged_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -102,10 +87,15 @@ def lagged_arguments(options: argparse.Namespace) -> dict[str, Any]:
     return {
         **common_arguments(options),
         "lag": options.lag,
-        "features": ",".join(options.features) if options.features else None,
+        "features": joined(options.features),
         "atoms": options.atoms,
         "reversible": not options.nonreversible,
     }
+
+
+def joined(names: list[str] | None) -> str | None:
+    """Names given in several options as one list; None where there are none."""
+    return ",".join(names) if names else None
 
 
 def output_name(options: argparse.Namespace, ending: str) -> str:
@@ -119,6 +109,7 @@ def output_name(options: argparse.Namespace, ending: str) -> str:
 
 
 def print_notes(warnings: list[str]) -> None:
+    """What the user should know, on stderr."""
     for warning in warnings:
         print(f"note: {as_options(warning)}", file=sys.stderr)
 

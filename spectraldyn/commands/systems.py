@@ -3,41 +3,25 @@
 import argparse
 import sys
 
-from spectraldyn.commands.options import command, positive, seed
+from spectraldyn.commands.options import Commands, command, positive, seed
 from spectraldyn.errors import InputError
 
 
-def add_systems(commands: argparse._SubParsersAction) -> None:
-    command(
-        commands,
-        "systems",
-        "list the systems with a known spectrum, to try things out on",
-        "spectraldyn systems",
-        _systems,
-    )
+def add_systems(commands: Commands) -> None:
+    command(commands, "systems", "list the systems with a known spectrum, to try things out on", _systems)
 
 
-def add_simulate(commands: argparse._SubParsersAction) -> None:
-    parser = command(
-        commands,
-        "simulate",
-        "write a trajectory of a system whose timescales are known exactly",
-        "spectraldyn simulate double-well-2d --out well.dcd",
-        _simulate,
-    )
-    parser.add_argument("system", metavar="NAME", help="see `spectraldyn systems`")
-    parser.add_argument(
-        "--out", required=True, metavar="FILE", help="trajectory to write, format by its ending; a .pdb goes beside it"
-    )
-    parser.add_argument(
-        "--frames", type=positive, metavar="N", help="stored frames; by default enough to meet the exact timescales"
-    )
-    parser.add_argument(
-        "--timestep", metavar="TIME", help="time between stored frames: 0.2ps; by default as suits the system"
-    )
-    parser.add_argument("--step", metavar="TIME", help="step of the integrator: 1fs; by default as suits the system")
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the random numbers")
-    parser.add_argument("--force", action="store_true", help="replace existing files")
+def add_simulate(commands: Commands) -> None:
+    purpose = "write a trajectory of a system whose timescales are known exactly"
+    add = command(commands, "simulate double-well-2d --out well.dcd", purpose, _simulate)
+    add("system", metavar="NAME", help="see `spectraldyn systems`")
+    beside = "trajectory to write, format by its ending; a .pdb goes beside it"
+    add("--out", required=True, metavar="FILE", help=beside)
+    add("--frames", type=positive, metavar="N", help="stored frames; by default enough to meet the exact timescales")
+    add("--timestep", metavar="TIME", help="time between stored frames: 0.2ps; by default as suits the system")
+    add("--step", metavar="TIME", help="step of the integrator: 1fs; by default as suits the system")
+    add("--seed", type=seed, default=0, metavar="N", help="of the random numbers")
+    add("--force", action="store_true", help="replace existing files")
 
 
 def _systems(options: argparse.Namespace) -> int:

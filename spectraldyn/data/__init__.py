@@ -1,7 +1,9 @@
 """Stretches of rows of features, and the samples that a training draws from them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from spectraldyn.data.dataset import MAX_COLUMNS, Column, Dataset, InputFile, Source, plain_columns
-from spectraldyn.data.samples import FreshSamples, PairSamples, Rows, Samples, Scored, WeightedSamples
 from spectraldyn.data.stretches import (
     Stretches,
     cross_validation_folds,
@@ -12,26 +14,16 @@ from spectraldyn.data.stretches import (
     split_stretches,
     stretches_of,
 )
+from spectraldyn.units import TimeAxis
 
-__all__ = [
-    "MAX_COLUMNS",
-    "Column",
-    "Dataset",
-    "FreshSamples",
-    "InputFile",
-    "PairSamples",
-    "Rows",
-    "Samples",
-    "Scored",
-    "Source",
-    "Stretches",
-    "WeightedSamples",
-    "cross_validation_folds",
-    "cut_blocks",
-    "held_out_rows",
-    "n_rows",
-    "pair_starts",
-    "plain_columns",
-    "split_stretches",
-    "stretches_of",
-]
+if TYPE_CHECKING:
+    from spectraldyn.data.samples import FreshSamples, PairSamples, Rows, Samples, Scored, WeightedSamples
+
+_SAMPLES = ("FreshSamples", "PairSamples", "Rows", "Samples", "Scored", "WeightedSamples")
+
+
+def __getattr__(name: str) -> Any:
+    # Samples import torch, which takes seconds that reading files and making features should not pay.
+    if name in _SAMPLES:
+        return getattr(import_module("spectraldyn.data.samples"), name)
+    raise AttributeError(f"module 'spectraldyn.data' has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """The data of every fit: stretches of rows with typed columns, a time axis, and the file and frame behind each row."""
 
+import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ from spectraldyn.units import TimeAxis
 JOINED_BYTES = 2**26
 """Several arrays that take no more than this together are laid end to end once: gathering rows from one array is
 quicker, and the copy is small. Larger ones stay where they are, in memory or on disk."""
-CHUNK_VALUES = 2**20
-"""Values of one chunk (8 MB in double precision), so that a pass over all rows needs no memory to speak of."""
+CHUNK_VALUES = 2**18
+"""Values of one chunk (2 MB in double precision), so that a pass over all rows needs no memory to speak of."""
 
 MAX_COLUMNS = 10_000
 """Whitening takes the covariance of all columns, here 0.8 GB in double precision, and diagonalises it."""
@@ -25,23 +26,16 @@ MAX_COLUMNS = 10_000
 
 @dataclass(frozen=True)
 class Column:
-    """One feature.
-
-    Attributes
-    ----------
-    kind : str
-        "phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z"; "feature" for ready-made arrays.
-    site : str
-        Residue, atom, pair of them, or number that it belongs to: "ALA2", "ALA2-CA GLY5-CA", "0".
-    part : {"cos", "sin", ""}
-        Of an angle.
-    unit : {"nm", ""}
-    """
+    """One feature."""
 
     kind: str
+    """"phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z"; "feature" for ready-made arrays."""
     site: str
+    """Residue, atom, pair of them, or number that it belongs to: "ALA2", "ALA2-CA GLY5-CA", "0"."""
     part: str = ""
+    """{"cos", "sin", ""}: of an angle."""
     unit: str = ""
+    """{"nm", ""}."""
 
     @property
     def name(self) -> str:
@@ -56,36 +50,23 @@ def plain_columns(n_columns: int) -> tuple[Column, ...]:
 
 @dataclass(frozen=True)
 class InputFile:
-    """One trajectory that was read.
-
-    Attributes
-    ----------
-    path : Path
-    n_frames : int
-        All frames stored in it, also those that skip and stride leave out.
-    array : str or None
-        Name of the array inside an .npz file, each of which is a trajectory of its own; None otherwise.
-    """
+    """One trajectory that was read."""
 
     path: Path
     n_frames: int
+    """All frames stored in it, also those that skip and stride leave out."""
     array: str | None = None
+    """Name of the array inside an .npz file, each of which is a trajectory of its own; None otherwise."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the rows of one stretch come from.
-
-    Attributes
-    ----------
-    file_index : int
-        Index into `Dataset.files`.
-    first_frame : int
-        0-based number, in its file, of the frame behind the first row; the next ones follow at the stride.
-    """
+    """Where the rows of one stretch come from."""
 
     file_index: int
+    """Index into `Dataset.files`."""
     first_frame: int
+    """0-based number, in its file, of the frame behind the first row; the next ones follow at the stride."""
 
 
 class Dataset(list):
@@ -169,6 +150,12 @@ class Dataset(list):
             else:
                 runs.append([array])
         return [_as_one(run) for run in runs]
+
+    def weighted(self, weight: np.ndarray | None) -> "Dataset":
+        """The same rows with these weights (n_rows,), or without any."""
+        result = copy.copy(self)
+        result.weight = weight
+        return result
 
     def chunks(self) -> Iterator[tuple[range, np.ndarray]]:
         """All rows in order, some thousand at once: their numbers and a view of them."""

@@ -81,26 +81,19 @@ class Rows:
 
 @dataclass(frozen=True)
 class PairSamples:
-    """Lagged pairs among the rows of a data set.
-
-    Attributes
-    ----------
-    rows : Rows
-    distance : int
-        From the left to the right end of a pair, in rows.
-    train, test : Tensor of int64
-        Rows of the left ends. `test` may be empty: then there is no early stopping.
-    """
+    """Lagged pairs among the rows of a data set."""
 
     rows: Rows
     distance: int
+    """From the left to the right end of a pair, in rows."""
     train: Tensor
     test: Tensor
+    """train and test: rows of the left ends. `test` may be empty: then there is no early stopping."""
 
     @classmethod
     def of(cls, rows: Rows, distance: int, train: np.ndarray, test: np.ndarray | Sequence[int] = ()) -> "PairSamples":
         """From left ends as arrays."""
-        ends = (torch.tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
+        ends = (torch.as_tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
         return cls(rows, distance, *ends)
 
     @property
@@ -120,21 +113,14 @@ class PairSamples:
 
 @dataclass(frozen=True)
 class WeightedSamples:
-    """States with importance weights.
-
-    Attributes
-    ----------
-    rows : Rows
-    weight : Tensor (n,) or None
-        Divided here by their mean over all samples, never by that of a batch; None means 1.
-    train, test : Tensor of int64
-        Rows. `test` may be empty.
-    """
+    """States with importance weights."""
 
     rows: Rows
     weight: Tensor | None
+    """(n,) or None: divided here by their mean over all samples, never by that of a batch; None means 1."""
     train: Tensor
     test: Tensor
+    """train and test: rows. `test` may be empty."""
 
     def __post_init__(self) -> None:
         if self.weight is not None:
@@ -158,15 +144,10 @@ class WeightedSamples:
 
 @dataclass(frozen=True)
 class FreshSamples:
-    """New samples for every batch, from a law that can be drawn from; nothing to overfit, so nothing is held out.
-
-    Attributes
-    ----------
-    sampler : callable (n, torch.Generator) → Batch
-    device : torch.device
-    """
+    """New samples for every batch, from a law that can be drawn from; nothing to overfit, so nothing is held out."""
 
     sampler: Callable[[int, torch.Generator], Batch]
+    """(n, torch.Generator) → Batch."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:

@@ -1,7 +1,5 @@
 """Estimators with scikit-learn's and deeptime's conventions, and the models they fit."""
 
 from spectraldyn.estimators.generator_svd import GeneratorSVD
-from spectraldyn.estimators.model import GeneratorModel, NeuralSVDModel, evaluate, load_model, plain
+from spectraldyn.estimators.model import GeneratorModel, NeuralSVDModel, evaluate, load_model
 from spectraldyn.estimators.neural_svd import NeuralSVD
-
-__all__ = ["GeneratorModel", "GeneratorSVD", "NeuralSVD", "NeuralSVDModel", "evaluate", "load_model", "plain"]

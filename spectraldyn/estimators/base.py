@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
@@ -17,11 +18,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from spectraldyn.data import MAX_COLUMNS, Dataset, Samples
-from spectraldyn.errors import InputError
+from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.learning import History, Schedule, learn
 from spectraldyn.networks import NETWORKS, Layout, Sides, Whitening
 from spectraldyn.objectives import OBJECTIVES, build_objective, check_combination
 from spectraldyn.records import Operator
+from spectraldyn.spectra.rayleigh_ritz import Spectrum
 
 LAST_STEPS, LAST_RATE = 0.5, 0.03
 """Length and learning rate of the training on all data, as shares of those of the training that held some out."""
@@ -34,8 +36,9 @@ the last part: a long average there takes out what the noise of small batches le
 class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Estimators that train networks by nested low-rank approximation; see `NeuralSVD` for the options."""
 
+    n_modes: int = 3
     _: KW_ONLY
-    objective: str
+    objective: str = "joint"
     network: str | None = None
     hidden: Any = (64, 64)
     batch_size: int = 512
@@ -136,6 +139,16 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             checkpoint=checkpoint.file(part),
             progress=self.progress,
         )
+
+    def _signs(self, spectrum: Spectrum, functions: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+        """Signs that make the rarer end of every mode positive; warns of modes that were not found."""
+        n_found = spectrum.left.shape[1]
+        if n_found < self.n_modes:
+            sentence = f"only {n_found} of {self.n_modes} modes are linearly independent on these data"
+            warnings.warn(sentence, InputWarning, stacklevel=4)
+        modes = (functions @ mode for mode in spectrum.left.T)
+        skew = np.array([np.average(mode * mode * mode, weights=weight) for mode in modes])
+        return np.where(skew < 0, -1.0, 1.0)
 
     def _checkpoint(self, data: Dataset, *settings: Any) -> "Checkpoint":
         """Where the state of this very training is kept: the same data, options and seed lead to the same place."""

@@ -1,6 +1,5 @@
 """GeneratorSVD: relaxation rates from samples of the states alone, where force and diffusion are known."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
@@ -11,14 +10,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from spectraldyn.data import Dataset, Rows, WeightedSamples, cut_blocks, held_out_rows
-from spectraldyn.errors import InputError, InputWarning
+from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
-from spectraldyn.estimators.model import GeneratorModel, GeneratorSettings
+from spectraldyn.estimators.model import GeneratorModel, GeneratorSettings, evaluate
 from spectraldyn.learning import held_out_score
+from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks import FourierFeatures, Sides, Whitening, build_sides
 from spectraldyn.operators import Diffusion, energy_space_resolvent, shifted_generator
 from spectraldyn.records import Batch, Network, Operator
-from spectraldyn.spectra.moments import Moments, operator_moments
+from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rates import rates_from_eigenvalues
 from spectraldyn.spectra.rayleigh_ritz import Spectrum
 from spectraldyn.spectra.timescales import N_BLOCKS
@@ -108,17 +108,18 @@ class GeneratorSVD(base.NeuralEstimator):
         if data.n_rows < 2:
             raise InputError(f"there is n_samples={data.n_rows} state: the generator needs at least 2")
         weight = _normalised_weights(data.weight if sample_weight is None else sample_weight, data)
+        data = data.weighted(weight)
         layout = self._layout("tanh", True, {})
         device = base.pick_device(self.device)
         seed = self._seed()
         some = torch.tensor(data.rows(np.arange(0, data.n_rows, max(1, data.n_rows // 200))), dtype=torch.float64)
         self._check(data, some)
         whitening = base.whitening_of(data)
-        shift = self._shift(whitening, data, weight, seed)
-        settings = GeneratorSettings(layout, self.objective, self.form, shift, seed)
+        shift = self._shift(whitening, data, seed)
+        settings = GeneratorSettings(layout, self.objective, seed, self.form, shift)
         operator = self._operator(shift)
         sides = build_sides(Whitening(whitening.mean, whitening.matrix.float()), layout, seed).to(device)
-        split, everything = _split(data, weight, self.test_fraction, seed, device)
+        split, everything = _split(data, self.test_fraction, seed, device)
         physics = [(self.beta * _values(self.force, some)).tolist(), _values(self.diffusion, some).tolist()]
         checkpoint = self._checkpoint(data, settings, physics, None if weight is None else weight.tolist())
         n_steps = self.max_steps or base.default_steps(self.batch_size)
@@ -127,7 +128,7 @@ class GeneratorSVD(base.NeuralEstimator):
         # The held-out states have done their service: a last, gentler part of the training uses all states.
         n_last = max(1, round(base.LAST_STEPS * self.history_.kept_step))
         self._learn(sides, operator, everything, n_last, seed, checkpoint, "last")
-        self.model_ = self._read_off(sides.double(), data, weight, scores, settings)
+        self.model_ = self._read_off(sides.double(), data, scores, settings)
         checkpoint.remove()
         return self
 
@@ -153,40 +154,28 @@ class GeneratorSVD(base.NeuralEstimator):
             raise InputError("form='strong' needs the force: give force=, or use form='energy-space'")
         return shifted_generator(self.force, self.diffusion, shift, self.beta)
 
-    def _shift(self, whitening: Whitening, data: Dataset, weight: np.ndarray | None, seed: int) -> float:
+    def _shift(self, whitening: Whitening, data: Dataset, seed: int) -> float:
         if self.shift is not None:
             if not self.shift > 0:
                 raise InputError(f"shift is {self.shift!r}: it must be a positive rate")
             return float(self.shift)
-        fastest = _rough_rates(whitening, self.diffusion, data, weight, seed)[: self.n_modes][-1]
+        fastest = _rough_rates(whitening, self.diffusion, data, seed)[: self.n_modes][-1]
         if not (np.isfinite(fastest) and fastest > 0):
             raise InputError("no shift could be estimated from these states and this diffusion: give shift=")
         return float(fastest * (0.5 if self.form == "energy-space" else STRONG_SHIFT))
 
     def _read_off(
-        self,
-        sides: Sides,
-        data: Dataset,
-        weight: np.ndarray | None,
-        scores: dict[str, float],
-        settings: GeneratorSettings,
+        self, sides: Sides, data: Dataset, scores: dict[str, float], settings: GeneratorSettings
     ) -> GeneratorModel:
         """Moments and rates from one float64 pass over all states."""
-        blocks = cut_blocks(data.stretches, max(1, data.n_rows // N_BLOCKS))
-        moments = _resolvent_moments(sides.left, self.diffusion, settings.shift, data, weight, blocks, sides.device)
+        moments = _resolvent_moments(sides.left, self.diffusion, settings.shift, data, sides.device)
         spectrum = _normalised(moments.spectrum())
         if self.form == "strong":  # whose functions have their norms in the plain inner product
             spectrum = replace(spectrum, norms=np.diag(moments.means()[1])[1:].copy())
-        if spectrum.left.shape[1] < self.n_modes:
-            warnings.warn(
-                f"only {spectrum.left.shape[1]} of {self.n_modes} modes are linearly independent on these data",
-                InputWarning,
-                stacklevel=3,
-            )
-        model = GeneratorModel(spectrum, moments, scores, np.ones(spectrum.left.shape[1]), settings, sides)
-        self.functions_ = model.functions(data)
-        model.signs[np.average(model.modes_from(self.functions_) ** 3, axis=0, weights=weight) < 0] = -1.0
-        return model
+        functions = evaluate(sides, data)
+        self.functions_ = functions.astype(np.float32)
+        signs = self._signs(spectrum, functions, data.weight)
+        return GeneratorModel(spectrum, moments, scores, signs, settings, sides)
 
 
 def _check_diffusion(diffusion: Diffusion, rows: Tensor) -> None:
@@ -228,7 +217,7 @@ def _normalised_weights(weights: ArrayLike | list | None, data: Dataset) -> np.n
 
 
 def _split(
-    data: Dataset, weight: np.ndarray | None, test_fraction: float, seed: int, device: torch.device
+    data: Dataset, test_fraction: float, seed: int, device: torch.device
 ) -> tuple[WeightedSamples, WeightedSamples]:
     """The states with contiguous blocks held out, and all of them for training."""
     held_out = held_out_rows(data.stretches, 1, test_fraction, np.random.default_rng(seed))
@@ -236,7 +225,7 @@ def _split(
         held_out[:] = False
     # Derivatives are taken with respect to the states themselves, in the precision of the networks.
     rows = Rows(*(part.float() for part in Rows.of(data, device).parts))
-    w = None if weight is None else torch.tensor(weight, dtype=torch.float32, device=device)
+    w = None if data.weight is None else torch.tensor(data.weight, dtype=torch.float32, device=device)
     train, test = (torch.tensor(np.flatnonzero(part), device=device) for part in (~held_out, held_out))
     everything = torch.arange(len(rows), device=device)
     return WeightedSamples(rows, w, train, test), WeightedSamples(rows, w, everything, everything[:0])
@@ -254,13 +243,7 @@ def _scores(sides: Sides, operator: Operator, split: WeightedSamples) -> dict[st
 
 
 def _resolvent_moments(
-    network: Network,
-    diffusion: Diffusion,
-    shift: float,
-    data: Dataset,
-    weight: np.ndarray | None,
-    blocks: list[range],
-    device: torch.device,
+    network: Network, diffusion: Diffusion, shift: float, data: Dataset, device: torch.device
 ) -> Moments:
     """Of the resolvent in the energy space, whatever was learned with: its moments hold C and the Dirichlet form."""
 
@@ -268,9 +251,10 @@ def _resolvent_moments(
         for start in range(block.start, block.stop, CHUNK):
             rows = np.arange(start, min(start + CHUNK, block.stop))
             x = torch.tensor(data.rows(rows), dtype=torch.float64, device=device)
-            w = None if weight is None else torch.tensor(weight[rows], dtype=torch.float64, device=device)
+            w = None if data.weight is None else torch.tensor(data.weight[rows], dtype=torch.float64, device=device)
             yield Batch(x, weight=w)
 
+    blocks = cut_blocks(data.stretches, max(1, data.n_rows // N_BLOCKS))
     stretch = np.searchsorted([s.stop for s in data.stretches], [block.start for block in blocks], side="right")
     operator = energy_space_resolvent(diffusion, shift)
     return operator_moments(operator, network, network, map(batches, blocks), stretch)
@@ -283,9 +267,7 @@ def _normalised(spectrum: Spectrum) -> Spectrum:
 
 
 @torch.no_grad()
-def _rough_rates(
-    whitening: Whitening, diffusion: Diffusion, data: Dataset, weight: np.ndarray | None, seed: int
-) -> np.ndarray:
+def _rough_rates(whitening: Whitening, diffusion: Diffusion, data: Dataset, seed: int) -> np.ndarray:
     """Estimates of the rates, ascending and rather too high, by Rayleigh–Ritz on random Fourier features."""
     generator = torch.Generator().manual_seed(seed)
     rows = np.linspace(0, data.n_rows - 1, min(data.n_rows, CHUNK)).astype(int)
@@ -294,14 +276,12 @@ def _rough_rates(
     directions = torch.randn(whitening.n_outputs, n_frequencies, generator=generator, dtype=torch.float64)
     # None near 0: the cosine of it would be the constant, to within what rounding leaves of the rest.
     magnitudes = torch.linspace(0.5, 4, n_frequencies, dtype=torch.float64) / directions.norm(dim=0)
-    features = FourierFeatures(directions * magnitudes)
-    some = Dataset([data.rows(rows)])
-    part = None if weight is None else weight[rows] / weight[rows].mean()
-    network = nn.Sequential(whitening, features)
-    blocks, cpu = [range(len(rows))], torch.device("cpu")
-    moments = _resolvent_moments(network, diffusion, 1.0, some, part, blocks, cpu)
+    network = nn.Sequential(whitening, FourierFeatures(directions * magnitudes))
+    weight = None if data.weight is None else data.weight[rows] / data.weight[rows].mean()
+    some = Dataset([data.rows(rows)]).weighted(weight)
+    moments = _resolvent_moments(network, diffusion, 1.0, some, torch.device("cpu"))
     # A shift on the scale of the rates, so that the unit of time has no say in which functions count as dependent.
     energy = moments.left - moments.operator
-    shift = float(np.trace(energy[0, 0]) / np.trace(moments.operator[0, 0]))
+    shift = float(np.trace(energy[0].sum(axis=0)) / np.trace(moments.operator[0].sum(axis=0)))
     norms = moments.operator + energy / shift
     return rates_from_eigenvalues(replace(moments, left=norms, right=norms).spectrum().values, shift)

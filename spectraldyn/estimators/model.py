@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators.base import is_trajectory_list
+from spectraldyn.learning import cpu_settings
 from spectraldyn.networks import Layout, Sides, Whitening, build_sides
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rates import rates_from_eigenvalues
@@ -23,84 +24,61 @@ FORMAT = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class TransferSettings:
-    """Of what a model of a transfer operator was fitted with.
+class _Settings:
+    """What a fit was told, whatever the operator."""
 
-    Attributes
-    ----------
-    layout : Layout
-    objective : str
-    lagtime : int
-        In rows.
-    seed : int
-    warm_start : bool
-    """
-
-    operator: ClassVar[str] = "transfer"
+    operator: ClassVar[str]
 
     layout: Layout
     objective: str
-    lagtime: int
     seed: int
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, those of the layout among the others."""
+        values = dataclasses.asdict(self)
+        return {"operator": self.operator, **values.pop("layout"), **values}
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferSettings(_Settings):
+    """Of what a model of a transfer operator was fitted with."""
+
+    operator = "transfer"
+
+    lagtime: int
+    """In rows."""
     warm_start: bool
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneratorSettings:
-    """Of what a model of a generator was fitted with.
+class GeneratorSettings(_Settings):
+    """Of what a model of a generator was fitted with."""
 
-    Attributes
-    ----------
-    layout : Layout
-    objective : str
-    form : {"energy-space", "strong"}
-    shift : float
-        η of the resolvent, or c of the strong form.
-    seed : int
-    """
+    operator = "generator"
 
-    operator: ClassVar[str] = "generator"
-
-    layout: Layout
-    objective: str
     form: str
+    """{"energy-space", "strong"}."""
     shift: float
-    seed: int
-
-
-def plain(settings: TransferSettings | GeneratorSettings) -> dict[str, Any]:
-    """Settings as plain values, those of the layout among the others."""
-    values = dataclasses.asdict(settings)
-    return {"operator": settings.operator, **values.pop("layout"), **values}
+    """η of the resolvent, or c of the strong form."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class _Model:
-    """Learned functions of the state, and what they have in common whatever the operator.
-
-    Attributes
-    ----------
-    spectrum : Spectrum
-        Rayleigh–Ritz over all data.
-    moments : Moments
-        Of the functions as trained, by block.
-    scores : dict
-        From the training and the held-out rows; NaN without any. Taken before the last part of the training, which
-        uses all rows; the held-out rows also served to stop the first part, so these are scores of validation and not
-        of an untouched test set.
-    signs : ndarray (n_modes,)
-        Orientation of the modes: the rarer end of each is positive.
-    settings : TransferSettings or GeneratorSettings
-    sides : Sides
-        The networks, which whiten their inputs, in float64 and where they were trained.
-    """
+    """Learned functions of the state, and what they have in common whatever the operator."""
 
     spectrum: Spectrum
+    """Rayleigh–Ritz over all data."""
     moments: Moments
+    """Of the functions as trained, by block."""
     scores: dict[str, float]
+    """From the training and the held-out rows; NaN without any. Taken before the last part of the training, which uses
+    all rows; the held-out rows also served to stop the first part, so these are scores of validation and not of an
+    untouched test set."""
     signs: np.ndarray
+    """(n_modes,): orientation of the modes: the rarer end of each is positive."""
     settings: Any
     sides: Sides
+    """The networks, which whiten their inputs, in float64 and where they were trained."""
 
     @property
     def n_modes(self) -> int:
@@ -140,8 +118,8 @@ class _Model:
         return self.modes_from(self.functions(data))
 
     def modes_from(self, functions: np.ndarray) -> np.ndarray:
-        """The same from functions that have been evaluated, (T, n_modes)."""
-        return functions @ (self.spectrum.left * self.signs)
+        """The same from functions that have been evaluated, (T, n_modes), in their precision."""
+        return functions @ (self.spectrum.left * self.signs).astype(functions.dtype)
 
     @property
     def _width(self) -> int:
@@ -152,7 +130,7 @@ class _Model:
         torch.save(
             {
                 "spectraldyn_model": FORMAT,
-                "settings": plain(self.settings),
+                "settings": self.settings.plain(),
                 "scores": self.scores,
                 "signs": torch.from_numpy(self.signs),
                 "sides": self.sides.state_dict(),
@@ -365,11 +343,12 @@ def evaluated(sides: Sides, states: torch.Tensor) -> np.ndarray:
 def evaluate(sides: Sides, data: Dataset) -> np.ndarray:
     """The same at every row of a data set, chunk by chunk."""
     result: np.ndarray | None = None
-    for rows, view in data.chunks():
-        values = evaluated(sides, torch.from_numpy(np.asarray(view, dtype=np.float64)))
-        if result is None:
-            result = np.empty((data.n_rows, values.shape[1]))
-        result[rows.start : rows.stop] = values
+    with cpu_settings(sides):
+        for rows, view in data.chunks():
+            values = evaluated(sides, torch.from_numpy(np.asarray(view, dtype=np.float64)))
+            if result is None:
+                result = np.empty((data.n_rows, values.shape[1]))
+            result[rows.start : rows.stop] = values
     if result is None:
         raise InputError("there are no frames")
     return result

@@ -1,27 +1,18 @@
 """NeuralSVD: the estimator, where networks, operator, objective, training and spectra meet."""
 
 import copy
-import warnings
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from spectraldyn.data import (
-    Dataset,
-    PairSamples,
-    Rows,
-    cut_blocks,
-    held_out_rows,
-    n_rows,
-    pair_starts,
-)
+from spectraldyn.data import Dataset, PairSamples, Rows, cut_blocks, held_out_rows, n_rows, pair_starts
 from spectraldyn.data.samples import MAX_SCORED_PAIRS, in_batches
-from spectraldyn.errors import InputError, InputWarning
+from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
 from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
-from spectraldyn.learning import History, held_out_score
+from spectraldyn.learning import History, cpu_settings, held_out_score
 from spectraldyn.learning.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
 from spectraldyn.networks import Layout, Sides, Whitening, build_sides
 from spectraldyn.operators import reversible_transfer, transfer
@@ -36,26 +27,18 @@ N_LAGS = 12
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Which rows make pairs.
-
-    Attributes
-    ----------
-    stretches : list of range
-        Of left ends: no pair starts in one and ends in another.
-    distance : int
-        From the left to the right end of a pair, in rows.
-    lags : dict
-        Lag time in rows → this distance, for all lag times of which moments are kept.
-    all, train, test : ndarray (n_pairs,) of int64
-        Rows of the left ends.
-    """
+    """Which rows make pairs."""
 
     stretches: list[range]
+    """Of left ends: no pair starts in one and ends in another."""
     distance: int
+    """From the left to the right end of a pair, in rows."""
     lags: dict[int, int]
+    """Lag time in rows → this distance, for all lag times of which moments are kept."""
     all: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    """all, train, test: (n_pairs,) of int64: rows of the left ends."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +101,8 @@ class NeuralSVD(base.NeuralEstimator):
     model_ : NeuralSVDModel
         The fitted model; also from `fetch_model()`.
     functions_ : ndarray (n_rows, M)
-        Its functions at every row of the data, as `model_.functions` gives them.
+        Its functions at every row of the data, as `model_.functions` gives them, in single precision: enough for states
+        and pictures. Spectra come from moments that were taken in double precision.
     history_ : spectraldyn.learning.History
         Held-out VAMP-2 and loss during the training that was kept.
     n_features_in_ : int
@@ -159,7 +143,7 @@ class NeuralSVD(base.NeuralEstimator):
         layout = self._layout("gelu", bool(self.reversible), {"lagtime": self.lagtime})
         device = base.pick_device(self.device)
         seed = self._seed()
-        settings = TransferSettings(layout, self.objective, int(self.lagtime), seed, bool(self.warm_start))
+        settings = TransferSettings(layout, self.objective, seed, int(self.lagtime), bool(self.warm_start))
         data, pairs = self._pairs(X, seed)
         operator = reversible_transfer if self.reversible else transfer
 
@@ -172,13 +156,15 @@ class NeuralSVD(base.NeuralEstimator):
         ]
         best = max(trained, key=lambda result: result.score)
         sides, self.history_ = best.sides, best.history
-        scores = _scores(sides, split)
+        with cpu_settings(sides):
+            scores = _scores(sides, split)
         # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.
         n_last = max(1, round(base.LAST_STEPS * self.history_.kept_step))
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
         self._learn(sides, operator, everything, n_last, seed, checkpoint, "last")
-        self.functions_ = evaluate(sides.double(), data)
-        self.model_ = self._read_off(sides, pairs, scores, settings)
+        functions = evaluate(sides.double(), data)
+        self.model_ = self._read_off(functions, sides, pairs, scores, settings)
+        self.functions_ = functions.astype(np.float32)
         checkpoint.remove()
         return self
 
@@ -245,31 +231,25 @@ class NeuralSVD(base.NeuralEstimator):
         n_steps = self.max_steps or base.default_steps(self.batch_size, self.warm_start)
         after = {"rise": RISE, "tolerance": TOLERANCE} if self.warm_start else {}
         history = self._learn(sides, operator, split, n_steps, seed, checkpoint, part, **after)
-        if self.warm_start and layout.network == "common-trunk":
-            solve_last_layer(sides, operator, split, layout.n_modes)
         scored = split.scored()
-        score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
+        with cpu_settings(sides):
+            if self.warm_start and layout.network == "common-trunk":
+                solve_last_layer(sides, operator, split, layout.n_modes)
+            score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
         return _Trained(sides, history, score)
 
     def _read_off(
-        self, sides: Sides, pairs: _Pairs, scores: dict[str, float], settings: TransferSettings
+        self, functions: np.ndarray, sides: Sides, pairs: _Pairs, scores: dict[str, float], settings: TransferSettings
     ) -> NeuralSVDModel:
         """Moments and spectrum of the functions at all rows."""
-        lag, functions = settings.lagtime, self.functions_
+        lag = settings.lagtime
         blocks = cut_blocks(pairs.stretches, max(1, n_rows(pairs.stretches) // N_BLOCKS))
         # The right ends of ready-made pairs lie behind all left ones, in one stretch with them as far as sums go.
         ends = pairs.stretches if n_rows(pairs.stretches) == len(functions) else [range(len(functions))]
         moments = lagged_moments(functions, ends, blocks, pairs.lags, tied=sides.tied)
         spectrum = moments.spectrum(moments.at(lag))
-        if spectrum.left.shape[1] < self.n_modes:
-            warnings.warn(
-                f"only {spectrum.left.shape[1]} of {self.n_modes} modes are linearly independent on these data",
-                InputWarning,
-                stacklevel=3,
-            )
-        model = NeuralSVDModel(spectrum, moments, scores, np.ones(spectrum.left.shape[1]), settings, sides)
-        model.signs[(model.modes_from(functions) ** 3).mean(axis=0) < 0] = -1.0
-        return model
+        signs = self._signs(spectrum, functions)
+        return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides)
 
 
 @torch.no_grad()

@@ -1,20 +1,12 @@
 """The features themselves: which columns each makes of a molecule, and how a chunk of frames becomes rows."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import mdtraj
 import numpy as np
-from mdtraj.geometry import (
-    indices_chi1,
-    indices_chi2,
-    indices_chi3,
-    indices_chi4,
-    indices_chi5,
-    indices_phi,
-    indices_psi,
-)
+from mdtraj import geometry
 
 from spectraldyn.data import MAX_COLUMNS, Column
 
@@ -27,20 +19,13 @@ Compute = Callable[[mdtraj.Trajectory, bool], np.ndarray]  # (chunk, periodic) �
 
 @dataclass(frozen=True)
 class Molecule:
-    """What the definition of a feature may look at.
-
-    Attributes
-    ----------
-    topology : mdtraj.Topology
-    selected : (n_atoms,) bool
-        The atoms that may enter.
-    reference : (n_atoms, 3) float or None
-        Coordinates (nm) to superpose on; None while features are only being listed.
-    """
+    """What the definition of a feature may look at."""
 
     topology: mdtraj.Topology
     selected: np.ndarray
+    """(n_atoms,) bool: the atoms that may enter."""
     reference: np.ndarray | None
+    """(n_atoms, 3) float or None: coordinates (nm) to superpose on; None while features are only being listed."""
 
     @property
     def heavy(self) -> np.ndarray:
@@ -63,29 +48,28 @@ class Block:
 def _residue_labels(topology: mdtraj.Topology) -> list[str]:
     """A label for every residue, unique: "ALA2", "B:ALA2" where chains repeat it."""
     short = [f"{residue.name}{residue.resSeq}" for residue in topology.residues]
+    chains = [f"{residue.chain.chain_id or residue.chain.index + 1}" for residue in topology.residues]
     counts = Counter(short)
-    chained = [
-        f"{residue.chain.chain_id or residue.chain.index + 1}:{label}" if counts[label] > 1 else label
-        for residue, label in zip(topology.residues, short, strict=True)
-    ]
-    return _numbered(chained)
+    return _numbered(
+        [f"{chain}:{label}" if counts[label] > 1 else label for chain, label in zip(chains, short, strict=True)]
+    )
 
 
 def _atom_labels(topology: mdtraj.Topology) -> list[str]:
     """A label for every atom, unique: "ALA2-CA"; "C1" (name and 1-based number) for an unbonded particle."""
     residues = _residue_labels(topology)
-    bonded = {atom.index for bond in topology.bonds for atom in (bond[0], bond[1])}
-    return _numbered(
-        [
-            f"{atom.name}{atom.index + 1}"
-            if atom.residue.n_atoms == 1 and atom.index not in bonded and not atom.residue.is_protein
-            else f"{residues[atom.residue.index]}-{atom.name}"
-            for atom in topology.atoms
-        ]
-    )
+    bonded = {atom.index for bond in topology.bonds for atom in bond}
+
+    def label(atom: mdtraj.core.topology.Atom) -> str:
+        alone = atom.residue.n_atoms == 1 and atom.index not in bonded and not atom.residue.is_protein
+        return f"{atom.name}{atom.index + 1}" if alone else f"{residues[atom.residue.index]}-{atom.name}"
+
+    return _numbered(map(label, topology.atoms))
 
 
-def _numbered(labels: list[str]) -> list[str]:
+def _numbered(labels: Iterable[str]) -> list[str]:
+    """Repeated labels with their place behind them."""
+    labels = list(labels)
     counts = Counter(labels)
     return [f"{label}#{i}" if counts[label] > 1 else label for i, label in enumerate(labels)]
 
@@ -101,11 +85,11 @@ def _too_many(n_columns: int) -> Block | None:
     )
 
 
-def _dihedrals(molecule: Molecule, kinds: dict[str, Callable[[mdtraj.Topology], np.ndarray]], missing: str) -> Block:
+def _dihedrals(molecule: Molecule, kinds: Sequence[str], missing: str) -> Block:
     """Cosine and sine of every dihedral of these kinds whose four atoms are selected."""
     quartets: dict[tuple[str, int], np.ndarray] = {}
-    for kind, find in kinds.items():
-        for quartet in find(molecule.topology):
+    for kind in kinds:
+        for quartet in getattr(geometry, f"indices_{kind}")(molecule.topology):
             if molecule.selected[quartet].all():
                 # in φ (C, N, Cα, C), ψ (N, Cα, C, N) and every χ, the second atom is in the residue that names it
                 quartets.setdefault((kind, molecule.topology.atom(quartet[1]).residue.index), quartet)
@@ -126,21 +110,14 @@ def _dihedrals(molecule: Molecule, kinds: dict[str, Callable[[mdtraj.Topology], 
 
 def torsions(molecule: Molecule) -> Block:
     """Cosine and sine of φ and ψ."""
-    return _dihedrals(
-        molecule,
-        {"phi": indices_phi, "psi": indices_psi},
-        "no φ or ψ angle of a peptide backbone has all four atoms (C, N, CA, C or N, CA, C, N) here",
-    )
+    missing = "no φ or ψ angle of a peptide backbone has all four atoms (C, N, CA, C or N, CA, C, N) here"
+    return _dihedrals(molecule, ("phi", "psi"), missing)
 
 
 def sidechain_torsions(molecule: Molecule) -> Block:
     """Cosine and sine of χ1 to χ5."""
-    finders = (indices_chi1, indices_chi2, indices_chi3, indices_chi4, indices_chi5)
-    return _dihedrals(
-        molecule,
-        {f"chi{i}": find for i, find in enumerate(finders, start=1)},
-        "no amino acid here has a side chain with a χ angle (alanine and glycine have none)",
-    )
+    missing = "no amino acid here has a side chain with a χ angle (alanine and glycine have none)"
+    return _dihedrals(molecule, ("chi1", "chi2", "chi3", "chi4", "chi5"), missing)
 
 
 def _close_along_chain(residues: Sequence[mdtraj.core.topology.Residue]) -> set[tuple[int, int]]:
@@ -192,10 +169,8 @@ def ca_distances(molecule: Molecule) -> Block:
     ]
     close = _close_along_chain([atom.residue for atom in alphas])
     if _n_pairs(len(alphas), close) == 0:
-        return Block(
-            reason=f"no two of the {len(alphas)} Cα here are at least {RESIDUE_SEPARATION} residues apart; "
-            "heavy-distances works for any molecule",
-        )
+        far = f"no two of the {len(alphas)} Cα here are at least {RESIDUE_SEPARATION} residues apart"
+        return Block(reason=f"{far}; heavy-distances works for any molecule")
     return _distances(molecule, np.array([atom.index for atom in alphas]), close)
 
 
@@ -223,10 +198,8 @@ def contacts(molecule: Molecule) -> Block:
     close = _close_along_chain(residues)
     n_pairs = _n_pairs(len(residues), close)
     if n_pairs == 0:
-        return Block(
-            reason=f"no two residues here are at least {RESIDUE_SEPARATION} apart along the chain; "
-            "heavy-distances works for any molecule",
-        )
+        far = f"no two residues here are at least {RESIDUE_SEPARATION} apart along the chain"
+        return Block(reason=f"{far}; heavy-distances works for any molecule")
     if refused := _too_many(n_pairs):
         return refused
     pairs = [(residues[i], residues[j]) for i, j in _pairs(len(residues), close)]
@@ -238,9 +211,8 @@ def contacts(molecule: Molecule) -> Block:
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         closest = np.empty((chunk.n_frames, len(pairs)), dtype=np.float32)
         for i in range(0, chunk.n_frames, step):
-            distances = mdtraj.compute_distances(
-                chunk.slice(slice(i, i + step), copy=False), atom_pairs, periodic=periodic
-            )
+            part = chunk.slice(slice(i, i + step), copy=False)
+            distances = mdtraj.compute_distances(part, atom_pairs, periodic=periodic)
             closest[i : i + step] = np.minimum.reduceat(distances, starts, axis=1)
         return 1 / (1 + (closest / np.float32(CONTACT_RADIUS_NM)) ** 6)
 
@@ -270,16 +242,13 @@ def aligned_positions(molecule: Molecule) -> Block:
     """Coordinates (nm) of the heavy atoms, superposed on the reference."""
     atoms = molecule.heavy
     if len(atoms) < 3:
-        return Block(
-            reason=f"superposing needs at least 3 heavy atoms and there are {len(atoms)}; "
-            + ("heavy-distances works for two" if len(atoms) == 2 else "positions works for a single particle"),
-        )
+        other = "heavy-distances works for two" if len(atoms) == 2 else "positions works for a single particle"
+        return Block(reason=f"superposing needs at least 3 heavy atoms and there are {len(atoms)}; {other}")
 
     def superpose(xyz: np.ndarray) -> np.ndarray:
         if molecule.reference is None:
             raise ValueError("aligned-positions was defined without a reference structure")
         # Topologies take no part in a superposition of chosen atoms.
-        placed = mdtraj.Trajectory(xyz, None)
-        return placed.superpose(mdtraj.Trajectory(molecule.reference[atoms], None)).xyz
+        return mdtraj.Trajectory(xyz, None).superpose(mdtraj.Trajectory(molecule.reference[atoms], None)).xyz
 
     return _coordinates(molecule, atoms, superpose)

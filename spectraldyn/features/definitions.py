@@ -1,7 +1,7 @@
 """Named features: choose them, see what they make of a molecule, compute them for a chunk of frames."""
 
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,19 +10,8 @@ import numpy as np
 
 from spectraldyn.data import MAX_COLUMNS, Column
 from spectraldyn.errors import InputError
-from spectraldyn.features.blocks import (
-    CONTACT_RADIUS_NM,
-    RESIDUE_SEPARATION,
-    Block,
-    Molecule,
-    aligned_positions,
-    ca_distances,
-    contacts,
-    heavy_distances,
-    positions,
-    sidechain_torsions,
-    torsions,
-)
+from spectraldyn.features import blocks as make
+from spectraldyn.features.blocks import CONTACT_RADIUS_NM, RESIDUE_SEPARATION, Block, Molecule
 
 MAX_DEFAULT_COLUMNS = 2_000  # nobody asked for more by name: about 65 Cα
 
@@ -37,53 +26,32 @@ class Feature:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """The features chosen for one molecule.
-
-    Attributes
-    ----------
-    names : list of str
-    columns : tuple of Column
-        In the order of `compute`.
-    blocks : list of Block
-    bonds : (n_bonds, 2) int32
-        Spanning tree of every molecule that holds a selected atom, from its first atom outwards.
-    notes : list of str
-        What the user should know about the choice, one sentence each.
-    periodic_notes : list of str
-        The same, for frames that carry a periodic box.
-    """
+    """The features chosen for one molecule."""
 
     names: list[str]
     columns: tuple[Column, ...]
+    """In the order of `compute`."""
     blocks: list[Block]
     bonds: np.ndarray
+    """(n_bonds, 2) int32: spanning tree of every molecule that holds a selected atom, from its first atom outwards."""
     notes: list[str]
+    """What the user should know about the choice, one sentence each."""
     periodic_notes: list[str]
+    """The same, for frames that carry a periodic box."""
 
     def compute(self, chunk: mdtraj.Trajectory) -> np.ndarray:
-        """Feature rows of a chunk of frames.
-
-        Parameters
-        ----------
-        chunk : mdtraj.Trajectory
-            All atoms of the topology; left as it is.
-
-        Returns
-        -------
-        (n_frames, n_columns) float32
-        """
+        """Feature rows (n_frames, n_columns) float32 of a chunk of frames with all atoms; the chunk stays as it is."""
         boxed = _frames_with_box(chunk)
         if boxed.all() or not boxed.any():
             return self._compute(chunk, bool(boxed.any()))
         rows = np.empty((chunk.n_frames, len(self.columns)), dtype=np.float32)
-        rows[boxed] = self._compute(chunk.slice(boxed, copy=False), True)
-        rows[~boxed] = self._compute(chunk.slice(~boxed, copy=False), False)
+        for frames, periodic in ((boxed, True), (~boxed, False)):
+            rows[frames] = self._compute(chunk.slice(frames, copy=False), periodic)
         return rows
 
     def _compute(self, chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
-        whole = chunk
-        if periodic and len(self.bonds) and any(block.needs_whole_molecules for block in self.blocks):
-            whole = _whole(chunk, self.bonds)
+        cut = periodic and len(self.bonds) and any(block.needs_whole_molecules for block in self.blocks)
+        whole = _whole(chunk, self.bonds) if cut else chunk
         parts = [
             block.compute(whole if block.needs_whole_molecules else chunk, periodic)
             for block in self.blocks
@@ -108,38 +76,32 @@ def _frames_with_box(chunk: mdtraj.Trajectory) -> np.ndarray:
 
 
 FEATURES: dict[str, Feature] = {
-    "torsions": Feature("backbone dihedrals φ and ψ, each as cosine and sine", torsions),
-    "sidechain-torsions": Feature("side-chain dihedrals χ1 to χ5, each as cosine and sine", sidechain_torsions),
+    "torsions": Feature("backbone dihedrals φ and ψ, each as cosine and sine", make.torsions),
+    "sidechain-torsions": Feature("side-chain dihedrals χ1 to χ5, each as cosine and sine", make.sidechain_torsions),
     "ca-distances": Feature(
         f"distances (nm) between Cα at least {RESIDUE_SEPARATION} residues apart, or in different chains",
-        ca_distances,
+        make.ca_distances,
     ),
     "heavy-distances": Feature(
         "distances (nm) between heavy atoms not bonded to each other (bonded ones where there are no others)",
-        heavy_distances,
+        make.heavy_distances,
     ),
     "contacts": Feature(
         f"1/(1 + (d/{CONTACT_RADIUS_NM} nm)^6) of the closest heavy atoms of residues at least "
         f"{RESIDUE_SEPARATION} apart, or in different chains; no water",
-        contacts,
+        make.contacts,
     ),
-    "positions": Feature("Cartesian coordinates (nm) as they are, rigid motion included", positions),
+    "positions": Feature("Cartesian coordinates (nm) as they are, rigid motion included", make.positions),
     "aligned-positions": Feature(
         "Cartesian coordinates (nm) of the heavy atoms after superposition on the topology file's structure "
         "(without one, on the first frame)",
-        aligned_positions,
+        make.aligned_positions,
     ),
 }
 
 
 def feature_names(features: str | Sequence[str]) -> list[str]:
-    """Names from a comma-separated string or a sequence, each once.
-
-    Raises
-    ------
-    InputError
-        If there is none, or one that is not in `FEATURES`.
-    """
+    """Names from a comma-separated string or a sequence, each once; InputError for none, or one not in `FEATURES`."""
     given = features.split(",") if isinstance(features, str) else list(features)
     names = list(dict.fromkeys(str(name).strip() for name in given))
     for name in names or [""]:
@@ -151,53 +113,39 @@ def feature_names(features: str | Sequence[str]) -> list[str]:
 def available_features(
     topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None = None
 ) -> list[tuple[str, str, int, str]]:
-    """What every feature would give for a molecule.
+    """What every feature would give for a molecule: (name, description, number of columns, reason why there are none).
 
-    Returns
-    -------
-    list of (name, description, number of columns, reason)
-        The reason says why a feature has no columns; it is empty where it has some.
-
-    Raises
-    ------
-    InputError
-        If `atoms` is not a selection or selects nothing.
+    The reason is empty where there are columns. InputError if `atoms` is not a selection or selects nothing.
     """
     molecule = _molecule(topology, atoms)
-    rows = []
-    for name, feature in FEATURES.items():
-        block = feature.build(molecule)
-        rows.append((name, feature.description, len(block.columns), block.reason))
-    return rows
+    blocks = {name: feature.build(molecule) for name, feature in FEATURES.items()}
+    return [(name, FEATURES[name].description, len(block.columns), block.reason) for name, block in blocks.items()]
 
 
 def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) -> Molecule:
+    """The molecule with these atoms selected, and with the first frame as reference where there is one."""
     reference = None
     if isinstance(topology, mdtraj.Trajectory):
         reference = topology.xyz[0] if topology.n_frames else None
         topology = topology.topology
-    selected = np.ones(topology.n_atoms, dtype=bool)
-    if atoms is not None:
-        try:
-            indices = np.asarray(topology.select(atoms), dtype=int)
-        except (ValueError, TypeError, AttributeError, SyntaxError, NameError, LookupError, re.error) as error:
-            raise InputError(
-                f"`atoms` is {atoms!r}, which is not a selection mdtraj understands (write for example 'protein', "
-                "'name CA', 'resSeq 1 to 20')"
-            ) from error
-        if len(indices) == 0:
-            raise InputError(
-                f"`atoms` is {atoms!r}, which selects none of the {topology.n_atoms} atoms of the topology"
-            )
-        selected[:] = False
-        selected[indices] = True
-    return Molecule(topology, selected, reference)
+    if atoms is None:
+        return Molecule(topology, np.ones(topology.n_atoms, dtype=bool), reference)
+    try:
+        indices = np.asarray(topology.select(atoms), dtype=int)
+    except (ValueError, TypeError, AttributeError, SyntaxError, NameError, LookupError, re.error) as error:
+        raise InputError(
+            f"`atoms` is {atoms!r}, which is not a selection mdtraj understands (write for example 'protein', "
+            "'name CA', 'resSeq 1 to 20')"
+        ) from error
+    if len(indices) == 0:
+        raise InputError(f"`atoms` is {atoms!r}, which selects none of the {topology.n_atoms} atoms of the topology")
+    return Molecule(topology, np.isin(np.arange(topology.n_atoms), indices), reference)
 
 
 def define_features(
     reference: mdtraj.Trajectory, features: str | Sequence[str] | None = None, atoms: str | None = None
 ) -> FeatureSet:
-    """Fix what the columns are, for this molecule.
+    """Fix what the columns are for this molecule; InputError where they cannot be computed, or `atoms` selects none.
 
     Parameters
     ----------
@@ -209,11 +157,6 @@ def define_features(
         aligned-positions where that makes too many columns, for any other molecule.
     atoms : str, optional
         Only these atoms enter, in mdtraj's selection language.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown, a feature has no columns for this molecule, or the selection is wrong or empty.
     """
     molecule = _molecule(reference, atoms)
     bonds = _spanning_bonds(molecule)
@@ -238,15 +181,13 @@ def define_features(
             f"the features {', '.join(blocks)} have {len(columns):,} columns, more than the {MAX_COLUMNS:,} that can "
             "be analysed together; choose fewer atoms with `atoms`, or fewer `features`"
         )
-    chosen = [name for name, block in blocks.items() if block.needs_whole_molecules]
-    return FeatureSet(
-        list(blocks), columns, list(blocks.values()), bonds, notes, _periodic_notes(chosen, molecule, bonds)
-    )
+    periodic_notes = _periodic_notes(blocks, molecule, bonds)
+    return FeatureSet(list(blocks), columns, list(blocks.values()), bonds, notes, periodic_notes)
 
 
 def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
     """The features nobody named; what was left out, or needs care, goes to `notes`."""
-    backbone, alphas = torsions(molecule), ca_distances(molecule)
+    backbone, alphas = make.torsions(molecule), make.ca_distances(molecule)
     many_alphas = max(len(alphas.columns), alphas.refused_columns)
     if (backbone.columns or backbone.refused_columns) and many_alphas > MAX_DEFAULT_COLUMNS:
         usable = len(backbone.columns) + many_alphas <= MAX_COLUMNS
@@ -261,7 +202,7 @@ def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
         return {name: block for name, block in blocks.items() if block.columns}
     n_atoms = int(molecule.selected.sum())
     if molecule.topology.n_bonds or many_alphas:
-        distances, aligned = heavy_distances(molecule), aligned_positions(molecule)
+        distances, aligned = make.heavy_distances(molecule), make.aligned_positions(molecule)
         if 0 < len(distances.columns) <= MAX_DEFAULT_COLUMNS:
             return {"heavy-distances": distances}
         if 0 < len(aligned.columns) <= MAX_DEFAULT_COLUMNS:
@@ -280,53 +221,48 @@ def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
             f"the default features are the raw positions of {n_atoms} particles, rigid motion included; "
             "heavy-distances leaves it out"
         )
-    return {"positions": positions(molecule)}
+    return {"positions": make.positions(molecule)}
 
 
 def _spanning_bonds(molecule: Molecule) -> np.ndarray:
     """(n_bonds, 2) int32: every molecule with a selected atom, walked from its first atom along its bonds."""
     neighbours: dict[int, list[int]] = {}
     for bond in molecule.topology.bonds:
-        i, j = bond[0].index, bond[1].index
-        neighbours.setdefault(i, []).append(j)
-        neighbours.setdefault(j, []).append(i)
+        for here, there in (bond, reversed(bond)):
+            neighbours.setdefault(here.index, []).append(there.index)
     tree: list[tuple[int, int]] = []
     visited: set[int] = set()
     for root in sorted(neighbours):
         if root in visited:
             continue
         visited.add(root)
-        members, walk = [root], deque([root])
-        branch: list[tuple[int, int]] = []
-        while walk:
-            here = walk.popleft()
+        members, branch = [root], []
+        for here in members:  # which grow on the way
             for there in sorted(neighbours[here]):
                 if there not in visited:
                     visited.add(there)
                     members.append(there)
                     branch.append((here, there))
-                    walk.append(there)
         if molecule.selected[members].any():
             tree += branch
     return np.array(tree, dtype=np.int32).reshape(-1, 2)
 
 
-def _periodic_notes(names: list[str], molecule: Molecule, bonds: np.ndarray) -> list[str]:
+def _periodic_notes(blocks: dict[str, Block], molecule: Molecule, bonds: np.ndarray) -> list[str]:
     """What a periodic box does to the features that are coordinates."""
-    if not names:
+    if not (names := [name for name, block in blocks.items() if block.needs_whole_molecules]):
         return []
-    which = " and ".join(names)
+    box = f"{' and '.join(names)}: the frames carry a periodic box"
     atoms = np.flatnonzero(molecule.selected) if "positions" in names else molecule.heavy
-    single = len(np.setdiff1d(atoms, bonds))
     notes = []
     if len(bonds):
         notes.append(
-            f"{which}: the frames carry a periodic box, so molecules were made whole along their bonds; "
-            "which periodic image each molecule sits in is as stored"
+            f"{box}, so molecules were made whole along their bonds; which periodic image each molecule sits in is as "
+            "stored"
         )
-    if single:
+    if single := len(np.setdiff1d(atoms, bonds)):
         notes.append(
-            f"{which}: the frames carry a periodic box and {single} of the atoms have no bonds, so their "
-            "coordinates are as stored and jump where a particle crosses the edge of the box"
+            f"{box} and {single} of the atoms have no bonds, so their coordinates are as stored and jump where a "
+            "particle crosses the edge of the box"
         )
     return notes

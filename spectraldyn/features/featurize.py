@@ -20,54 +20,36 @@ _BLOCK_VALUES = 2**24  # feature values computed at once (64 MiB): a pass over a
 
 @dataclass
 class Featurizer:
-    """Computes the same features for one file after another.
-
-    Attributes
-    ----------
-    features : FeatureSet
-    topology : mdtraj.Trajectory
-        One reference frame with the topology.
-    atoms : str or None
-        The selection `features` was defined with.
-    cache : bool
-        Whether to use the store.
-    notes : list of str
-        What the user should know about the store is added here.
-    """
+    """Computes the same features for one file after another."""
 
     features: FeatureSet
     topology: mdtraj.Trajectory
+    """One reference frame with the topology."""
     atoms: str | None
+    """The selection `features` was defined with."""
     cache: bool
+    """Whether to use the store."""
     notes: list[str] = field(default_factory=list)
+    """What the user should know about the store is added here."""
 
     def __post_init__(self) -> None:
         self._names = [column.name for column in self.features.columns]
+        reference = np.ascontiguousarray(self.topology.xyz[0]).data
+        aligned = "aligned-positions" in self.features.names
         # what an entry depends on besides the file itself
         self._options = {
             "topology": store.topology_digest(self.topology.topology),
             "features": self.features.names,
             "atoms": self.atoms,
-            "reference": hashlib.blake2b(np.ascontiguousarray(self.topology.xyz[0]).data).hexdigest()
-            if "aligned-positions" in self.features.names
-            else None,
+            "reference": hashlib.blake2b(reference).hexdigest() if aligned else None,
         }
 
     def rows(self, path: Path, first: int, step: int) -> tuple[np.ndarray, FileSummary]:
-        """Features of the frames first, first + step, ... of a file, all of whose frames are checked.
+        """Features (n, n_columns) float32 of frames first, first + step, ... of a file; all its frames are checked.
 
-        Returns
-        -------
-        rows : (n, n_columns) float32
-        summary : FileSummary
-
-        Raises
-        ------
-        InputError
-            If the file fails a check, ends before `first`, or gives a feature that is not a number.
+        InputError if the file fails a check, ends before `first`, or gives a feature that is not a number.
         """
-        key = self._key(path, first, step) if self.cache else None
-        if key is not None:
+        if self.cache and (key := self._key(path, first, step)):
             stored = self._from_store(key, path) or self._into_store(key, path, first, step)
             if stored is not None:
                 return stored
@@ -85,8 +67,7 @@ class Featurizer:
 
     def _from_store(self, key: str, path: Path) -> tuple[np.ndarray, FileSummary] | None:
         try:
-            entry = store.read_entry(key)
-            if entry is None:
+            if (entry := store.read_entry(key)) is None:
                 return None
             rows, meta = entry
             if meta["columns"] != self._names:
@@ -109,14 +90,12 @@ class Featurizer:
         try:
             store.write_entry(key, len(self._names), fill)
         except OSError as error:
-            self.notes.append(
-                f"features are not kept on disk: {store.cache_folder()} cannot be written ({error.strerror})"
-            )
+            folder = store.cache_folder()
+            self.notes.append(f"features are not kept on disk: {folder} cannot be written ({error.strerror})")
             return None
         return self._from_store(key, path)
 
     def _read(self, path: Path, first: int, step: int, append: Callable[[np.ndarray], None]) -> FileSummary:
-        n_rows = 0
         block = max(1, _BLOCK_VALUES // len(self._names))
 
         def visit(chunk: mdtraj.Trajectory, first_frame: int) -> None:
@@ -129,27 +108,24 @@ class Featurizer:
                 take(self.features.compute(part), first_frame + offset + step * start)
 
         def take(rows: np.ndarray, frame: int) -> None:
-            nonlocal n_rows
-            bad = np.argwhere(~np.isfinite(rows))
-            if len(bad):
-                raise InputError(
-                    f"{path} gives no number for {self._names[bad[0, 1]]!r} in frame {frame + step * bad[0, 0]}: "
-                    "look at that frame, or leave the feature out"
-                )
+            if len(bad := np.argwhere(~np.isfinite(rows))):
+                where = f"{self._names[bad[0, 1]]!r} in frame {frame + step * bad[0, 0]}"
+                raise InputError(f"{path} gives no number for {where}: look at that frame, or leave the feature out")
             append(rows)
-            n_rows += len(rows)
 
         summary = io.scan(path, self.topology.topology, visit)
-        if n_rows == 0:
-            raise InputError(
-                f"{path} has {summary.n_frames} frames and `skip` leaves out the first {first}: nothing is left"
-            )
+        check_left(path, summary.n_frames, first)
         return summary
+
+
+def check_left(path: Path, n_frames: int, skipped: int) -> None:
+    """InputError where skipping so many frames leaves nothing of a file."""
+    if skipped >= n_frames:
+        raise InputError(f"{path} has {n_frames} frames and `skip` leaves out the first {skipped}: nothing is left")
 
 
 def _summary(record: dict[str, Any], path: Path) -> FileSummary:
     """A FileSummary as stored, with its sentences naming the file where it is now."""
     warnings = tuple(text.replace(record["path"], str(path)) for text in record["warnings"])
-    return FileSummary(
-        **record | {"path": path, "segment_starts": tuple(record["segment_starts"]), "warnings": warnings}
-    )
+    starts = tuple(record["segment_starts"])
+    return FileSummary(**record | {"path": path, "segment_starts": starts, "warnings": warnings})

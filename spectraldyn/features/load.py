@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import mdtraj
 import numpy as np
@@ -15,9 +15,13 @@ from tqdm import tqdm
 from spectraldyn.data import Column, Dataset, InputFile, Source, plain_columns
 from spectraldyn.errors import InputError
 from spectraldyn.features.definitions import define_features
-from spectraldyn.features.featurize import Featurizer
+from spectraldyn.features.featurize import Featurizer, check_left
 from spectraldyn.io import SUFFIXES, common_timestep, load_topology, open_trajectory, read_arrays
 from spectraldyn.units import Duration, TimeAxis, parse_duration
+
+Files = str | Path | Sequence[str | Path]
+Top: TypeAlias = str | Path | mdtraj.Trajectory | None
+Names = str | Sequence[str] | None
 
 
 class _Sampling(NamedTuple):
@@ -30,13 +34,11 @@ class _Sampling(NamedTuple):
     def computed(self) -> tuple[int, int]:
         """(first, step) of the frames to compute features of.
 
-        All frames unless a stride saves work: then entries of the store serve any skip. A skip in time needs the
-        spacing, which the file itself may first have to tell, so then all frames are computed as well.
+        All frames unless a stride saves work: then entries of the store serve any skip. All as well for a skip in time
+        where the file itself must first tell the spacing.
         """
         known = self.skip.in_frames or self.skip.value == 0 or self.timestep_ps is not None
-        if self.stride == 1 or not known:
-            return 0, 1
-        return self.skipped(self.timestep_ps), self.stride
+        return (self.skipped(self.timestep_ps), self.stride) if self.stride > 1 and known else (0, 1)
 
     def skipped(self, timestep_ps: float | None) -> int:
         """Frames left out at the start of each file."""
@@ -61,12 +63,13 @@ class _Loaded(NamedTuple):
     timestep_ps: float | None
     features: list[str] | None = None
     topology: mdtraj.Trajectory | None = None
+    notes: Sequence[str] = ()
 
 
 def load_features(
-    files: str | Path | Sequence[str | Path],
-    top: str | Path | mdtraj.Trajectory | None = None,
-    features: str | Sequence[str] | None = None,
+    files: Files,
+    top: Top = None,
+    features: Names = None,
     atoms: str | None = None,
     stride: int = 1,
     skip: str | float | None = None,
@@ -99,23 +102,18 @@ def load_features(
         that are not constant.
     cache : bool
         Keep the features on disk and use them again when file, topology and options are the same.
-    progress : bool
-        Show a progress bar over the files on stderr.
 
     Returns
     -------
     Dataset
-        Of float32 arrays, one for every uninterrupted stretch of a file. They may be views of files on disk.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read or fails a check, or an option is wrong or does not fit the files.
+        Of float32 arrays, one for every uninterrupted stretch of a file. They may be views of files on disk. An
+        InputError says which file cannot be read or fails a check, or which option is wrong or does not fit the files.
     """
-    paths = _as_paths(files)
-    sampling = _Sampling(
-        _as_stride(stride), parse_duration(0 if skip is None else skip, "`skip`"), _as_picoseconds(timestep)
-    )
+    paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(path) for path in files]
+    if not paths:
+        raise InputError("`files` is empty: give at least one file")
+    left_out = parse_duration(0 if skip is None else skip, "`skip`")
+    sampling = _Sampling(_as_stride(stride), left_out, _as_picoseconds(timestep))
     notes = [f"{path} is given more than once" for path in dict.fromkeys(paths) if paths.count(path) > 1]
     if _ready_made(paths):
         for option, value in {"features": features, "atoms": atoms, "top": top}.items():
@@ -123,7 +121,8 @@ def load_features(
                 raise InputError(f"`{option}` means nothing for ready-made features such as {paths[0]}: leave it out")
         loaded = _from_arrays(paths, sampling, progress)
     else:
-        loaded = _from_trajectories(paths, top, features, atoms, sampling, cache, progress, notes)
+        loaded = _from_trajectories(paths, top, features, atoms, sampling, cache, progress)
+    notes += loaded.notes
     skipped = sampling.skipped(loaded.timestep_ps)
     tables = [_asked_for(table, skipped, sampling.stride) for table in loaded.tables]
     whole = Dataset([table.rows for table in tables], columns=loaded.columns)
@@ -149,13 +148,6 @@ def load_features(
     )
 
 
-def _as_paths(files: str | Path | Sequence[str | Path]) -> list[Path]:
-    paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(path) for path in files]
-    if not paths:
-        raise InputError("`files` is empty: give at least one file")
-    return paths
-
-
 def _as_stride(stride: int) -> int:
     try:
         number = operator.index(stride)
@@ -172,9 +164,8 @@ def _as_picoseconds(timestep: str | float | None) -> float | None:
     if isinstance(timestep, str):
         duration = parse_duration(timestep, "`timestep`")
         if duration.in_frames:
-            raise InputError(
-                f"`timestep` is {timestep!r}, which has no unit: write it as a time, such as {timestep.strip()}ps"
-            )
+            better = f"write it as a time, such as {timestep.strip()}ps"
+            raise InputError(f"`timestep` is {timestep!r}, which has no unit: {better}")
         timestep = duration.value
     if not (math.isfinite(timestep) and timestep > 0):
         raise InputError(f"`timestep` is {timestep!r} ps, which is not a time greater than 0")
@@ -183,11 +174,11 @@ def _as_picoseconds(timestep: str | float | None) -> float | None:
 
 def _ready_made(paths: list[Path]) -> bool:
     """Whether the files hold features already."""
-    arrays = [path.suffix.lower() in SUFFIXES for path in paths]
-    if any(arrays) and not all(arrays):
-        ready, other = paths[arrays.index(True)], paths[arrays.index(False)]
-        raise InputError(f"{ready} holds ready-made features and {other} does not: give files of one kind")
-    return all(arrays)
+    arrays = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    others = [path for path in paths if path not in arrays]
+    if arrays and others:
+        raise InputError(f"{arrays[0]} holds ready-made features and {others[0]} does not: give files of one kind")
+    return not others
 
 
 def _from_arrays(paths: list[Path], sampling: _Sampling, progress: bool) -> _Loaded:
@@ -196,32 +187,22 @@ def _from_arrays(paths: list[Path], sampling: _Sampling, progress: bool) -> _Loa
         for path in tqdm(paths, "files", disable=not progress)
         for name, rows in read_arrays(path)
     ]
-    width = tables[0].rows.shape[1]
+    width, first = tables[0].rows.shape[1], tables[0].file.path
     for table in tables:
-        if table.rows.shape[1] != width:
-            raise InputError(
-                f"{table.file.path} has {table.rows.shape[1]} columns and {tables[0].file.path} has {width}: "
-                "all must have the same"
-            )
+        if (other := table.rows.shape[1]) != width:
+            raise InputError(f"{table.file.path} has {other} columns and {first} has {width}: all must have the same")
     return _Loaded(tables, plain_columns(width), sampling.timestep_ps)
 
 
 def _from_trajectories(
-    paths: list[Path],
-    top: str | Path | mdtraj.Trajectory | None,
-    features: str | Sequence[str] | None,
-    atoms: str | None,
-    sampling: _Sampling,
-    cache: bool,
-    progress: bool,
-    notes: list[str],
+    paths: list[Path], top: Top, features: Names, atoms: str | None, sampling: _Sampling, cache: bool, progress: bool
 ) -> _Loaded:
     topology = top if isinstance(top, mdtraj.Trajectory) else load_topology(top, paths)
     bare = topology.n_frames == 0
     topology = open_trajectory(paths[0], topology.topology).read([0]) if bare else topology[0]
     chosen = define_features(topology, features, atoms)
-    if bare and "aligned-positions" in chosen.names:
-        notes.append(f"aligned-positions are superposed on the first frame of {paths[0]}: the topology has none")
+    on_first = f"aligned-positions are superposed on the first frame of {paths[0]}: the topology has none"
+    notes = [on_first] if bare and "aligned-positions" in chosen.names else []
     featurizer = Featurizer(chosen, topology, atoms, cache, notes)
     first, step = sampling.computed()
     tables, summaries = [], []
@@ -231,17 +212,12 @@ def _from_trajectories(
         summaries.append(summary)
     timestep_ps = common_timestep(summaries, sampling.timestep_ps)
     notes += chosen.notes + [warning for summary in summaries for warning in summary.warnings]
-    if any(summary.periodic for summary in summaries):
-        notes += chosen.periodic_notes
-    return _Loaded(tables, chosen.columns, timestep_ps, chosen.names, topology)
+    notes += chosen.periodic_notes if any(summary.periodic for summary in summaries) else []
+    return _Loaded(tables, chosen.columns, timestep_ps, chosen.names, topology, notes)
 
 
 def _asked_for(table: _Table, skipped: int, stride: int) -> _Table:
-    if skipped >= table.file.n_frames:
-        raise InputError(
-            f"{table.file.path} has {table.file.n_frames} frames and `skip` leaves out the first {skipped}: "
-            "nothing is left"
-        )
+    check_left(table.file.path, table.file.n_frames, skipped)
     if table.step > 1:
         return table  # computed from the skipped frame on, with the stride
     return table._replace(rows=table.rows[skipped::stride], first=skipped, step=stride)
@@ -262,8 +238,7 @@ def _named(data: Dataset, wanted: Sequence[str] | int) -> slice | np.ndarray:
             raise InputError(f"{wanted} columns are needed, but these features have {len(names)}")
         return slice(0, wanted)
     place = {name: i for i, name in enumerate(names)}
-    missing = [name for name in wanted if name not in place]
-    if missing:
+    if missing := [name for name in wanted if name not in place]:
         raise InputError(f"`columns` names {missing[0]!r}, but these features have {_listed(names)}")
     if not len(wanted):
         raise InputError(f"`columns` is empty: name some of {_listed(names)}, or leave it out")
@@ -280,11 +255,10 @@ def _varying(data: Dataset, notes: list[str]) -> slice | np.ndarray:
     varies = high - low > 8 * np.finfo(np.float32).eps * np.maximum(np.abs(low), np.abs(high))
     constant = [column.name for column, moves in zip(data.columns, varies, strict=True) if not moves]
     if len(constant) == data.width:
-        raise InputError(
-            f"every feature column is constant over all frames ({_listed(constant)}): there is no dynamics in it"
-        )
+        listed = _listed(constant)
+        raise InputError(f"every feature column is constant over all frames ({listed}): there is no dynamics in it")
     if constant:
-        notes.append(f"{len(constant)} constant column{'s' if len(constant) > 1 else ''} left out: {_listed(constant)}")
+        notes.append(f"{len(constant)} constant column{'s' * (len(constant) > 1)} left out: {_listed(constant)}")
     return _as_slice(np.flatnonzero(varies))
 
 
@@ -300,9 +274,8 @@ def _selected(data: Dataset, keep: slice | np.ndarray) -> list[np.ndarray]:
 
 def _as_slice(places: np.ndarray) -> slice | np.ndarray:
     """A slice where the places follow each other: rows on disk stay there."""
-    first = int(places[0])
-    run = np.arange(first, first + len(places))
-    return slice(first, first + len(places)) if np.array_equal(places, run) else places
+    first, last = int(places[0]), int(places[-1])
+    return slice(first, last + 1) if np.array_equal(places, np.arange(first, last + 1)) else places
 
 
 def _listed(names: list[str]) -> str:

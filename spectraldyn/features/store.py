@@ -20,7 +20,7 @@ import numpy as np
 
 from spectraldyn.files import replacing
 
-VERSION = 2  # counts up whenever the same files and options give other rows or other warnings
+VERSION = 3  # counts up whenever the same files and options give other rows or other warnings
 _CHECK_BYTES = 2**24
 
 
@@ -30,11 +30,9 @@ class DamagedEntry(Exception):
 
 def cache_folder() -> Path:
     """$SPECTRALDYN_CACHE, or spectraldyn/ in the user's cache folder of this platform."""
-    own = os.environ.get("SPECTRALDYN_CACHE")
-    if own:
+    if own := os.environ.get("SPECTRALDYN_CACHE"):
         return Path(own).expanduser()
-    xdg = os.environ.get("XDG_CACHE_HOME")
-    if xdg:
+    if xdg := os.environ.get("XDG_CACHE_HOME"):
         return Path(xdg) / "spectraldyn"
     if sys.platform == "darwin":
         return Path("~/Library/Caches/spectraldyn").expanduser()
@@ -47,11 +45,9 @@ def topology_digest(topology: mdtraj.Topology) -> str:
     """Hash of everything in a topology that features or the checks of a file may depend on."""
     state = hashlib.blake2b()
     for atom in topology.atoms:
-        residue = atom.residue
-        element = getattr(atom.element, "symbol", "")
-        place = (residue.index, residue.name, residue.resSeq, residue.segment_id)
-        chain = (residue.chain.index, residue.chain.chain_id)
-        state.update(repr((atom.name, element, atom.serial, place, chain)).encode())
+        residue, chain = atom.residue, atom.residue.chain
+        place = (residue.index, residue.name, residue.resSeq, residue.segment_id), (chain.index, chain.chain_id)
+        state.update(repr((atom.name, getattr(atom.element, "symbol", ""), atom.serial, *place)).encode())
     for bond in topology.bonds:
         state.update(repr((bond[0].index, bond[1].index)).encode())
     return state.hexdigest()
@@ -59,20 +55,15 @@ def topology_digest(topology: mdtraj.Topology) -> str:
 
 def entry_key(parts: dict[str, Any]) -> str:
     """Name of the entry for these JSON-able parts."""
-    versions = {"version": VERSION, "mdtraj": mdtraj.__version__}
-    text = json.dumps(parts | versions, sort_keys=True)
+    text = json.dumps(parts | {"version": VERSION, "mdtraj": mdtraj.__version__}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 
 def read_entry(key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
     """The rows, memory-mapped, and what was stored with them; None where there is no such entry.
 
-    Who writes to the rows changes a copy of theirs in memory, never the entry.
-
-    Raises
-    ------
-    DamagedEntry
-        If the entry cannot be read or is not what was written.
+    Who writes to the rows changes a copy of theirs in memory, never the entry. DamagedEntry if it cannot be read or is
+    not what was written.
     """
     folder = cache_folder()
     try:
@@ -108,20 +99,10 @@ def _checksum(rows: np.ndarray) -> int:
 
 
 def write_entry(key: str, n_columns: int, fill: Callable[[Callable[[np.ndarray], None]], dict[str, Any]]) -> None:
-    """Make an entry of rows that are written as they come; where that fails, nothing is left.
+    """Make an entry of rows that are written as they come; where that fails, by an OSError, nothing is left.
 
-    Parameters
-    ----------
-    key : str
-    n_columns : int
-    fill : callable
-        Called with ``append``, to which it hands rows (n, n_columns); returns what `read_entry` should return beside
-        them (JSON-able).
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be written.
+    `fill` is called with ``append``, to which it hands rows (n, n_columns), and returns what `read_entry` should return
+    beside them (JSON-able).
     """
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,138 +1,83 @@
-"""AMBER NetCDF and mdtraj's HDF5: arrays in a container, of which the libraries read any part.
+"""AMBER NetCDF and mdtraj's HDF5: arrays in a container, any part of which the NetCDF library reads.
 
-The NetCDF library invents frames past the end of a truncated file, and the HDF5 library crashes where the
-directory is corrupt: both are looked at before they are read.
+It invents frames past the end of a truncated file of its own classic format. The HDF5 library, by which mdtraj reads
+the topology, crashes where the directory is corrupt. Both are looked at before they are read.
 """
 
+import contextlib
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import netCDF4
 import numpy as np
-from mdtraj.formats import HDF5TrajectoryFile
 from mdtraj.utils import in_units_of
 
-from spectraldyn.io.frames import Damaged, Frames, Incomplete, Indexed, nanometres
-from spectraldyn.io.gromacs import unpack
-from spectraldyn.io.silence import ask, decode, opened
+from spectraldyn.io.frames import NONE, Frames, Indexed
+from spectraldyn.io.gromacs import padded, unpack
+from spectraldyn.io.silence import Damaged, ask, quiet
+
+UNITS = {"coordinates": "nanometers", "time": "picoseconds", "cell_lengths": "nanometers", "cell_angles": "degrees"}
+AMBER_UNITS = UNITS | {"coordinates": "angstroms", "cell_lengths": "angstroms"}
 
 
 class Container(Indexed):
-    """Arrays by name, of which any frames can be read."""
+    """Arrays by name: AMBER's, which have fixed units, or mdtraj's, which tell them."""
 
-    kind: str
-    reader: Callable
-
-    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
-        self.path = path
-        with opened(self.kind, self.reader, path) as file:
-            shape = ask(f"its content is not that of {self.kind} trajectories", partial(self.shape, file))
+    def __init__(self, kind: str, units: Mapping[str, str], path: Path, n_atoms: int) -> None:
+        self.kind, self.units, self.path = kind, units, path
+        there = _netcdf_records(path)
+        with self.opened() as file:
+            fault = f"its content is not that of {kind} trajectories"
+            if units and "atom" not in file.dimensions:  # as in other HDF5 files that hold coordinates
+                raise Damaged(fault)
+            shape = ask(fault, lambda: file["coordinates"].shape)
         if len(shape) != 3 or shape[2] != 3:
             raise Damaged(f"its coordinates have the shape {shape}, not frames × atoms × 3")
-        self.n_frames, self.n_atoms = shape[:2]
+        self.n_frames, self.n_atoms, _ = shape
+        if there is not None and there < self.n_frames:
+            header = f"the header promises {self.n_frames} frames, {there} are there"
+            self.n_frames, self.shortfall = there, f"the file ends inside frame {there}: {header}"
 
-    def shape(self, file: Any) -> tuple[int, ...]:
-        """Shape of the positions."""
-        raise NotImplementedError
-
-    def columns(self, file: Any, first: int, count: int) -> tuple:
-        """Positions (nm), times, lengths (nm) and angles of the box of so many frames; None for what is not there."""
-        raise NotImplementedError
-
-    def times(self, file: Any) -> np.ndarray | None:
-        """Time stamps of all frames."""
-        raise NotImplementedError
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[netCDF4.Dataset]:
+        fault = f"it cannot be opened as {self.kind}: truncated or corrupt"
+        file = ask(fault, partial(netCDF4.Dataset, str(self.path)))
+        file.set_auto_mask(False)
+        try:
+            yield file
+        finally:
+            with quiet():
+                file.close()
 
     def extent(self) -> tuple[int, np.ndarray | None]:
-        with opened(self.kind, self.reader, self.path) as file:
-            return self.n_frames, _stamps(ask("its time stamps cannot be read", partial(self.times, file)))
+        with self.opened() as file:
+            times = ask("its time stamps cannot be read", partial(self._column, file, "time", slice(self.n_frames)))
+        return self.n_frames, times.astype(np.float64) if times.ndim else None
 
-    def blocks(self, runs: Iterable[tuple[int, int]]) -> Iterator[Frames]:
-        with opened(self.kind, self.reader, self.path) as file:
-            for first, count in runs:
-                xyz, time, lengths, angles = decode(first, count, partial(self.columns, file, first, count))
-                for name, values in (("time stamps", time), ("box lengths", lengths), ("box angles", angles)):
-                    if values is not None and len(values) != count:
-                        there = f"{first + len(values)} frames, positions for {self.n_frames}"
-                        raise Damaged(f"{name} are there for {there}")
-                yield Frames(xyz, _stamps(time), lengths, angles)
+    def decoded(self, file: netCDF4.Dataset, first: int, count: int) -> Frames:
+        xyz, time, *box = (self._column(file, name, slice(first, first + count)) for name in UNITS)
+        for name, values in zip(UNITS, (xyz, time, *box), strict=True):
+            if values.ndim and len(values) != len(xyz):
+                there = f"{first + len(values)} frames, its coordinates for {self.n_frames}"
+                raise Damaged(f"its array {name} is there for {there}")
+        return Frames(xyz, time, np.concatenate([np.broadcast_to(part, (len(xyz), 3)) for part in box], axis=1))
 
-
-def _stamps(time: np.ndarray | None) -> np.ndarray | None:
-    with np.errstate(all="ignore"):  # what is no number is found by the checks
-        return None if time is None else np.asarray(time, dtype=np.float64)
-
-
-_AMBER = ("coordinates", "time", "cell_lengths", "cell_angles")
-
-
-class NetCdf(Container):
-    """AMBER NetCDF, classic or HDF5-based, in Å."""
-
-    kind, reader = "AMBER NetCDF", netCDF4.Dataset
-
-    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
-        there = _netcdf_records(path)
-        super().__init__(path)
-        promised = self.n_frames
-        if there is not None and there < promised:
-            self.n_frames = there
-            self.shortfall = Incomplete(
-                f"the file ends inside frame {there}: the header promises {promised} frames, {there} are there"
-            )
-
-    def shape(self, file: netCDF4.Dataset) -> tuple[int, ...]:
-        file.dimensions["atom"]  # missing in other HDF5 files that hold coordinates
-        return file["coordinates"].shape
-
-    def columns(self, file: netCDF4.Dataset, first: int, count: int) -> tuple:
-        file.set_auto_mask(False)
-        where = slice(first, first + count)
-        found = {name: values[where] for name, values in file.variables.items() if name in _AMBER}
-        lengths = nanometres(found["cell_lengths"]) if "cell_lengths" in found else None
-        return nanometres(found["coordinates"]), found.get("time"), lengths, found.get("cell_angles")
-
-    def times(self, file: netCDF4.Dataset) -> np.ndarray | None:
-        file.set_auto_mask(False)
-        return file["time"][: self.n_frames] if "time" in file.variables else None
-
-
-class Hdf5(Container):
-    """HDF5 in mdtraj's layout."""
-
-    kind, reader = "mdtraj's HDF5", HDF5TrajectoryFile
-
-    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
-        check_hdf5(path)
-        super().__init__(path)
-
-    def shape(self, file: HDF5TrajectoryFile) -> tuple[int, ...]:
-        return file.root.coordinates.shape
-
-    def columns(self, file: HDF5TrajectoryFile, first: int, count: int) -> tuple:
-        file.seek(first)
-        return tuple(file.read(count))[:4]
-
-    def times(self, file: HDF5TrajectoryFile) -> np.ndarray | None:
-        if "time" not in file.root:
-            return None
-        return in_units_of(file.root.time[:], str(file.root.time.attrs.units), "picoseconds")
+    def _column(self, file: netCDF4.Dataset, name: str, rows: slice) -> np.ndarray:
+        if name not in file.variables:
+            return NONE
+        return in_units_of(file[name][rows], self.units.get(name) or str(file[name].units), UNITS[name])
 
 
 def _netcdf_records(path: Path) -> int | None:
-    """Records for which a classic NetCDF file has room, None where it has no records.
-
-    The NetCDF library reads zeros past the end of a truncated file. Files based on HDF5 know their own size.
-    """
+    """Records for which a classic NetCDF file has room; None where it has no records, or knows its size as HDF5."""
     with path.open("rb") as file:
-        magic = file.read(4)
-        if magic[:3] != b"CDF":
+        if (magic := file.read(4))[:3] != b"CDF":
             check_hdf5(path)
             return None
         try:
@@ -140,19 +85,18 @@ def _netcdf_records(path: Path) -> int | None:
         except (EOFError, KeyError, IndexError, OverflowError, struct.error, MemoryError) as error:
             raise Damaged("the NetCDF header is cut short or corrupt, so the file holds no frames") from error
     size = path.stat().st_size
-    if any(begin + length > size for begin, length, repeated in variables if not repeated):
+    if any(end > size for end, _, repeated in variables if not repeated):
         raise Damaged("the file ends before its first frame: it is truncated")
-    records = [(begin, length) for begin, length, repeated in variables if repeated]
-    if not records:
+    lengths = [length for _, length, repeated in variables if repeated]
+    if not lengths:
         return None
-    lengths = [length for _, length in records]
-    record = lengths[0] if len(lengths) == 1 else sum(_padded(length) for length in lengths)
+    record = lengths[0] if len(lengths) == 1 else sum(map(padded, lengths))
     # The last record may lack the padding that parts it from the next.
-    return max(0, (size - max(begin + length for begin, length in records)) // max(record, 1) + 1)
+    return max(0, (size - max(end for end, _, repeated in variables if repeated)) // max(record, 1) + 1)
 
 
 def _netcdf_variables(file: BinaryIO, version: int) -> Iterator[tuple[int, int, bool]]:
-    """Where each variable begins, its length in bytes, and whether that is its length in one of many records.
+    """Where each variable ends, its length in bytes, and whether these are of the first of many records.
 
     Layout: the NetCDF classic format specification of Unidata, versions 1, 2 and 5.
     """
@@ -161,42 +105,35 @@ def _netcdf_variables(file: BinaryIO, version: int) -> Iterator[tuple[int, int, 
     def number(layout: str = "q" if version == 5 else "i") -> int:
         return int(unpack(file, f">{layout}")[0])
 
-    def skip(size: int) -> None:
-        unpack(file, f">{_padded(size)}s")
-
-    def entries() -> range:
+    def entries() -> Iterator[None]:
         number("i")  # the tag says which list follows; an absent list has no entries
         count = number()
         if not 0 <= count < 10_000:
             raise Damaged("the NetCDF header is corrupt")
-        return range(count)
+        for _ in range(count):
+            skip(number())  # its name
+            yield
 
-    def attributes() -> None:
+    def skip(size: int) -> None:
+        unpack(file, f">{padded(size)}s")
+
+    def skip_attributes() -> None:
         for _ in entries():
-            skip(number())
             kind = number("i")
             skip(number() * width.get(kind, 1))
 
     number()  # records promised
-    dimensions = []
+    dimensions = [number() for _ in entries()]
+    skip_attributes()
     for _ in entries():
-        skip(number())
-        dimensions.append(number())
-    attributes()
-    for _ in entries():
-        skip(number())
         shape = [dimensions[number()] for _ in range(number())]
-        attributes()
+        skip_attributes()
         kind = number("i")
         number()  # the stored size overflows for large variables
         begin = number("i" if version == 1 else "q")
         repeated = shape[:1] == [0]
-        yield begin, prod(shape[1:] if repeated else shape) * width[kind], repeated
-
-
-def _padded(size: int) -> int:
-    """Bytes that so many take in a NetCDF file."""
-    return (size + 3) // 4 * 4
+        length = prod(shape[repeated:]) * width[kind]
+        yield begin + length, length, repeated
 
 
 _PROBE = """

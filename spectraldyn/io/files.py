@@ -1,12 +1,13 @@
-"""Trajectory files, read in chunks with every frame checked.
+"""Files read whole: trajectories in chunks with every frame checked, and arrays of ready-made features.
 
 ``scan`` goes through a file once. What it accepts is sound: complete frames, finite positions, the atoms of
 the topology, time stamps (or, without them, numbers of frames) that are even within the stretches it names.
-The rest is an InputError of one sentence. The table of formats is in ``formats``, the checks are in ``checks``,
-random access is in ``reader``.
+The rest is an InputError of one sentence.
 """
 
-from collections.abc import Callable, Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,62 +15,46 @@ import mdtraj
 import numpy as np
 
 from spectraldyn.errors import InputError
-from spectraldyn.io.checks import FrameChecks
-from spectraldyn.io.frames import Incomplete
-from spectraldyn.io.reader import open_trajectory
-from spectraldyn.io.times import read_times
+from spectraldyn.io.checks import FrameChecks, read_times
+from spectraldyn.io.formats import check_readable
+from spectraldyn.io.reader import load_topology, open_trajectory
+from spectraldyn.io.silence import Damaged, told
+
+SUFFIXES = (".npy", ".npz")  # of files of ready-made features
+_SCAN_VALUES = 2**22  # values checked at once
 
 
 @dataclass(frozen=True)
 class FileSummary:
-    """What one pass over every frame of a trajectory file found.
-
-    Attributes
-    ----------
-    path : Path
-    format : str
-        The format as its usual extension without the dot ("dcd", "xtc", ...).
-    n_frames, n_atoms : int
-    timestep_ps : float or None
-        Time between stored frames in ps; None where the file carries no usable time stamps.
-    segment_starts : tuple of int
-        First frame of every uninterrupted stretch; begins with 0. Lagged pairs never cross into the next one.
-    periodic : bool
-        Whether the frames carry a periodic box.
-    warnings : tuple of str
-        One sentence each, naming the file.
-    """
+    """What one pass over every frame of a trajectory file found."""
 
     path: Path
     format: str
+    """The format as its usual extension without the dot ("dcd", "xtc", ...)."""
     n_frames: int
     n_atoms: int
     timestep_ps: float | None
+    """Time between stored frames in ps; None where the file carries no usable time stamps."""
     segment_starts: tuple[int, ...]
+    """First frame of every uninterrupted stretch; begins with 0. Lagged pairs never cross into the next one."""
     periodic: bool
+    """Whether the frames carry a periodic box."""
     warnings: tuple[str, ...]
+    """One sentence each, naming the file."""
 
 
 def scan(
-    path: str | Path,
-    topology: mdtraj.Topology | None,
-    visit: Callable[[mdtraj.Trajectory, int], None] | None = None,
+    path: str | Path, topology: mdtraj.Topology | None, visit: Callable[[mdtraj.Trajectory, int], None] | None = None
 ) -> FileSummary:
     """Read every frame once, in chunks, and check it.
 
     Parameters
     ----------
-    path : path
     topology : mdtraj.Topology or None
         None is allowed for files that carry their own (PDB, GRO, HDF5).
     visit : callable, optional
-        Called as ``visit(chunk, first_frame)`` with every checked chunk, in order. Chunks of a file
-        without a valid periodic box have no unit cell; without time
-        stamps, their ``time`` is the frame number.
-
-    Returns
-    -------
-    FileSummary
+        Called as ``visit(chunk, first_frame)`` with every checked chunk, in order. Chunks of a file without a valid
+        periodic box have no unit cell; without time stamps, their ``time`` is the frame number.
 
     Raises
     ------
@@ -77,51 +62,36 @@ def scan(
         One sentence: which file, which frame, what was received and what to do.
     """
     reader = open_trajectory(path, topology)
-    checks = FrameChecks(str(path), reader.topology)
-    times: list[np.ndarray] = []
-    steps: list[np.ndarray] = []
-    warnings: list[str] = []
-    try:
-        for frames in reader.chunks():
-            first = checks.n_frames
+    checks = FrameChecks(reader.topology)
+    times, steps = [np.empty(0)], [np.empty(0)]
+    for frames in reader.chunks():
+        first = checks.n_frames
+        with told(path):
             chunk = checks.look(frames)
-            for gathered, column in ((times, frames.time), (steps, frames.step)):
-                gathered.append(np.full(len(frames.xyz), np.nan) if column is None else column)
-            if chunk is not None and visit is not None:
-                visit(chunk, first)
-    except Incomplete as shortfall:
-        warnings.append(f"{path}: {shortfall}")
-    if checks.n_frames == 0:
-        raise InputError(warnings[0] if warnings else f"{path}: the file holds no frames")
-    checks.finish()
-    timestep, starts, remarks = read_times(str(path), np.concatenate(times))
-    if timestep is None and not remarks:
-        _, starts, remarks = read_times(str(path), np.concatenate(steps), reader.layout.numbers)
-    return FileSummary(
-        path=Path(path),
-        format=reader.format,
-        n_frames=checks.n_frames,
-        n_atoms=reader.n_atoms,
-        timestep_ps=timestep,
-        segment_starts=starts,
-        periodic=bool(checks.periodic),
-        warnings=(*warnings, *checks.warnings, *remarks),
-    )
+        times.append(frames.time)
+        steps.append(frames.step)
+        if chunk is not None and visit is not None:
+            visit(chunk, first)
+    with told(path):
+        if checks.n_frames == 0:
+            raise Damaged(reader.source.shortfall or "the file holds no frames")
+        checks.finish()
+        timestep, starts, remarks = read_times(np.concatenate(times))
+        if timestep is None and not remarks:
+            _, starts, remarks = read_times(np.concatenate(steps), reader.layout.numbers)
+    told_of = (*([shortfall] if (shortfall := reader.source.shortfall) else []), *checks.warnings, *remarks)
+    warnings = tuple(f"{path}: {warning}" for warning in told_of)
+    found = (Path(path), reader.format, checks.n_frames, reader.n_atoms, timestep, starts, bool(checks.periodic))
+    return FileSummary(*found, warnings)
 
 
 def common_timestep(summaries: Sequence[FileSummary], timestep_ps: float | None) -> float | None:
-    """Frame spacing shared by all files, in ps.
+    """Frame spacing shared by all files, in ps; None where neither the files nor the user say.
 
     Parameters
     ----------
-    summaries : sequence of FileSummary
     timestep_ps : float or None
         What the user says it is. Files without time stamps take it; files with stamps must agree with it.
-
-    Returns
-    -------
-    float or None
-        None where neither the files nor the user say.
 
     Raises
     ------
@@ -133,22 +103,90 @@ def common_timestep(summaries: Sequence[FileSummary], timestep_ps: float | None)
         raise InputError(f"--timestep is {timestep_ps:g} ps: the frame spacing must be positive")
     stamped = [(summary.path, summary.timestep_ps) for summary in summaries if summary.timestep_ps is not None]
     for path, spacing in stamped:
+        (first, usual), said = stamped[0], f"{path}: the time stamps say {spacing:g} ps between frames"
         if timestep_ps is not None and abs(spacing - timestep_ps) > 1e-3 * timestep_ps:
-            raise InputError(
-                f"{path}: the time stamps say {spacing:g} ps between frames, --timestep says "
-                f"{timestep_ps:g} ps: leave --timestep out, or correct the file"
-            )
-        if abs(spacing - stamped[0][1]) > 1e-3 * stamped[0][1]:
-            raise InputError(
-                f"{path}: frames are {spacing:g} ps apart, those of {stamped[0][0]} {stamped[0][1]:g} ps: "
-                "analyse only files of one spacing together"
-            )
-    if timestep_ps is not None:
-        return float(timestep_ps)
-    if stamped and len(stamped) < len(summaries):
-        bare = next(summary.path for summary in summaries if summary.timestep_ps is None)
-        raise InputError(
-            f"{bare}: the file has no usable time stamps, while {stamped[0][0]} has frames "
-            f"{stamped[0][1]:g} ps apart: give --timestep"
-        )
-    return stamped[0][1] if stamped else None
+            said += f", --timestep says {timestep_ps:g} ps"
+            raise InputError(f"{said}: leave --timestep out, or correct the file")
+        if abs(spacing - usual) > 1e-3 * usual:
+            raise InputError(f"{said}, those of {first} {usual:g} ps: analyse only files of one spacing together")
+    bare = [summary.path for summary in summaries if summary.timestep_ps is None]
+    if timestep_ps is None and stamped and bare:
+        others = f"{stamped[0][0]} has frames {stamped[0][1]:g} ps apart"
+        raise InputError(f"{bare[0]}: the file has no usable time stamps, while {others}: give --timestep")
+    return float(timestep_ps) if timestep_ps is not None else stamped[0][1] if stamped else None
+
+
+def read_arrays(path: Path) -> list[tuple[str | None, np.ndarray]]:
+    """Every array in a .npy or .npz file, with its name in the latter; each is a trajectory of its own, (T, d) float32.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or an array is not a finite, non-empty table of real numbers.
+    """
+    check_readable(path)
+    try:
+        # numpy leaves a damaged .npz open when it is given the path
+        with path.open("rb") as stream:
+            if stream.read(2) == b"PK":
+                stream.seek(0)
+                with np.load(stream, allow_pickle=False) as archive:
+                    arrays: list[tuple[str | None, np.ndarray]] = [(name, archive[name]) for name in archive.files]
+            else:
+                arrays = [(None, np.load(path, mmap_mode="r", allow_pickle=False))]
+    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        what = "it is damaged, or no NumPy file of plain numbers (pickled objects are not read)"
+        raise InputError(f"{path} cannot be read: {what}") from error
+    if not arrays:
+        raise InputError(f"{path} holds no array")
+    return [(name, _rows(array, f"{path}" if name is None else f"{path}, array {name!r}")) for name, array in arrays]
+
+
+def _rows(array: np.ndarray, where: str) -> np.ndarray:
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{where} holds {array.dtype}, not real numbers")
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"{where} has shape {array.shape}: features are (frames, columns), neither of them 0")
+    with np.errstate(over="ignore"):  # beyond the range of float32 is infinite, and found below
+        rows = array.view(np.ndarray).astype(np.float32, copy=False)
+    step = max(1, _SCAN_VALUES // rows.shape[1])
+    for start in range(0, len(rows), step):
+        bad = np.flatnonzero(~np.isfinite(rows[start : start + step]).all(axis=1))
+        if len(bad):
+            where = f"{where} holds NaN or a number too large for float32"
+            raise InputError(f"{where} in row {start + bad[0]} (counted from 0)")
+    return rows
+
+
+def describe_files(files: Sequence[str], top: str | None) -> Iterator[tuple[str, bool]]:
+    """Read every frame of every file once.
+
+    Yields
+    ------
+    (line, failed)
+        A line on what is in the file, or the sentence that says why it cannot be used; the others are still described.
+    """
+    topology = load_topology(top, []).topology if top is not None else None
+    for file in files:
+        try:
+            yield from ((line, False) for line in _lines(file, topology))
+        except InputError as error:
+            yield str(error), True
+
+
+def _lines(file: str, topology: mdtraj.Topology | None) -> list[str]:
+    if Path(file).suffix.lower() in SUFFIXES:
+        return [
+            f"{file}{'' if name is None else ':' + name}: {len(rows)} frames, {rows.shape[1]} ready-made features"
+            for name, rows in read_arrays(Path(file))
+        ]
+    found = scan(file, topology or load_topology(None, [file]).topology)
+    times = "no usable time stamps (a lag in time needs --timestep)"
+    if found.timestep_ps is not None:
+        times = f"{found.timestep_ps:g} ps apart, {found.n_frames * found.timestep_ps / 1000:.4g} ns"
+    box = "periodic box" if found.periodic else "no periodic box"
+    pieces = f", {n} uninterrupted stretches" if (n := len(found.segment_starts)) > 1 else ""
+    line = f"{found.path}: {found.format}, {found.n_frames} frames, {found.n_atoms} atoms, {times}, {box}{pieces}"
+    return [line, *(f"  note: {warning}" for warning in found.warnings)]

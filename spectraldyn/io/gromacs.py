@@ -8,168 +8,129 @@ import contextlib
 import os
 import struct
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 import numpy as np
-from mdtraj.formats import TRRTrajectoryFile, XTCTrajectoryFile
+from mdtraj.formats import XTCTrajectoryFile
 
-from spectraldyn.io.frames import Damaged, Frames, Indexed, cell_of
-from spectraldyn.io.silence import decode
+from spectraldyn.io.frames import NONE, Frames, Indexed, cell_of
+from spectraldyn.io.silence import Damaged
 
-
-class Header(NamedTuple):
-    """What the header of one frame says; `size` is the number of bytes that follow it."""
-
-    n_atoms: int
-    step: int
-    time: float
-    size: int
+Header = tuple[int, int, float, int]  # atoms, step, time, and number of bytes that follow it
 
 
 class Gromacs(Indexed):
     """A chain of frames, each with its own header, and nothing that says how many there should be."""
 
-    reader: Callable
+    def __init__(self, reader: Callable, path: Path, n_atoms: int) -> None:
+        self.reader, self.path = reader, path
+        headers = list(_walk(path, _xtc if reader is XTCTrajectoryFile else _trr))
+        self.n_frames, self.n_atoms = len(headers), headers[0][0]
+        _, self._steps, self._times, sizes = np.array(headers, dtype=np.float64).T
+        self._starts = [0, *np.cumsum(sizes.astype(int)).tolist()]
 
-    def __init__(self, path: Path, n_atoms: int | None = None) -> None:
-        self.path = path
-        headers = list(self._walk())
-        self.n_frames = len(headers)
-        self.n_atoms = headers[0].n_atoms
-        self._steps = np.array([header.step for header in headers], dtype=np.float64)
-        self._times = np.array([header.time for header in headers], dtype=np.float64)
-        self._starts = np.cumsum([0, *(header.size for header in headers)])
-
-    def extent(self) -> tuple[int, np.ndarray | None]:
+    def extent(self) -> tuple[int, np.ndarray]:
         return self.n_frames, self._times
 
-    def blocks(self, runs: Iterable[tuple[int, int]]) -> Iterator[Frames]:
-        padding = self.padding(self.n_atoms)
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[tuple[BinaryIO, Path]]:
         with self.path.open("rb") as file, _temporary_file() as copy:
-            for first, count in runs:
-                file.seek(self._starts[first])
-                copy.write_bytes(padding + file.read(self._starts[first + count] - self._starts[first]))
-                n_read = count + bool(padding)
-                xyz, boxes = decode(first, count, partial(self._decoded, copy, n_read, count))
-                where = slice(first, first + count)
-                found = Frames(xyz, self._times[where], step=self._steps[where])
-                if boxes is not None:
-                    cell = cell_of(*np.moveaxis(boxes, 1, 0))
-                    found = replace(found, lengths=cell[:, :3], angles=cell[:, 3:])
-                yield found
+            yield file, copy
 
-    @staticmethod
-    def padding(n_atoms: int) -> bytes:
-        """A frame to be decoded before the others, if the decoder needs one."""
-        return b""
-
-    def _decoded(self, path: Path, n_read: int, count: int) -> tuple[np.ndarray, np.ndarray | None]:
-        with self.reader(str(path)) as file:
-            xyz, _, _, boxes, *_ = file.read(n_read)
-        wanted = slice(n_read - count, None)
-        return np.ascontiguousarray(xyz[wanted, : self.n_atoms]), None if boxes is None else boxes[wanted]
-
-    def _walk(self) -> Iterator[Header]:
-        """The header of each frame; raises Damaged at the first fault."""
-        size = self.path.stat().st_size
-        count, n_atoms, end = 0, 0, 0
-        with self.path.open("rb") as file:
-            while (start := end) < size:
-                file.seek(start)
-                try:
-                    header = self.header(file)
-                    end = file.tell() + header.size
-                    if count and header.n_atoms != n_atoms:
-                        raise Damaged(f"has {header.n_atoms} atoms, the frames before it {n_atoms}")
-                except EOFError:
-                    end = size + 1
-                except Damaged as fault:
-                    raise Damaged(f"frame {count} (byte {start}) {fault}") from fault
-                if end > size:
-                    raise Damaged(
-                        f"the file ends inside frame {count}, after {count} complete frames: write the complete ones "
-                        "to a new file (gmx trjconv or mdconvert), or run again when the simulation has ended"
-                        if count
-                        else "the file ends inside its first frame, so it holds no complete frame"
-                    )
-                yield header._replace(size=end - start)
-                count, n_atoms = count + 1, header.n_atoms
-
-    @staticmethod
-    def header(file: BinaryIO) -> Header:
-        """Read the header of a frame; raises EOFError or Damaged."""
-        raise NotImplementedError
+    def decoded(self, file: tuple[BinaryIO, Path], first: int, count: int) -> Frames:
+        raw, copy = file
+        raw.seek(self._starts[first])
+        content = raw.read(self._starts[first + count] - self._starts[first])
+        copy.write_bytes(_larger(self.reader, self.n_atoms) + content)
+        with self.reader(str(copy)) as decoder:
+            xyz, _, _, boxes, *_ = decoder.read(1 + count)
+        where = slice(first, first + len(xyz) - 1)
+        cell = NONE if boxes is None else cell_of(*np.moveaxis(boxes[1:], 1, 0))
+        return Frames(np.ascontiguousarray(xyz[1:, : self.n_atoms]), self._times[where], cell, self._steps[where])
 
 
-class Xtc(Gromacs):
-    """Positions rounded and compressed."""
+@lru_cache(maxsize=16)
+def _larger(reader: Callable, n_atoms: int) -> bytes:
+    """A frame of more atoms than the others have, to be decoded before them.
 
-    reader = XTCTrajectoryFile
-
-    @staticmethod
-    def header(file: BinaryIO) -> Header:
-        (magic,) = unpack(file, ">i")
-        if magic not in (1995, 2023):
-            raise Damaged(f"starts with {magic} instead of XTC's 1995, so the file is corrupt from there on")
-        n_atoms, step, time = unpack(file, ">iif")
-        *_, again = unpack(file, ">9fi")
-        if n_atoms < 1 or again != n_atoms:
-            raise Damaged(f"has a corrupt header ({n_atoms} and {again} atoms)")
-        if n_atoms <= 9:  # so few are stored uncompressed
-            return Header(n_atoms, step, time, 12 * n_atoms)
-        _, *bounds, index, size = unpack(file, ">f3i3ii" + ("i" if magic == 1995 else "q"))
-        # The decoder believes these and crashes where they are wrong. Its buffer, which is also that of the encoder,
-        # has 1.2 integers for each coordinate, three of which are not for data.
-        if not 0 < size <= 4 * int(3 * n_atoms * 1.2) - 12:
-            raise Damaged(f"has a corrupt header ({size} bytes for {n_atoms} atoms)")
-        # An index into a table of 73 sizes, of which the first nine are not used; and the smallest and largest
-        # integer coordinates, whose range the encoder keeps this far from an overflow. A range of 2³² would be
-        # a division by zero.
-        ranges = [high - low for low, high in zip(bounds[:3], bounds[3:], strict=True)]
-        if not 9 <= index < 73 or not 0 <= min(ranges) <= max(ranges) < 2**31 - 3:
-            raise Damaged("has a corrupt header of its compressed positions")
-        return Header(n_atoms, step, time, (size + 3) // 4 * 4)
-
-    @staticmethod
-    @lru_cache(maxsize=16)
-    def padding(n_atoms: int) -> bytes:
-        """A frame of more atoms than the others have.
-
-        From corrupt data the decoder may take more atoms than there are: it writes past the end of buffers that have
-        the size of the first frame. An item holds ten atoms or less.
-        """
-        with _temporary_file() as path:
-            with XTCTrajectoryFile(str(path), "w") as file:
-                file.write(np.zeros((1, n_atoms + 11, 3), dtype=np.float32))
-            return path.read_bytes()
+    From corrupt data the decoder may take more atoms than there are: it writes past the end of buffers that have
+    the size of the first frame. An item holds ten atoms or less.
+    """
+    with _temporary_file() as path:
+        with reader(str(path), "w") as file:
+            file.write(np.zeros((1, n_atoms + 11, 3), dtype=np.float32))
+        return path.read_bytes()
 
 
-class Trr(Gromacs):
-    """Positions of single or double precision."""
+def _walk(path: Path, read_header: Callable[[BinaryIO], Header]) -> Iterator[Header]:
+    """The header of each frame, with its size as that of the whole frame; raises Damaged at the first fault."""
+    size = path.stat().st_size
+    count, known, end = 0, 0, 0
+    with path.open("rb") as file:
+        while (start := end) < size:
+            file.seek(start)
+            try:
+                n_atoms, step, time, length = read_header(file)
+                end = file.tell() + length
+                if count and n_atoms != known:
+                    raise Damaged(f"has {n_atoms} atoms, the frames before it {known}")
+            except EOFError:
+                end = size + 1
+            except Damaged as fault:
+                raise Damaged(f"frame {count} (byte {start}) {fault}") from fault
+            if end > size and count == 0:
+                raise Damaged("the file ends inside its first frame, so it holds no complete frame")
+            if end > size:
+                advice = "write the complete ones to a new file (gmx trjconv or mdconvert), or wait for the simulation"
+                raise Damaged(f"the file ends inside frame {count}, after {count} complete frames: {advice} to end")
+            yield n_atoms, step, time, end - start
+            count, known = count + 1, n_atoms
 
-    reader = TRRTrajectoryFile
 
-    @staticmethod
-    def header(file: BinaryIO) -> Header:
-        (magic,) = unpack(file, ">i")
-        if magic != 1993:
-            raise Damaged(f"starts with {magic} instead of TRR's 1993, so the file is corrupt from there on")
-        _, length = unpack(file, ">ii")
-        if not 0 <= length <= 128:
-            raise Damaged("has a corrupt header")
-        unpack(file, f">{(length + 3) // 4 * 4}s")
-        *sizes, n_atoms, step, _ = unpack(file, ">13i")
-        positions = sizes[7]
-        if n_atoms < 1 or min(sizes) < 0 or positions not in (0, 12 * n_atoms, 24 * n_atoms):
-            raise Damaged("has a corrupt header")
-        if positions == 0:
-            raise Damaged("holds no positions: write a trajectory with positions in every frame")
-        time, _ = unpack(file, ">dd" if positions == 24 * n_atoms else ">ff")
-        return Header(n_atoms, step, time, sum(sizes))
+def _xtc(file: BinaryIO) -> Header:
+    """Header of a frame of positions rounded and compressed; raises EOFError or Damaged."""
+    (magic,) = unpack(file, ">i")
+    if magic not in (1995, 2023):
+        raise Damaged(f"starts with {magic} instead of XTC's 1995, so the file is corrupt from there on")
+    n_atoms, step, time = unpack(file, ">iif")
+    *_, again = unpack(file, ">9fi")
+    if n_atoms < 1 or again != n_atoms:
+        raise Damaged(f"has a corrupt header ({n_atoms} and {again} atoms)")
+    if n_atoms <= 9:  # so few are stored uncompressed
+        return n_atoms, step, time, 12 * n_atoms
+    _, *bounds, index, size = unpack(file, ">f3i3ii" + ("i" if magic == 1995 else "q"))
+    # The decoder believes these and crashes where they are wrong. Its buffer, which is also that of the encoder,
+    # has 1.2 integers for each coordinate, three of which are not for data.
+    if not 0 < size <= 4 * int(3 * n_atoms * 1.2) - 12:
+        raise Damaged(f"has a corrupt header ({size} bytes for {n_atoms} atoms)")
+    # An index into a table of 73 sizes, of which the first nine are not used; and the smallest and largest integer
+    # coordinates, whose range the encoder keeps this far from an overflow; one of 2³² would be a division by zero.
+    ranges = [high - low for low, high in zip(bounds[:3], bounds[3:], strict=True)]
+    if not 9 <= index < 73 or not 0 <= min(ranges) <= max(ranges) < 2**31 - 3:
+        raise Damaged("has a corrupt header of its compressed positions")
+    return n_atoms, step, time, padded(size)
+
+
+def _trr(file: BinaryIO) -> Header:
+    """Header of a frame of positions of single or double precision; raises EOFError or Damaged."""
+    (magic,) = unpack(file, ">i")
+    if magic != 1993:
+        raise Damaged(f"starts with {magic} instead of TRR's 1993, so the file is corrupt from there on")
+    _, length = unpack(file, ">ii")
+    if not 0 <= length <= 128:
+        raise Damaged("has a corrupt header")
+    unpack(file, f">{padded(length)}s")
+    *sizes, n_atoms, step, _ = unpack(file, ">13i")
+    positions = sizes[7]
+    if n_atoms < 1 or min(sizes) < 0 or positions not in (0, 12 * n_atoms, 24 * n_atoms):
+        raise Damaged("has a corrupt header")
+    if positions == 0:
+        raise Damaged("holds no positions: write a trajectory with positions in every frame")
+    time, _ = unpack(file, ">dd" if positions == 24 * n_atoms else ">ff")
+    return n_atoms, step, time, sum(sizes)
 
 
 def unpack(file: BinaryIO, layout: str) -> tuple:
@@ -181,13 +142,14 @@ def unpack(file: BinaryIO, layout: str) -> tuple:
     return struct.unpack(layout, data)
 
 
+def padded(size: int) -> int:
+    """Bytes that so many take where the next item begins at a multiple of four."""
+    return (size + 3) // 4 * 4
+
+
 @contextlib.contextmanager
 def _temporary_file() -> Iterator[Path]:
     """A place for a file under a name that the C code can open, which is ASCII."""
     plain = tempfile.gettempdir().isascii()
-    descriptor, name = tempfile.mkstemp(dir=None if plain else os.curdir)
-    os.close(descriptor)
-    try:
-        yield Path(name if plain else os.path.relpath(name))
-    finally:
-        os.unlink(name)
+    with tempfile.TemporaryDirectory(dir=None if plain else os.curdir) as folder:
+        yield Path(folder if plain else os.path.relpath(folder)) / "frames"

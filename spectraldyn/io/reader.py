@@ -1,19 +1,23 @@
-"""Random access to trajectory files: any frames, in any order, decoding as few others as the format allows."""
+"""Opening of files: their topologies, and any frames, in any order, decoding as few others as the format allows."""
 
-import contextlib
 import operator
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from functools import cached_property, partial
 from pathlib import Path
 
 import mdtraj
 import numpy as np
+from mdtraj.formats import GroTrajectoryFile, HDF5TrajectoryFile
 
 from spectraldyn.errors import InputError
 from spectraldyn.io.checks import FrameChecks
-from spectraldyn.io.formats import FORMATS, Format, recognise
-from spectraldyn.io.frames import Damaged, Frames
-from spectraldyn.io.topologies import carries_topology, load_topology
+from spectraldyn.io.containers import check_hdf5
+from spectraldyn.io.formats import FORMATS, check_kind, check_readable, plain_extension, recognise
+from spectraldyn.io.frames import Frames
+from spectraldyn.io.silence import Damaged, ask, told
+from spectraldyn.io.text import Lines
 
 
 class Reader:
@@ -21,29 +25,18 @@ class Reader:
 
     Attributes
     ----------
-    path : Path
     format : str
         The format as its usual extension without the dot ("dcd", "xtc", ...).
-    topology : mdtraj.Topology
+    n_atoms : int
+        Of the topology; a file that has others is refused when it is read.
     """
 
     def __init__(self, path: str | Path, format: str, topology: mdtraj.Topology) -> None:
-        self.path = Path(path)
-        self.format = format
-        self.topology = topology
-        self._name = str(path)
-        with self._told():
-            self._source = self.layout.source(self.path, topology.n_atoms)
-
-    @property
-    def layout(self) -> Format:
-        """What is known of the format."""
-        return FORMATS[self.format.removesuffix(".gz")]
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms of the topology; a file that has others is refused when it is read."""
-        return self.topology.n_atoms
+        self.path, self._name = Path(path), str(path)
+        self.format, self.layout = format, FORMATS[format.removesuffix(".gz")]
+        self.topology, self.n_atoms = topology, topology.n_atoms
+        with told(self._name):
+            self.source = self.layout.source(self.path, topology.n_atoms)
 
     @property
     def n_frames(self) -> int:
@@ -61,22 +54,15 @@ class Reader:
         return self.read([0]).unitcell_lengths is not None
 
     def read(self, rows: Iterable[int]) -> mdtraj.Trajectory:
-        """Frames by their numbers.
+        """Frames by their numbers, counted from 0, in this order and as often as they are named.
 
-        Of DCD, XTC, TRR, NetCDF and HDF5 files only the frames asked for are decoded (of HDF5, the compressed
-        chunks that hold them). Text files are read from their beginning to the last frame asked for, though the
-        numbers of other frames are not converted.
-
-        Parameters
-        ----------
-        rows : iterable of int
-            0-based frame numbers; the frames come back in this order, as often as they are named.
+        Only the frames asked for are decoded (of HDF5, the compressed chunks that hold them). Text files are read from
+        their beginning to the last frame asked for, though the numbers of other frames are not converted.
 
         Returns
         -------
         mdtraj.Trajectory
-            Without a unit cell where `scan` finds no valid periodic box; without time stamps, ``time`` is the
-            frame number.
+            Without a unit cell where `scan` finds no valid box; without time stamps, ``time`` is the frame number.
 
         Raises
         ------
@@ -89,49 +75,27 @@ class Reader:
         if wanted.min() < 0:
             raise InputError(f"{self._name}: frame {wanted.min()} is asked for: frames are counted from 0")
         found, place = np.unique(wanted, return_inverse=True)
-        with self._told():
-            frames = self._source.take(found)
-        checks = FrameChecks(self._name, self.topology)
-        trajectory = checks.admit(frames.pick(place), wanted)
-        if trajectory is None:
+        checks = FrameChecks(self.topology)
+        with told(self._name):
+            trajectory = checks.admit(self.source.take(found).pick(place), wanted)
             checks.complain()
         return trajectory
 
     def chunks(self) -> Iterator[Frames]:
-        """Every frame in order, before any check; raises Incomplete after the last where there should be more."""
-        with self._told():
-            yield from self._source.chunks()
+        """Every frame in order, before any check."""
+        with told(self._name):
+            yield from self.source.chunks()
 
     @cached_property
     def _extent(self) -> tuple[int, np.ndarray | None]:
-        with self._told():
-            return self._source.extent()
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """A format's complaint becomes the user's, with the file's name as the user gave it."""
-        try:
-            yield
-        except Damaged as damage:
-            raise InputError(f"{self._name}: {damage}") from damage
-        except OSError as error:  # a disk or network that fails while the file is read
-            raise InputError(f"{self._name}: reading failed ({error.strerror or error})") from error
+        with told(self._name):
+            return self.source.extent()
 
 
 def open_trajectory(path: str | Path, topology: mdtraj.Topology | None = None) -> Reader:
-    """A trajectory file, to read any of its frames.
+    """A trajectory file, to read any of its frames; PDB, GRO and HDF5 carry their own topology.
 
     The file is open only while frames are read from it; it must not change as long as the reader is in use.
-
-    Parameters
-    ----------
-    path : path
-    topology : mdtraj.Topology, optional
-        None is allowed for files that carry their own (PDB, GRO, HDF5).
-
-    Returns
-    -------
-    Reader
 
     Raises
     ------
@@ -140,9 +104,95 @@ def open_trajectory(path: str | Path, topology: mdtraj.Topology | None = None) -
     """
     format = recognise(path)
     if topology is None:
-        if not carries_topology(path):
-            raise InputError(f"{path}: the file carries no topology: give one with --top")
-        topology = load_topology(path, []).topology
+        topology = load_topology(None, [path]).topology
     if topology.n_atoms == 0:
         raise InputError(f"{path}: the topology has no atoms: give that of these very atoms")
     return Reader(path, format, topology)
+
+
+def load_topology(top: str | Path | None, files: Sequence[str | Path]) -> mdtraj.Trajectory:
+    """Topology, with coordinates where there are any.
+
+    Parameters
+    ----------
+    top : path or None
+        A PDB, GRO, HDF5, prmtop, PSF, mol2 file, ...; None takes that of the first trajectory that has one.
+    files : sequence of paths
+        The trajectories.
+
+    Returns
+    -------
+    mdtraj.Trajectory
+        One frame, or none where the topology file holds no coordinates (prmtop, PSF).
+
+    Raises
+    ------
+    InputError
+        If there is no topology, or it cannot be read. That the atoms are those of each file, `scan` checks.
+    """
+    for path in files:  # what can never be read is refused before any work
+        check_kind(path)
+    source = top if top is not None else next((path for path in files if carries_topology(path)), None)
+    if source is None:
+        given = f"{files[0]} carries" if len(files) == 1 else "the trajectories carry"
+        raise InputError(f"{given} no topology: give one with --top (a PDB file of the same atoms, for example)")
+    check_readable(source)
+    name = plain_extension(source)
+    if name in FORMATS and name != "arc" and not carries_topology(source):
+        raise InputError(f"{source}: a trajectory of this format carries no topology: give a PDB file, for example")
+    try:
+        structure = _structure(Path(source), name)
+        if not structure.n_atoms:
+            raise Damaged("no atoms")
+    except (Damaged, OSError) as damage:
+        found = f"{source}: no topology can be read from this file ({damage})"
+        raise InputError(f"{found}: give a PDB file, for example") from damage
+    return structure
+
+
+def carries_topology(path: str | Path) -> bool:
+    """Whether a trajectory's format, which is one that is read, names its atoms."""
+    return plain_extension(path) in FORMATS and FORMATS[recognise(path).removesuffix(".gz")].topology
+
+
+def _structure(path: Path, name: str) -> mdtraj.Trajectory:
+    """Topology and first frame of a file, without reading a trajectory whole."""
+    if name == "pdb":
+        return _first_model(path)
+    if name in ("gro", "h5"):
+        topology = ask("its list of atoms cannot be read", partial(_own_topology, path, name))
+        frames = FORMATS[name].source(path, topology.n_atoms).take(np.array([0]))
+        if frames.xyz.shape[1] != topology.n_atoms:
+            raise Damaged(f"the file has {frames.xyz.shape[1]} atoms, its topology {topology.n_atoms}")
+        return mdtraj.Trajectory(frames.xyz, topology)
+    if name in ("prmtop", "parm7", "prm7", "psf"):
+        topology = ask("", partial(mdtraj.load_psf if name == "psf" else mdtraj.load_prmtop, str(path)))
+        return mdtraj.Trajectory(np.zeros((0, topology.n_atoms, 3), dtype=np.float32), topology)
+    return ask("", lambda: mdtraj.load(str(path))[:1])
+
+
+def _own_topology(path: Path, name: str) -> mdtraj.Topology:
+    if name == "h5":
+        check_hdf5(path)
+    with (GroTrajectoryFile if name == "gro" else HDF5TrajectoryFile)(str(path)) as file:
+        if (topology := file.topology) is None:
+            raise Damaged("it carries none")
+    return topology
+
+
+def _first_model(path: Path) -> mdtraj.Trajectory:
+    """First model of a PDB file with the CONECT records, which follow the last one."""
+    kept: list[str] = []
+    first = True
+    with closing(Lines(path)) as lines:
+        for line in iter(lines.next, None):
+            record = line[:6].rstrip()
+            if (first and record in ("ATOM", "HETATM", "TER", "CRYST1")) or record == "CONECT":
+                kept.append(line)
+            first = first and record not in ("ENDMDL", "END")
+    if not any(line.startswith(("ATOM", "HETATM")) for line in kept):
+        raise Damaged("no atoms")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "model.pdb"
+        copy.write_text("\n".join([*kept, "END", ""]), encoding="utf-8")
+        return ask("", partial(mdtraj.load_pdb, str(copy)))

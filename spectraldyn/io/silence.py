@@ -1,4 +1,4 @@
-"""Silence for the C libraries and parsers of mdtraj, which print what is not ours and raise anything."""
+"""What goes wrong in a file, told in our words alone: mdtraj's readers raise anything and print what is not ours."""
 
 import contextlib
 import ctypes
@@ -7,13 +7,43 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from spectraldyn.io.frames import Damaged
+from spectraldyn.errors import InputError
 
 Result = TypeVar("Result")
+
+
+class Damaged(Exception):
+    """What is wrong with a file, in words that follow its name."""
+
+
+@contextlib.contextmanager
+def told(path: str | Path) -> Iterator[None]:
+    """A complaint becomes the user's, with the name of the file as the user gave it."""
+    try:
+        yield
+    except Damaged as damage:
+        raise InputError(f"{path}: {damage}") from damage
+    except OSError as error:  # a disk or network that fails while the file is read
+        raise InputError(f"{path}: reading failed ({error.strerror or error})") from error
+
+
+def ask(fault: str, call: Callable[[], Result]) -> Result:
+    """Result of a reader of mdtraj; raises Damaged with the fault, if one is named, and what the reader said of it."""
+    with quiet():
+        try:
+            return call()
+        except Damaged:
+            raise
+        except (AttributeError, LookupError, NameError, TypeError):
+            said = "its content is not that of its format"  # what Python says of it helps nobody
+        except Exception as error:  # bare RuntimeErrors too
+            said = " ".join(str(error).split()) or type(error).__name__
+    # Raised here, for the exception itself would keep open the files that a failing reader leaves behind.
+    said = said if len(said) < 120 else said[:120] + "..."
+    raise Damaged(f"{fault} ({said})" if fault else said)
 
 
 @contextlib.contextmanager
@@ -37,11 +67,7 @@ def quiet() -> Iterator[None]:
         for descriptor, _ in saved:
             os.dup2(sink, descriptor)
         printed = io.StringIO()  # mdtraj's own prints, which may not go by way of the descriptors
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(printed),
-            contextlib.redirect_stderr(printed),
-        ):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -56,45 +82,3 @@ def _flush_c_streams() -> None:
     # printf into a pipe or file is buffered by the C library and would come out after the silence has ended.
     with contextlib.suppress(OSError, TypeError, AttributeError):  # no such function on this platform
         ctypes.CDLL(None).fflush(None)
-
-
-def attempt(call: Callable[[], Result]) -> tuple[Result | None, str]:
-    """Result of a parser of mdtraj, or None and what it complained of: they raise anything, bare RuntimeErrors too.
-
-    The exception does not leave this function, as it would keep open the files that a failing parser leaves behind.
-    """
-    with quiet():
-        try:
-            return call(), ""
-        except (AttributeError, LookupError, NameError, TypeError):
-            return None, "its content is not that of its format"  # what Python says of it helps nobody
-        except Exception as error:
-            words = " ".join(str(error).split()) or type(error).__name__
-            return None, words if len(words) < 120 else words[:120] + "..."
-
-
-def ask(fault: str, call: Callable[[], Result]) -> Result:
-    """Result of a parser of mdtraj; raises Damaged with the fault and what the parser complained of."""
-    result, complaint = attempt(call)
-    if complaint:
-        raise Damaged(f"{fault} ({complaint})")
-    return result  # type: ignore[return-value]  # None only if the call gives it
-
-
-def decode(first: int, count: int, call: Callable[[], tuple]) -> tuple:
-    """Call a reader for frames known to be there."""
-    result = ask(f"frames {first}–{first + count - 1} cannot be decoded", call)
-    if len(result[0]) != count:
-        raise Damaged(f"frame {first + len(result[0])} cannot be decoded")
-    return result
-
-
-@contextlib.contextmanager
-def opened(kind: str, reader: Callable, path: Path) -> Iterator:
-    """A file open in one of those readers."""
-    handle = ask(f"it cannot be opened as {kind}: truncated or corrupt", partial(reader, str(path)))
-    try:
-        yield handle
-    finally:
-        with quiet():
-            handle.close()

@@ -1,214 +1,305 @@
-"""Trajectories written as text: PDB, GRO, XYZ, AMBER mdcrd, LAMMPS dumps, Tinker arc; plain or gzipped.
+"""Trajectories written as text, plain or gzipped: a parser for each format, and what can be trusted of a cut frame.
 
 mdtraj loads some of these whole, ends silently at the first incomplete frame of others, and does not say
 which frame is at fault. They are read here line by line, so that a fault is found in its frame; the numbers
 in a line are converted only where the frame is wanted.
 """
 
+import gzip
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
-from io import StringIO
+from io import StringIO, TextIOWrapper
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from mdtraj.formats.pdb.pdbstructure import PdbStructure
 
-from spectraldyn.io.frames import Damaged, cell_of
-from spectraldyn.io.lines import Cut, Lines, Record, Text
-from spectraldyn.io.silence import attempt
+from spectraldyn.io.frames import NONE, Frames, absent, cell_of, frames_per_chunk, joined
+from spectraldyn.io.silence import Damaged, ask
 
 
-def _numbers(lines: Iterable[list[str]]) -> np.ndarray:
-    rows = list(lines)
-    if any(len(row) != 3 for row in rows):
-        raise ValueError("a line does not hold three coordinates")
-    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+class Record(NamedTuple):
+    """One frame: `convert` gives its positions (nm) and its box, as three lengths and three angles, or NaN."""
+
+    convert: Callable[[], tuple[np.ndarray, np.ndarray]]
+    time: float = np.nan
+    step: float = np.nan
 
 
-def _count(line: str) -> int:
-    count = int(line.split()[0])
-    if count < 1:
-        raise ValueError(f"{count} atoms")
-    return count
+class Cut(Exception):
+    """The file ends where more lines must follow."""
 
 
-def _found(pattern: str, line: str) -> float | None:
-    found = re.findall(pattern, line)
-    return float(found[-1]) if found else None
+class Lines:
+    """Lines of a text file; an end inside the compressed stream is an end all the same."""
+
+    def __init__(self, path: Path) -> None:
+        compressed = path.name.lower().endswith(".gz")
+        raw = gzip.GzipFile(path) if compressed else path.open("rb")
+        self._file = TextIOWrapper(raw, encoding="utf-8", errors="replace")
+        self.close = self._file.close
+        self.number = 0
+        self.cut = False  # the compressed stream ends too early
+        self.last: list[str] = []  # the last line, where it has no end, and the one before it
+        self._before = ""
+        self._ahead: str | None = None
+
+    def peek(self) -> str | None:
+        """The next line without its end, which stays the next; None at the end of the file."""
+        if self._ahead is not None:
+            return self._ahead
+        try:
+            line = self._file.readline()
+        except EOFError:
+            self.cut = True
+            return None
+        except (zlib.error, gzip.BadGzipFile) as error:
+            raise Damaged(f"the compressed data are corrupt after line {self.number} ({error})") from error
+        if not line.endswith("\n"):
+            if not line.strip():
+                return None
+            self.last = [self._before, line]
+        self._ahead = self._before = line.rstrip("\r\n")
+        return self._ahead
+
+    def next(self) -> str | None:
+        """The next line."""
+        line = self.peek()
+        self._ahead = None
+        self.number += line is not None
+        return line
+
+    def take(self, count: int) -> list[str]:
+        """The next `count` lines."""
+        taken = list(itertools.islice(iter(self.next, None), count))
+        if len(taken) < count:
+            raise Cut
+        return taken
+
+    def skip_blank(self) -> str | None:
+        """The next line that is not blank, which stays the next."""
+        while (line := self.peek()) is not None and not line.strip():
+            self.next()
+        return line
+
+    def whole(self) -> bool | None:
+        """Whether a last line that has no end is whole; None where that cannot be told.
+
+        A number that lost its last digits still reads as a number. Where all others of this line, and of the
+        line before it if that is of its kind, have the same number of decimals, the last must have as many.
+        """
+        if not self.last:
+            return True
+        before, line = (text.split() for text in self.last)
+        same = len(before) == len(line)
+        if line[-1].isalpha():
+            return True  # END, or the element of an atom
+        if "." not in line[-1] and not any("." in word for word in before[-1:]):
+            # A column of integers, which are not the positions where others are no integers.
+            return True if same and any("." in word for word in line) else None
+        others = line[:-1] + (before if same or len(line) == 1 else [])
+        decimals = {len(word.partition(".")[2]) for word in others if "." in word}
+        return len(line[-1].partition(".")[2]) in decimals if len(decimals) == 1 else None
 
 
-class Xyz(Text):
+class Text:
+    """A text file, as `Indexed` is one of a binary format; its parser gives the frames in order, not yet converted.
+
+    To take frames, the lines of those before them are walked over, and those after the last are not read.
+    """
+
+    def __init__(self, parse: Callable[[Lines, int], Iterator[Record]], path: Path, n_atoms: int) -> None:
+        self.parse, self.path, self.n_atoms = parse, path, n_atoms
+        self.shortfall: str | None = None
+
+    def extent(self) -> tuple[int, np.ndarray | None]:
+        times = np.array([record.time for record, _ in self._walk(lambda number: False)])
+        return len(times), None if np.isnan(times).all() else times
+
+    def chunks(self) -> Iterator[Frames]:
+        pending: list[Frames] = []
+        for _, frame in self._walk(lambda number: True):
+            assert frame is not None
+            # A change in the number of atoms is found, and named, by the checks.
+            full = len(pending) == frames_per_chunk(frame.xyz.shape[1])
+            if pending and (full or pending[0].xyz.shape != frame.xyz.shape):
+                yield joined(pending)
+                pending = []
+            pending.append(frame)
+        if pending:
+            yield joined(pending)
+
+    def take(self, rows: np.ndarray) -> Frames:
+        walk = self._walk(set(rows.tolist()).__contains__)
+        found = list(itertools.islice((frame for _, frame in walk if frame is not None), len(rows)))
+        if len(found) < len(rows):
+            raise absent(rows[-1], self.extent()[0])
+        return joined(found)
+
+    def _walk(self, wanted: Callable[[int], bool]) -> Iterator[tuple[Record, Frames | None]]:
+        """Every frame, converted where it is wanted, with every fault told by its frame."""
+        with closing(Lines(self.path)) as lines:
+            records = self.parse(lines, self.n_atoms)
+            for count in itertools.count():
+                record = frame = whole = None
+                try:
+                    record = next(records, None)
+                    if record is not None and wanted(count):
+                        frame = _converted(record)
+                    whole = lines.whole()
+                except Cut:
+                    whole = False
+                except (ValueError, IndexError, OverflowError) as error:
+                    if not lines.last:
+                        what = " ".join(str(error).split())[:120]
+                        raise Damaged(f"frame {count} is corrupt near line {lines.number} ({what})") from error
+                    whole = False
+                if whole is False or (record is None and lines.cut):
+                    record = None
+                    self.shortfall = f"the file ends inside frame {count}, {count} complete frames are there"
+                if record is None:
+                    return
+                yield record, frame
+                if whole is None:
+                    used = f"frame {count} is used, but its last number may have lost digits"
+                    self.shortfall = f"its last line has no end: {used}"
+                    return
+
+
+def _converted(record: Record) -> Frames:
+    xyz, box = record.convert()
+    return Frames(xyz[None], np.array(record.time), box, np.array(record.step))
+
+
+def xyz(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """XYZ, in Å: a count, a comment and one line per atom; LAMMPS, CP2K and i-PI write the step in the comment."""
-
-    def parse(self, lines: Lines) -> Iterator[Record]:
-        while (head := lines.first()) is not None:
-            comment, *atoms = lines.take(_count(head) + 1)
-            step = _found(r"(?:^Atoms\. Timestep: |^ *i = *|\bStep: +)(\d+)\b", comment)
-            yield Record(partial(self._atoms, atoms), step=step)
-
-    @staticmethod
-    def _atoms(atoms: list[str]) -> tuple[np.ndarray, None]:
-        return _numbers(line.split()[1:4] for line in atoms) / 10, None
+    while lines.skip_blank() is not None:
+        count, comment = _count(lines), lines.take(1)[0]
+        step = _found(r"(?:^Atoms\. Timestep: |^ *i = *|\bStep: +)(\d+)\b", comment)
+        yield Record(partial(_angstroms, (line.split()[1:4] for line in lines.take(count))), step=step)
 
 
-class Arc(Text):
+def arc(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """Tinker arc, in Å: a count, perhaps a line with the box, and one line per atom."""
-
-    def parse(self, lines: Lines) -> Iterator[Record]:
-        while (head := lines.first()) is not None:
-            box: str | None = lines.take(1)[0]
-            words = str(box).split()
-            if len(words) != 6 or "." not in words[0]:  # the first word of an atom's line is its number
-                lines.back(str(box))
-                box = None
-            yield Record(partial(self._atoms, lines.take(_count(head)), box))
-
-    @staticmethod
-    def _atoms(atoms: list[str], box: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-        cell = None if box is None else np.array(box.split(), dtype=np.float64) / [10, 10, 10, 1, 1, 1]
-        return _numbers(atom.split()[2:5] for atom in atoms) / 10, cell
+    while lines.skip_blank() is not None:
+        count, words = _count(lines), (lines.peek() or "").split()
+        has_box = len(words) == 6 and "." in words[0]  # the first word of an atom's line is its number
+        atoms = lines.take(has_box + count)[has_box:]
+        yield Record(partial(_angstroms, (line.split()[2:5] for line in atoms), words if has_box else ()))
 
 
-class Gro(Text):
+def gro(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """GROMACS GRO, in nm: a title (perhaps with time and step), a count, fixed columns and the box."""
-
-    def parse(self, lines: Lines) -> Iterator[Record]:
-        n_edges = 0
-        while (title := lines.next()) is not None:
-            head = lines.next()
-            if head is None and not title.strip():
-                return
-            if head is None:
-                raise Cut
-            *atoms, last = lines.take(_count(head) + 1)
-            if lines.last and n_edges > len(last.split()):
-                raise Cut  # three of the nine numbers of a triclinic box read as a rectangular one
-            n_edges = len(last.split())
-            time = _found(r"\bt=\s*([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)", title)
-            yield Record(partial(self._atoms, atoms, last), time, _found(r"\bstep=\s*(\d+)", title))
-
-    @staticmethod
-    def _atoms(atoms: list[str], last: str) -> tuple[np.ndarray, np.ndarray]:
-        # The number of decimals is free; the distance between the decimal points gives the width of a column.
-        point = atoms[0].index(".", 20)
-        width = atoms[0].index(".", point + 1) - point
-        columns = [slice(20 + width * axis, 20 + width * (axis + 1)) for axis in range(3)]
-        values = np.array(last.split(), dtype=np.float64)
-        if len(values) not in (3, 9):
-            raise ValueError(f"the box has {len(values)} numbers, not 3 or 9")
-        box = np.zeros(9)
-        box[: len(values)] = values
-        xyz = _numbers([line[column] for column in columns] for line in atoms)
-        return xyz, cell_of(box[[0, 3, 4]], box[[5, 1, 6]], box[[7, 8, 2]])
+    n_edges = 0
+    while (title := lines.next()) is not None:
+        if lines.peek() is None and not title.strip():
+            return
+        *atoms, last = lines.take(_count(lines) + 1)
+        if lines.last and n_edges > len(last.split()):
+            raise Cut  # three of the nine numbers of a triclinic box read as a rectangular one
+        n_edges = len(last.split())
+        time = _found(r"\bt=\s*([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)", title)
+        yield Record(partial(_gro, atoms, last), time, _found(r"\bstep=\s*(\d+)", title))
 
 
-class Mdcrd(Text):
+def _gro(atoms: list[str], last: str) -> tuple[np.ndarray, np.ndarray]:
+    # The number of decimals is free; the distance between the decimal points gives the width of a column.
+    point = atoms[0].index(".", 20)
+    width = atoms[0].index(".", point + 1) - point
+    values = np.array(last.split(), dtype=np.float64)
+    if len(values) not in (3, 9):
+        raise ValueError(f"the box has {len(values)} numbers, not 3 or 9")
+    box = np.append(values, np.zeros(9 - len(values)))
+    cell = cell_of(box[[0, 3, 4]], box[[5, 1, 6]], box[[7, 8, 2]])
+    return _numbers(_three(line, 20, width) for line in atoms), cell
+
+
+def mdcrd(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """AMBER mdcrd, in Å: ten numbers of eight columns in a line; the number of atoms is not in the file."""
-
-    def parse(self, lines: Lines) -> Iterator[Record]:
-        if self.n_atoms is None:
-            raise Damaged("an mdcrd file does not say how many atoms it has, so it needs a topology")
-        full, rest = divmod(3 * self.n_atoms, 10)
-        lines.take(1)  # title
-        has_box = False if self.n_atoms == 1 else None  # one atom's line looks like a box: taken as none
-        while (line := lines.first()) is not None:
-            lines.back(line)
-            rows = []
-            for wanted in [10] * full + [rest] * (rest > 0):
-                rows.append(lines.take(1)[0].rstrip())
-                if len(rows[-1]) != 8 * wanted:
-                    what = f"a line of {len(rows[-1])} characters where {self.n_atoms} atoms need {8 * wanted}"
-                    raise ValueError(what)
-            if has_box is None:
-                peek = lines.next()
-                has_box = peek is not None and len(peek.split()) == 3
-                if peek is not None:
-                    lines.back(peek)
-            yield Record(partial(self._atoms, rows, lines.take(1)[0] if has_box else None))
-
-    @staticmethod
-    def _atoms(rows: list[str], box: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-        values = [row[column : column + 8] for row in rows for column in range(0, len(row), 8)]
-        cell = None if box is None else np.append(_numbers([box.split()])[0] / 10, [90.0, 90.0, 90.0])
-        return np.array(values, dtype=np.float64).reshape(-1, 3) / 10, cell
+    full, rest = divmod(3 * n_atoms, 10)
+    lines.take(1)  # title
+    has_box = False if n_atoms == 1 else None  # one atom's line looks like a box: taken as none
+    while lines.skip_blank() is not None:
+        numbers = ""
+        for width in [80] * full + [8 * rest] * (rest > 0):
+            row = lines.take(1)[0].rstrip()
+            if len(row) != width:
+                raise ValueError(f"a line of {len(row)} characters where {n_atoms} atoms need {width}")
+            numbers += row
+        if has_box is None:
+            has_box = len((lines.peek() or "").split()) == 3
+        cell = [*lines.take(1)[0].split(), "90", "90", "90"] if has_box else ()
+        atoms = map(partial(_three, numbers, width=8), range(0, len(numbers), 24))
+        yield Record(partial(_angstroms, atoms, cell))
 
 
-class Lammps(Text):
+def lammpstrj(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """LAMMPS text dump, taken as Å, atoms sorted by their id."""
-
-    def parse(self, lines: Lines) -> Iterator[Record]:
-        while (line := lines.first()) is not None:
-            count, bounds, step = 0, ["0 0"] * 3, None
-            while not line.startswith("ITEM: ATOMS"):
-                if line.startswith("ITEM: NUMBER OF ATOMS"):
-                    count = _count(lines.take(1)[0])
-                elif line.startswith("ITEM: BOX BOUNDS"):
-                    bounds = lines.take(3)
-                elif line.startswith("ITEM: TIMESTEP"):
-                    step = int(lines.take(1)[0])
-                elif line.startswith("ITEM:"):
-                    lines.take(1)  # time or units, each in one line
-                else:
-                    raise ValueError(f"{line[:30]!r} where an ITEM should start")
-                (line,) = lines.take(1)
-            if count == 0:
-                raise ValueError("a dump needs the number of atoms")
-            yield Record(partial(self._atoms, line.split()[2:], lines.take(count), bounds), step=step)
-
-    @staticmethod
-    def _atoms(names: list[str], atoms: list[str], bounds: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        rows = [row.split() for row in atoms]
-        axes = next(
-            (a for a in ("x y z", "xs ys zs", "xu yu zu", "xsu ysu zsu") if set(a.split()) <= set(names)),
-            None,
-        )
-        if axes is None or "id" not in names:
-            raise ValueError("a dump needs the columns id, x, y, z (or xs, xu, xsu ...)")
-        if any(len(row) != len(names) for row in rows):
-            raise ValueError("a line has another number of columns than the header")
-        ids = np.array([int(row[names.index("id")]) for row in rows])
-        if len(np.unique(ids)) != len(ids):
-            raise ValueError("an atom id occurs twice")
-        xyz = _numbers([row[names.index(axis)] for axis in axes.split()] for row in rows)[np.argsort(ids)]
-        box = np.array([row.split() for row in bounds], dtype=np.float64)
-        xy, xz, yz = box[:, 2] if box.shape[1] == 3 else np.zeros(3)
-        low = box[:, 0] - [min(0, xy, xz, xy + xz), min(0, yz), 0]
-        high = box[:, 1] - [max(0, xy, xz, xy + xz), max(0, yz), 0]
-        edges = np.diag(high - low) + np.array([[0, 0, 0], [xy, 0, 0], [xz, yz, 0]])
-        if "s" in axes:
-            xyz = low + xyz @ edges
-        return xyz / 10, cell_of(*(edges / 10))
+    while lines.skip_blank() is not None:
+        count, bounds, step = 0, ["0 0"] * 3, np.nan
+        while not (line := lines.take(1)[0]).startswith("ITEM: ATOMS"):
+            if line.startswith("ITEM: NUMBER OF ATOMS"):
+                count = _count(lines)
+            elif line.startswith("ITEM: BOX BOUNDS"):
+                bounds = lines.take(3)
+            elif line.startswith("ITEM: TIMESTEP"):
+                step = int(lines.take(1)[0])
+            elif line.startswith("ITEM:"):
+                lines.take(1)  # time or units, each in one line
+            else:
+                raise ValueError(f"{line[:30]!r} where an ITEM should start")
+        if count == 0:
+            raise ValueError("a dump needs the number of atoms")
+        yield Record(partial(_lammpstrj, line.split()[2:], lines.take(count), bounds), step=step)
 
 
-class Pdb(Text):
+def _lammpstrj(names: list[str], atoms: list[str], bounds: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    axes = next((a for a in ("x y z", "xs ys zs", "xu yu zu", "xsu ysu zsu") if set(a.split()) <= set(names)), None)
+    if axes is None or "id" not in names:
+        raise ValueError("a dump needs the columns id, x, y, z (or xs, xu, xsu ...)")
+    rows = [row.split() for row in atoms]
+    if any(len(row) != len(names) for row in rows):
+        raise ValueError("a line has another number of columns than the header")
+    ids = [int(row[names.index("id")]) for row in rows]
+    if len(set(ids)) != len(ids):
+        raise ValueError("an atom id occurs twice")
+    positions = _numbers([row[names.index(axis)] for axis in axes.split()] for row in rows)[np.argsort(ids)]
+    box = np.array([row.split() for row in bounds], dtype=np.float64)
+    xy, xz, yz = box[:, 2] if box.shape[1] == 3 else np.zeros(3)
+    low = box[:, 0] - [min(0, xy, xz, xy + xz), min(0, yz), 0]
+    high = box[:, 1] - [max(0, xy, xz, xy + xz), max(0, yz), 0]
+    edges = np.diag(high - low) + np.array([[0, 0, 0], [xy, 0, 0], [xz, yz, 0]])
+    if "s" in axes:
+        positions = low + positions @ edges
+    return positions / 10, cell_of(*(edges / 10))
+
+
+def pdb(lines: Lines, n_atoms: int) -> Iterator[Record]:
     """PDB, in Å: the frames are its models."""
-
-    def parse(self, lines: Lines) -> Iterator[Record]:
-        order: np.ndarray | None = None
-        for atoms, box, number in _models(lines):
-            if order is None:
-                order, expected = _order(atoms), len(atoms)
-            if len(atoms) != expected:
-                raise ValueError(f"{len(atoms)} atoms, where the first model has {expected}")
-            yield Record(partial(self._atoms, atoms, order, box), step=number)
-
-    @staticmethod
-    def _atoms(atoms: list[str], order: np.ndarray, box: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-        cell = None
-        if box is not None:
-            edges = [float(box[start : start + 9]) / 10 for start in (6, 15, 24)]
-            cell = np.array(edges + [float(box[start : start + 7]) for start in (33, 40, 47)])
-        return _numbers([line[30:38], line[38:46], line[46:54]] for line in atoms)[order] / 10, cell
+    order, expected = None, 0
+    for atoms, box, number in _models(lines):
+        if order is None:
+            order, expected = _order(atoms), len(atoms)
+        if len(atoms) != expected:
+            raise ValueError(f"{len(atoms)} atoms, where the first model has {expected}")
+        kept = (_three(atoms[index], 30, 8) for index in order)
+        cell = () if box is None else _three(box, 6, 9) + _three(box, 33, 7)
+        yield Record(partial(_angstroms, kept, cell), step=number)
 
 
 _RECORDS = ("ATOM", "HETATM", "TER", "END", "ENDMDL", "CONECT", "MASTER")  # with which a whole file may end
 
 
-def _models(lines: Lines) -> Iterator[tuple[list[str], str | None, int | None]]:
+def _models(lines: Lines) -> Iterator[tuple[list[str], str | None, float]]:
     """Atom lines of every model, the CRYST1 line before them, and the number that a MODEL record gives."""
     atoms: list[str] = []
     box: str | None = None
-    within, number, record = False, None, ""
+    within, number, record = False, np.nan, ""
     while (line := lines.next()) is not None:
         record = line[:6].rstrip()
         if record in ("ATOM", "HETATM"):
@@ -218,30 +309,55 @@ def _models(lines: Lines) -> Iterator[tuple[list[str], str | None, int | None]]:
         elif record == "MODEL":
             if within:
                 raise ValueError("a MODEL record inside another model")
-            within, number = True, int(line[6:]) if line[6:].strip().isdecimal() else None
+            within, number = True, int(line[6:]) if line[6:].strip().isdecimal() else np.nan
         elif record in ("ENDMDL", "END") and (atoms or within):  # VMD writes END alone after each frame
             yield atoms, box, number
-            atoms, within, number = [], False, None
+            atoms, within, number = [], False, np.nan
     if within or (atoms and lines.cut) or (lines.last and record not in _RECORDS):
         raise Cut
     if atoms:  # one structure without END, or the last of several
-        yield atoms, box, None
+        yield atoms, box, np.nan
 
 
-def _order(atoms: list[str]) -> np.ndarray:
+def _order(atoms: list[str]) -> list[int]:
     """Which atom lines mdtraj keeps, and in which order: of alternate locations, for one, it keeps the first.
 
     Its parser is given the first model with line numbers in the place of coordinates.
     """
     numbered = [f"{line[:30]:30}{index:8d}{0:8d}{0:8d}{line[54:]}" for index, line in enumerate(atoms)]
-    structure, complaint = attempt(lambda: PdbStructure(StringIO("\n".join([*numbered, "END", ""]))))
-    if structure is None:
-        raise ValueError(f"the first model is not PDB: {complaint}")
-    return np.array(
-        [
-            round(float(atom.get_position()[0]))
-            for chain in structure.iter_chains()
-            for residue in chain.iter_residues()
-            for atom in residue.atoms
-        ]
-    )
+    try:
+        structure = ask("", lambda: PdbStructure(StringIO("\n".join([*numbered, "END", ""]))))
+    except Damaged as damage:
+        raise ValueError(f"the first model is not PDB: {damage}") from damage
+    residues = [residue for chain in structure.iter_chains() for residue in chain.iter_residues()]
+    return [round(float(atom.get_position()[0])) for residue in residues for atom in residue.atoms]
+
+
+def _angstroms(rows: Iterable[list[str]], cell: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in nm, and the box where there is one, from numbers in Å and degrees."""
+    box = np.array(cell, dtype=np.float64) / [10, 10, 10, 1, 1, 1] if cell else NONE
+    return _numbers(rows) / 10, box
+
+
+def _numbers(lines: Iterable[list[str]]) -> np.ndarray:
+    rows = list(lines)
+    if any(len(row) != 3 for row in rows):
+        raise ValueError("a line does not hold three coordinates")
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)
+
+
+def _three(line: str, start: int, width: int) -> list[str]:
+    """Three columns of one width."""
+    return [line[start + width * i : start + width * (i + 1)] for i in range(3)]
+
+
+def _count(lines: Lines) -> int:
+    count = int(lines.take(1)[0].split()[0])
+    if count < 1:
+        raise ValueError(f"{count} atoms")
+    return count
+
+
+def _found(pattern: str, line: str) -> float:
+    found = re.findall(pattern, line)
+    return float(found[-1]) if found else np.nan

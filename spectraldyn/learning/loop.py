@@ -18,9 +18,9 @@ from tqdm.auto import tqdm
 from spectraldyn.data import Samples, Scored
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.files import replacing
+from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks.sides import Sides
 from spectraldyn.records import Batch, Objective, Operator, State
-from spectraldyn.spectra.moments import operator_moments
 from spectraldyn.spectra.rayleigh_ritz import Averages
 from spectraldyn.spectra.scores import projected_norm
 
@@ -43,28 +43,19 @@ WIDE = 256
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train and in which steps.
-
-    Attributes
-    ----------
-    n_steps, batch_size : int
-    learning_rate : float
-        Of Adam at the start; it falls to 0 by a cosine.
-    average_share : float
-        Share of the steps over which the moving average of the parameters, which is evaluated and kept, reaches back.
-    rise : int
-        Steps over which the learning rate rises. Adam's first steps have the same size for every weight, however well
-        it stands already: at full rate they would undo a warm start.
-    tolerance : float
-        See `TOLERANCE`.
-    """
+    """How long to train and in which steps."""
 
     n_steps: int
     batch_size: int = 512
     learning_rate: float = 5e-3
+    """Of Adam at the start; it falls to 0 by a cosine."""
     average_share: float = 0.02
+    """Share of the steps over which the moving average of the parameters, which is evaluated and kept, reaches back."""
     rise: int = 0
+    """Steps over which the learning rate rises. Adam's first steps have the same size for every weight, however well it
+    stands already: at full rate they would undo a warm start."""
     tolerance: float = TOLERANCE
+    """See `TOLERANCE`."""
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a rise over the first ones, and a cosine to 0."""
@@ -145,7 +136,7 @@ def learn(
                     run.progress.step = n_steps
                 if checkpoint is not None:
                     run.save(checkpoint)
-    sides.load_state_dict(run.progress.kept)
+    sides.load_state_dict(run.progress.kept, strict=False)
     done = run.progress
     return History(done.steps, done.scores, done.losses, done.kept_step)
 
@@ -181,7 +172,9 @@ class _Run:
         self.sides = sides
         self.schedule = schedule
         self.generator = generator
-        self.averaged = copy.deepcopy(sides).requires_grad_(False)
+        # The whitening, which may be large, is one for all copies.
+        shared = {id(buffer): buffer for buffer in sides.buffers()}
+        self.averaged = copy.deepcopy(sides, shared).requires_grad_(False)
         self.optimiser = torch.optim.Adam(sides.parameters(), schedule.learning_rate, fused=True)
         self.progress = _Progress()
         self._weights: list[Tensor] = list(sides.parameters())
@@ -217,7 +210,7 @@ class _Run:
         progress.losses.append(loss)
         if not score < (1 - self.schedule.tolerance) * max(progress.scores):
             progress.kept_step = self.step
-            progress.kept = {name: value.clone() for name, value in self.averaged.state_dict().items()}
+            progress.kept = {name: value.clone() for name, value in self.averaged.named_parameters()}
 
     @property
     def _parts(self) -> dict[str, Any]:

@@ -12,36 +12,28 @@ from torch import nn
 
 from spectraldyn.data.samples import Samples
 from spectraldyn.errors import InputError
+from spectraldyn.learning.averages import operator_moments
 from spectraldyn.learning.loop import History, Schedule, learn
 from spectraldyn.networks.sides import Sides
 from spectraldyn.objectives import build_objective, check_combination
 from spectraldyn.records import Batch, Operator
-from spectraldyn.spectra.moments import operator_moments
 from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
 
 
 @dataclass(frozen=True)
 class LearnedSpectrum:
-    """Learned functions of an operator and the spectrum read off them; known modes are left out.
-
-    Attributes
-    ----------
-    values : ndarray (k,)
-        Singular values; for tied sides eigenvalues, largest first. From Rayleigh–Ritz.
-    norms : ndarray (n,)
-        ‖f_i‖ ‖g_i‖ of the functions as trained: the values as nested low-rank approximation states them.
-    left, right : ndarray (m, k)
-        Coefficients of the singular functions in the functions as trained, the known ones first.
-    sides : Sides
-        The networks, in float64.
-    history : History
-    """
+    """Learned functions of an operator and the spectrum read off them; known modes are left out."""
 
     values: np.ndarray
+    """(k,): singular values; for tied sides eigenvalues, largest first. From Rayleigh–Ritz."""
     norms: np.ndarray
+    """(n,): ‖f_i‖ ‖g_i‖ of the functions as trained: the values as nested low-rank approximation states them."""
     left: np.ndarray
     right: np.ndarray
+    """left and right: (m, k): coefficients of the singular functions in the functions as trained, the known ones
+    first."""
     sides: Sides
+    """The networks, in float64."""
     history: History
 
     def functions(self, x: ArrayLike) -> np.ndarray:

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from spectraldyn.data.samples import PairSamples, in_batches
+from spectraldyn.learning.averages import operator_moments
 from spectraldyn.learning.loop import cpu_settings, descend, score_of_averages
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, linear_layers
 from spectraldyn.networks.sides import Layout, Sides, build_sides
 from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 from spectraldyn.objectives.projected import projected_low_rank_loss
 from spectraldyn.records import Action, Batch, Operator, State
-from spectraldyn.spectra.moments import operator_moments
 from spectraldyn.spectra.rayleigh_ritz import Averages, leading, rayleigh_ritz
 
 STEPS = 25

@@ -4,17 +4,3 @@ from spectraldyn.networks.factors import BoxBoundary, Factor, FourierFeatures, G
 from spectraldyn.networks.mlp import NETWORKS, CommonTrunk, SeparateNetworks
 from spectraldyn.networks.sides import Layout, Sides, build_sides
 from spectraldyn.networks.whitening import Whitening
-
-__all__ = [
-    "NETWORKS",
-    "BoxBoundary",
-    "CommonTrunk",
-    "Factor",
-    "FourierFeatures",
-    "GaussianEnvelope",
-    "Layout",
-    "SeparateNetworks",
-    "Sides",
-    "Whitening",
-    "build_sides",
-]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from spectraldyn.derivatives import (
+from spectraldyn.networks.derivatives import (
     Jet,
     affine,
     concatenate,
@@ -57,9 +57,7 @@ class FourierFeatures(nn.Module):
 class BoxBoundary(nn.Module):
     """Π_k 4 (x_k − low_k)(high_k − x_k)/(high_k − low_k)²: 0 on the walls of a box, 1 in its middle; (B, 1).
 
-    Parameters
-    ----------
-    domain : sequence of (low, high)
+    The domain is one (low, high) per axis.
     """
 
     low: Tensor
@@ -86,14 +84,7 @@ class BoxBoundary(nn.Module):
 
 
 class GaussianEnvelope(nn.Module):
-    """√N(x; 0, s²): its square is the normal density, so that functions under it start with norms of order 1; (B, 1).
-
-    Parameters
-    ----------
-    n_inputs : int
-    spread : float
-        s.
-    """
+    """√N(x; 0, s²), s = spread: its square is a density, so that functions under it start with norms near 1; (B, 1)."""
 
     def __init__(self, n_inputs: int, spread: float):
         super().__init__()

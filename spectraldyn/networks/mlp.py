@@ -7,15 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spectraldyn.derivatives import Jet, affine, propagate
+from spectraldyn.networks.derivatives import Jet, affine, propagate
 from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "softplus": nn.Softplus,
-    "tanh": nn.Tanh,
-}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "silu": nn.SiLU, "softplus": nn.Softplus, "tanh": nn.Tanh}
 
 
 class CommonTrunk(nn.Module):

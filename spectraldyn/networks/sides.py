@@ -11,24 +11,15 @@ from spectraldyn.networks.whitening import Whitening
 
 @dataclass(frozen=True)
 class Layout:
-    """Everything that a pair of networks is built from, besides the whitening of their inputs.
-
-    Attributes
-    ----------
-    n_modes : int
-    network : str
-        Name in `NETWORKS`.
-    hidden : tuple of int
-    activation : str
-    tied : bool
-        One network for both sides.
-    """
+    """Everything that a pair of networks is built from, besides the whitening of their inputs."""
 
     n_modes: int
     network: str
+    """Name in `NETWORKS`."""
     hidden: tuple[int, ...]
     activation: str
     tied: bool
+    """One network for both sides."""
 
 
 class Sides(nn.Module):

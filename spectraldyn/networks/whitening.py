@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from spectraldyn.derivatives import Jet, affine
+from spectraldyn.networks.derivatives import Jet, affine
 
 
 class Whitening(nn.Module):
@@ -65,7 +65,7 @@ class Whitening(nn.Module):
         return self.centred(x) @ self.matrix
 
     def propagate(self, jet: Jet) -> Jet:
-        """The same for a jet; see `spectraldyn.derivatives`."""
+        """The same for a jet; see `spectraldyn.networks.derivatives`."""
         mean = self.mean.to(jet.streams.dtype)
         return affine(jet, self.matrix, -mean @ self.matrix)
 
@@ -98,7 +98,7 @@ class WhitenedLinear(nn.Module):
         return result.unflatten(1, (len(weight), -1)).transpose(0, 1) + bias
 
     def propagate(self, jet: Jet) -> Jet:
-        """The same for a jet; see `spectraldyn.derivatives`."""
+        """The same for a jet; see `spectraldyn.networks.derivatives`."""
         whitened = self.whitening.propagate(jet)
         weight, bias = self._parameters_of_linear
         return affine(whitened, weight.T if weight.ndim == 2 else weight, bias)

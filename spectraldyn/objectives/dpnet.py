@@ -1,7 +1,5 @@
 """Deep projection networks: the projected operator's norm, minus what keeps the functions orthonormal.
 
-References
-----------
 Kostic, Novelli, Grazzi, Lounici, Pontil, "Learning invariant representations of time-homogeneous stochastic dynamical
 systems", ICLR 2024 (arXiv:2307.09912): the score P, its relaxation S and the metric distortion R.
 """
@@ -31,9 +29,8 @@ def dpnet_relaxed_loss(action: Action, distortion_weight: float = 1.0, ridge: fl
     S ≤ P with equality for orthonormal functions, so that both have the same maximiser; no inverse is needed.
     """
     A, B, C = moments(unit_norm(action))
-    largest_left = _largest_eigenvalue(A)
-    largest_right = largest_left if C is None else _largest_eigenvalue(C)
-    return -B.square().sum() / (largest_left * largest_right) + distortion_weight * _distortions(A, C, ridge)
+    largest = _largest_eigenvalue(A) * _largest_eigenvalue(A if C is None else C)
+    return -B.square().sum() / largest + distortion_weight * _distortions(A, C, ridge)
 
 
 def metric_distortion(matrix: Tensor, ridge: float = RIDGE) -> Tensor:
@@ -46,11 +43,10 @@ def metric_distortion(matrix: Tensor, ridge: float = RIDGE) -> Tensor:
 
 
 def _largest_eigenvalue(matrix: Tensor) -> Tensor:
-    """Spectral norm of a Gram matrix (L, L)."""
     # The eigensolver raises on diverged entries; the distortion carries them into the loss.
     return torch.linalg.eigvalsh(matrix.where(matrix.isfinite(), 0.0))[-1]
 
 
 def _distortions(A: Tensor, C: Tensor | None, ridge: float) -> Tensor:
-    left = metric_distortion(A, ridge)
-    return 2 * left if C is None else left + metric_distortion(C, ridge)
+    """R(A) + R(C); without C it is A."""
+    return metric_distortion(A, ridge) + metric_distortion(A if C is None else C, ridge)

@@ -1,8 +1,8 @@
 """Amplitude of the leading functions that are known exactly and never learned.
 
-An `Action` carries them with their singular value as squared norm, which is what the low-rank family wants. A
-framework with another optimum (orthonormal functions, or those of a shifted operator) wants another amplitude; a
-wrong one leaves a residual on exactly the functions that are known.
+An `Action` carries them with their singular value as squared norm, which the low-rank family wants. A framework with
+another optimum (orthonormal functions, or those of a shifted operator) wants another amplitude; a wrong one leaves a
+residual on exactly the functions that are known.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def with_squared_norms(action: Action, squared_norms: Sequence[float]) -> Action
     f, Tf, known = rescaled(action.f), rescaled(action.Tf), tuple(squared_norms)
     if action.tied:
         return Action.with_tied_sides(f, Tf, known)
-    return Action(f=f, Tg=rescaled(action.Tg), g=rescaled(action.g), Tf=Tf, known=known)
+    return Action(f, rescaled(action.Tg), rescaled(action.g), Tf, known)
 
 
 def unit_norm(action: Action) -> Action:

@@ -2,8 +2,6 @@
 
 For lagged pairs of a reversible process ⟨f, (1 − T) f⟩ = ½ E (f(y) − f(x))², the form in which these papers state it.
 
-References
-----------
 Wu, Tucker, Nachum, "The Laplacian in RL: learning representations with efficient approximations", ICLR 2019
 (arXiv:1810.04586): graph drawing.
 Wang, Zhou, Feng, Hooi, Wang, "Towards better Laplacian representation in reinforcement learning with generalized graph
@@ -24,9 +22,8 @@ from spectraldyn.records import Action, State
 def graph_drawing(action: Action, penalty: float = 1.0) -> Tensor:
     """tr⟨f, (1 − T) f⟩ + b ‖⟨f, f⟩ − 1‖²_F (scalar), with b = `penalty`; unbiased in a batch.
 
-    The trace penalty with μ = 2b for the operator T − 1, doubled: expanding the square gives
-    b (L_L of 1 + (T − 1)/(2b)) + bL, which is how it is computed. Squared norms are 1 − (1 − λ_i)/(2b) at the optimum;
-    modes with λ_i < 1 − 2b vanish.
+    Twice the trace penalty with μ = 2b for T − 1, computed as b (L_L of 1 + (T − 1)/(2b)) + bL. Squared norms are
+    1 − (1 − λ_i)/(2b) at the optimum; modes with λ_i < 1 − 2b vanish.
     """
     return penalty * (low_rank_loss(_drawn(action, penalty)) + action.f.shape[1])
 
@@ -37,8 +34,7 @@ def generalised_graph_drawing(action: Action, penalty: float = 1.0) -> Tensor:
     The mean of `graph_drawing` over the levels ℓ = 1 … L (mode i takes part in L + 1 − i of them, the pair i, j in
     min(c_i, c_j) L), hence the joint nesting of the same shifted operator. The paper has L times this.
     """
-    modes = action.f.shape[1]
-    return penalty * (joint_nesting(_drawn(action, penalty)) + (modes + 1) / 2)
+    return penalty * (joint_nesting(_drawn(action, penalty)) + (action.f.shape[1] + 1) / 2)
 
 
 def _drawn(action: Action, penalty: float) -> Action:
@@ -56,17 +52,8 @@ def augmented_lagrangian_laplacian(
     is minimised in f, where the stop-gradient sg keeps mode i from moving the modes before it, and maximised in the
     duals β: every call with gradients enabled ends with β_ij ← β_ij + rate · e_ij. At the saddle point the functions
     are orthonormal and 2 (1 − T) f_i + β_ii f_i = 0, so that 1 + β_ii/2 are the eigenvalues of T. The quadratic term
-    is unbiased in a batch; the barrier coefficient b is constant here.
-
-    Parameters
-    ----------
-    action : Action
-        Tied sides.
-    state : dict
-        "duals" (L, L): β, lower triangular; 0 at first.
-    barrier : float
-        b.
-    dual_rate : float
+    is unbiased in a batch; the barrier coefficient b is constant here. The state holds β as "duals" (L, L), lower
+    triangular, 0 at first.
     """
     require_tied(action)
     action = unit_norm(action)

@@ -13,11 +13,8 @@ Other names for members of this family, each of which has its one implementation
 - The symmetric low-rank product ½‖T − F Fᵀ‖² is ½ L_L with tied sides, up to the constant ½‖T‖².
 - The triangularised orthogonalisation-free method follows −T F + F triu(FᵀF), column by column
   −T f_i + Σ_{j≤i} f_j ⟨f_j, f_i⟩: a quarter of the gradient of `sequential_nesting` with tied sides.
-- The trace penalty and graph drawing are L_L of a shifted operator (`trace_penalty`,
-  `spectraldyn.objectives.laplacian`).
+- Trace penalty and graph drawing are L_L of a shifted operator (`trace_penalty`, `spectraldyn.objectives.laplacian`).
 
-References
-----------
 Ryu, Xu, Erol, Bu, Zheng, Wornell, "Operator SVD with neural networks via nested low-rank approximation",
 ICML 2024 (arXiv:2402.03655): section 3.2, joint and sequential nesting.
 Liu, Wen, Zhang, "An efficient Gauss–Newton algorithm for symmetric low-rank product matrix approximations",
@@ -28,7 +25,6 @@ Wen, Yang, Liu, Zhang, "Trace-penalty minimization for large-scale eigenspace co
 1175.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,35 +38,28 @@ from spectraldyn.records import Action
 def low_rank_loss(action: Action) -> Tensor:
     """Rank-L approximation error ‖T − Σ f_i ⊗ g_i‖² − ‖T‖² (scalar), without nesting; unbiased in a batch."""
     levels = action.f.shape[1]
-    pairs = action.f.new_ones(levels, levels)
-    return _approximation_error(action, action.f.new_ones(levels), pairs, pairs)
+    return _approximation_error(action, action.f.new_ones(levels), action.f.new_ones(levels, levels))
 
 
 def joint_nesting(action: Action, level_weights: Tensor | None = None) -> Tensor:
     """Weighted sum Σ_ℓ w_ℓ L_ℓ over all levels ℓ (scalar), computed through its masks.
 
-    Parameters
-    ----------
-    action : Action
-        L functions on each side.
-    level_weights : Tensor (L,), optional
-        The weights w_ℓ ≥ 0, the last one positive; 1/L each by default.
+    The weights w_ℓ ≥ 0 (L,), of which the last one is positive, are 1/L each by default.
     """
     levels = action.f.shape[1]
     if level_weights is None:
         level_weights = action.f.new_full((levels,), 1.0 / levels)
     # Mode i takes part in every level ℓ ≥ i; the pair (i, j) in every level ℓ ≥ max(i, j).
     mode_mask = level_weights.flip(0).cumsum(0).flip(0)
-    pair_mask = torch.minimum(mode_mask[:, None], mode_mask[None, :])
-    return _approximation_error(action, mode_mask, pair_mask, pair_mask)
+    return _approximation_error(action, mode_mask, torch.minimum(mode_mask[:, None], mode_mask))
 
 
 def sequential_nesting(action: Action) -> Tensor:
     """Scalar whose gradient with respect to mode i is that of L_i alone, mode by mode.
 
-    ∂L_i/∂f_i = −2 T g_i + 2 Σ_{j≤i} f_j ⟨g_j, g_i⟩, and likewise for g_i: mode i sees only the modes j ≤ i before
-    it. This is the gradient of no function; the value returned means nothing by itself (see `low_rank_loss`).
-    Only for networks that share nothing between modes.
+    ∂L_i/∂f_i = −2 T g_i + 2 Σ_{j≤i} f_j ⟨g_j, g_i⟩, and likewise for g_i: mode i sees only the modes j ≤ i. This is the
+    gradient of no function: the value means nothing (see `low_rank_loss`). Only for networks that share nothing between
+    modes.
     """
     levels = action.f.shape[1]
     before = action.f.new_ones(levels, levels).tril()
@@ -83,11 +72,10 @@ def block_nesting(action: Action, step: int = 2) -> Tensor:
     Levels are counted from the first learned mode. Orders blocks of `step` modes; within a block only the span is
     determined. Fewer levels weaken the earlier blocks less at the expense of the later ones.
     """
-    learned = action.f.shape[1] - len(action.known)
     level_weights = action.f.new_zeros(action.f.shape[1])
     level_weights[len(action.known) + step - 1 :: step] = 1
     level_weights[-1] = 1
-    return joint_nesting(action, level_weights / -(-learned // step))
+    return joint_nesting(action, level_weights / level_weights.sum())
 
 
 def trace_penalty(action: Action, penalty: float = 1.0) -> Tensor:
@@ -116,43 +104,28 @@ class _ApproximationError(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        f: Tensor,
-        Tg: Tensor,
-        g: Tensor,
-        Tf: Tensor,
-        mode_mask: Tensor,
-        value_mask: Tensor,
-        gradient_mask: Tensor,
-        tied: bool,
-    ) -> Tensor:
+    def forward(f: Tensor, Tg: Tensor, g: Tensor, Tf: Tensor, m: Tensor, V: Tensor, P: Tensor, tied: bool) -> Tensor:
         if tied:
-            return -2 * mode_mask.dot(inner(f, Tg)) + (value_mask * gram_product(f)).sum()
-        term = (inner(f, Tg) + inner(Tf, g)) / 2
-        return -2 * mode_mask.dot(term) + (value_mask * gram_product(f, g)).sum()
+            return -2 * m.dot(inner(f, Tg)) + (V * gram_product(f)).sum()
+        return -2 * m.dot((inner(f, Tg) + inner(Tf, g)) / 2) + (V * gram_product(f, g)).sum()
 
     @staticmethod
     def setup_context(context: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        f, Tg, g, Tf, mode_mask, _, gradient_mask, tied = inputs
-        context.save_for_backward(f, Tg, g, Tf, mode_mask, gradient_mask)
-        context.tied = tied
+        f, Tg, g, Tf, m, _, P, context.tied = inputs
+        context.save_for_backward(f, Tg, g, Tf, m, P)
 
     @staticmethod
     def backward(context: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        f, Tg, g, Tf, mode_mask, gradient_mask = context.saved_tensors
-        pull = mode_mask[:, None] * (upstream / n_rows(f.shape[0]))
+        f, Tg, g, Tf, m, P = context.saved_tensors
+        pull = m[:, None] * (upstream / n_rows(f.shape[0]))
         if context.tied:  # the sides are one set of functions: what reaches it twice is returned once
-            metric = gram_product_gradient(4 * upstream * gradient_mask, f)
+            metric = gram_product_gradient(4 * upstream * P, f)
             return metric - 2 * pull * Tg, -2 * pull * f, None, None, None, None, None, None
-        d_f = gram_product_gradient(2 * upstream * gradient_mask, f, g) - pull * Tg
-        d_g = gram_product_gradient(2 * upstream * gradient_mask, g, f) - pull * Tf
+        d_f = gram_product_gradient(2 * upstream * P, f, g) - pull * Tg
+        d_g = gram_product_gradient(2 * upstream * P, g, f) - pull * Tf
         return d_f, -pull * f, d_g, -pull * g, None, None, None, None
 
 
-def _approximation_error(action: Action, mode_mask: Tensor, value_mask: Tensor, gradient_mask: Tensor) -> Tensor:
-    return _ApproximationError.apply(
-        action.f, action.Tg, action.g, action.Tf, mode_mask, value_mask, gradient_mask, action.tied
-    )
-
-
-NESTINGS: dict[str, Callable[[Action], Tensor]] = {"joint": joint_nesting, "sequential": sequential_nesting}
+def _approximation_error(action: Action, m: Tensor, V: Tensor, P: Tensor | None = None) -> Tensor:
+    """The error with these masks; without P it is V."""
+    return _ApproximationError.apply(action.f, action.Tg, action.g, action.Tf, m, V, V if P is None else P, action.tied)

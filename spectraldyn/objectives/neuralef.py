@@ -1,15 +1,12 @@
 """NeuralEF and neural eigenmaps: a game in which function j is kept away from the functions i < j before it.
 
-With normalised functions f̂_j = f_j / ‖f_j‖ (in the batch) and R_ij = ⟨f̂_i, T f̂_j⟩, player j maximises
+With f̂_j = f_j / ‖f_j‖ (in the batch) and R_ij = ⟨f̂_i, T f̂_j⟩, player j maximises, with the earlier functions fixed,
 
     R_jj − Σ_{i<j} R_ij² / R_ii          (NeuralEF)
-    R_jj − α Σ_{i<j} R_ij²               (neural eigenmaps)
+    R_jj − α Σ_{i<j} R_ij²               (neural eigenmaps).
 
-with the earlier functions held fixed. Both losses are written so that autograd gives every player the gradient of its
-own utility alone; their values are the sums of the utilities with the sign changed.
+Both losses are the sums of these utilities with the sign changed; autograd gives every player the gradient of its own.
 
-References
-----------
 Deng, Shi, Zhu, "NeuralEF: deconstructing kernels by deep neural networks", ICML 2022 (arXiv:2205.00165).
 Deng, Shi, Zhang, Cui, Lu, Zhu, "Neural eigenfunctions are structured representation learners" (arXiv:2210.12637).
 """
@@ -24,13 +21,8 @@ from spectraldyn.records import Action
 def neuralef_loss(action: Action, floor: float = 0.01) -> Tensor:
     """−Σ_j (R_jj − Σ_{i<j} R_ij² / R_ii) (scalar) for a positive semidefinite operator.
 
-    Parameters
-    ----------
-    action : Action
-        Tied sides.
-    floor : float
-        Least value of a denominator R_ii: sampled ones of small modes can be zero or negative. The order of the modes
-        stands as long as their eigenvalues are above floor / 4 (see `neural_eigenmaps_loss`).
+    `floor` is the least value of a denominator R_ii: sampled ones of small modes can be zero or negative. The order of
+    the modes stands as long as their eigenvalues are above floor / 4 (see `neural_eigenmaps_loss`).
     """
     quotients, overlaps = _rayleigh(action)
     denominators = quotients.detach().clamp_min(floor)

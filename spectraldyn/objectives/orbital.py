@@ -3,8 +3,6 @@
 With S = ⟨f_i, f_j⟩ and H = −⟨f_i, T f_j⟩ the energy is tr((2 − S) H). For T ≥ 0 its minimisers are orthonormal bases of
 the leading eigenspace; where T has negative eigenvalues it is unbounded below, which a shift of T cures.
 
-References
-----------
 Mauri, Galli, Car, "Orbital formulation for electronic-structure calculations with linear system-size scaling",
 Phys. Rev. B 47 (1993) 9973. Ordejón, Drabold, Grumbach, Martin, Phys. Rev. B 48 (1993) 14646.
 Gao, Li, Lu, "Triangularized orthogonalization-free method for solving extreme eigenvalue problems",
@@ -22,12 +20,7 @@ from spectraldyn.records import Action
 def orbital_minimisation(action: Action, shift: float = 0.0) -> Tensor:
     """−2 Σ_i ⟨f_i, T f_i⟩ + Σ_ij ⟨f_i, f_j⟩⟨f_i, T f_j⟩ (scalar), unbiased in a batch.
 
-    Parameters
-    ----------
-    action : Action
-        Tied sides.
-    shift : float
-        Added to T, which must be positive semidefinite with it.
+    `shift` is added to T, which must be positive semidefinite with it.
     """
     action = unit_norm(affine(action, 1.0, shift))
     product = gram_product(action.f, action.f, g_other=action.Tf)

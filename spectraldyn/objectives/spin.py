@@ -4,11 +4,9 @@ With Σ = ⟨u_i, u_j⟩ = L Lᵀ and Π = ⟨u_i, T u_j⟩ the functions L⁻¹
 Λ = L⁻¹ Π L⁻ᵀ holds their Rayleigh quotients. Λ_kk depends on the modes j ≤ k. Mode k follows the gradient of Λ_kk
 alone, with the modes before it held fixed, which makes every leading span optimal.
 
-The derivative of Λ_kk is nonlinear in Σ, so batch estimates of it are biased. SpIN therefore keeps moving averages of
-Σ and of its derivatives with respect to all parameters, whose memory is that of L² networks.
+The derivative of Λ_kk is nonlinear in Σ, so batch estimates of it are biased: SpIN keeps moving averages of Σ and of
+its derivatives with respect to all parameters, whose memory is that of L² networks.
 
-References
-----------
 Pfau, Petersen, Agarwal, Barrett, Stachenfeld, "Spectral inference networks: unifying deep and spectral learning",
 ICLR 2019 (arXiv:1806.02215): masked gradient and Algorithm 1.
 """
@@ -37,28 +35,18 @@ def spin(
     and left to autograd. In the second, J_kb = ⟨∂u_k/∂θ, u_b⟩ is averaged over the batches, as is the Σ behind L;
     Λ takes Π from the present batch. The gradient is unbiased as far as the averages have converged.
 
-    Parameters
-    ----------
-    action : Action
-        Tied sides.
-    state : dict
-        "covariance" (L, L): moving average of Σ. "jacobian": moving average of J for every parameter, a list of tensors
-        (P, ...) of the P pairs b ≤ k in which k is learned; about L²/2 copies of the parameters. "n_batches": in the
-        averages.
-    parameters : sequence of torch.nn.Parameter
-        All that the functions depend on.
-    decay : float
-        Weight of the newest batch in the moving averages, which start as plain means.
-    ridge : float
-        See `regularised`.
+    The state holds the moving averages, which start as plain means of "n_batches" and in which the newest batch has the
+    weight `decay`: "covariance" (L, L), of Σ, and "jacobian", of J for every parameter that the functions depend on, a
+    list of tensors (P, ...) of the P pairs b ≤ k in which k is learned; about L²/2 copies of the parameters.
     """
     require_tied(action)
     u, Tu = action.f, action.Tf
     if not torch.is_grad_enabled():
         inverse = _inverse_cholesky(state["covariance"] if state else gram(u), ridge)
         return -(inverse @ gram(u, Tu) @ inverse.T).trace(), state
-    modes, before = _pairs(u.shape[1], len(action.known), u.device)
-    state = _averaged(state, gram(u, u.detach()), modes, before, parameters, decay)
+    pairs = torch.tril_indices(u.shape[1], u.shape[1], device=u.device)
+    pairs = pairs[:, pairs[0] >= len(action.known)]  # k and b ≤ k, with k learned
+    state = _averaged(state, gram(u, u.detach()), pairs, parameters, decay)
     inverse = _inverse_cholesky(state["covariance"], ridge)
     scale = inverse.diagonal()[:, None]
     quotients = inverse @ gram(u, Tu).detach() @ inverse.T
@@ -66,7 +54,7 @@ def spin(
     coefficients = 2 * scale * (quotients.tril() @ inverse)
     # The ridge makes the diagonal of the factorised matrix (1 + ridge) Σ_kk.
     coefficients.diagonal().mul_(1 + ridge)
-    weights = coefficients[modes, before]
+    weights = coefficients[*pairs]
     # J is that of all processes, each of which adds its share to the gradient.
     from_metric = sum(
         (parameter * torch.tensordot(weights.to(mean.dtype), mean, dims=1)).sum()
@@ -78,18 +66,13 @@ def spin(
 
 
 def _averaged(
-    state: State,
-    overlaps: Tensor,
-    modes: Tensor,
-    before: Tensor,
-    parameters: Sequence[torch.nn.Parameter],
-    decay: float,
+    state: State, overlaps: Tensor, pairs: Tensor, parameters: Sequence[torch.nn.Parameter], decay: float
 ) -> State:
-    """The state with ⟨u_i, sg u_j⟩ of one more batch (L, L), and its derivatives, in the averages."""
+    """The state with ⟨u_k, sg u_b⟩ of one more batch (L, L), and its derivatives for these pairs, in the averages."""
     # One backward pass for each pair, as not every operator's derivatives can be batched.
     rows = [
         torch.autograd.grad(overlap, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
-        for overlap in overlaps[modes, before]
+        for overlap in overlaps[*pairs]
     ]
     newest = [overlaps.detach(), *(total(torch.stack(parameter_rows)) for parameter_rows in zip(*rows, strict=True))]
     n_batches = state.get("n_batches", 0) + 1
@@ -98,13 +81,6 @@ def _averaged(
         means = (state["covariance"], *state["jacobian"])
         newest = [mean.lerp(part, rate) for mean, part in zip(means, newest, strict=True)]
     return {"covariance": newest[0], "jacobian": newest[1:], "n_batches": n_batches}
-
-
-def _pairs(n_modes: int, n_known: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Index pairs b ≤ k, with k learned, as two vectors k and b."""
-    modes, before = torch.tril_indices(n_modes, n_modes, device=device)
-    learned = modes >= n_known
-    return modes[learned], before[learned]
 
 
 def _inverse_cholesky(covariance: Tensor, ridge: float) -> Tensor:

@@ -10,9 +10,8 @@ RIDGE = 1e-4
 def regularised(matrix: Tensor, ridge: float) -> Tensor:
     """M + ridge · diag(M), shape (L, L): every function is regularised in proportion to its own squared norm.
 
-    In terms of correlations this adds `ridge` to their diagonal, whatever the scales of the functions. It stays
-    positive definite for linearly dependent functions, and its gradient stays finite. Uncorrelated functions are only
-    rescaled, so that the optimum over all functions stays where it is.
+    This adds `ridge` to the diagonal of the correlations: positive definite, with a finite gradient, also for dependent
+    functions. Uncorrelated ones are only rescaled, so that the optimum over all functions stays where it is.
     """
     return matrix + torch.diag_embed((ridge * matrix.diagonal()).clamp_min(torch.finfo(matrix.dtype).tiny))
 

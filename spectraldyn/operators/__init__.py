@@ -4,14 +4,3 @@ from spectraldyn.operators.kernel import canonical_dependence, integral_kernel
 from spectraldyn.operators.overdamped import Diffusion, energy_space_resolvent, shifted_generator
 from spectraldyn.operators.schroedinger import schroedinger
 from spectraldyn.operators.transfer import reversible_transfer, transfer
-
-__all__ = [
-    "Diffusion",
-    "canonical_dependence",
-    "energy_space_resolvent",
-    "integral_kernel",
-    "reversible_transfer",
-    "schroedinger",
-    "shifted_generator",
-    "transfer",
-]

@@ -24,9 +24,9 @@ canonical_dependence = transfer
 def integral_kernel(kernel: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     """Operator of a kernel from independent samples x and y.
 
-    Every x of a batch meets every y, so ⟨f, K g⟩ averages over all B² values of the kernel. With the same network on
-    both sides (a symmetric, positive kernel) this is the eigenvalue problem: x and y are then independent samples
-    of one law, and the two Gram matrices of the metric term come from different samples. Never tied.
+    Every x of a batch meets every y, so ⟨f, K g⟩ averages over all B² values of the kernel. With one network on both
+    sides (a symmetric, positive kernel) this is the eigenvalue problem: x and y are independent samples of one law, and
+    the two Gram matrices of the metric term come from different samples. Never tied.
 
     Parameters
     ----------
@@ -38,11 +38,7 @@ def integral_kernel(kernel: Callable[[Tensor, Tensor], Tensor]) -> Operator:
         values = kernel(x.unsqueeze(1), y.unsqueeze(0))
         f, g = left(x), right(y)
         # Averages over the other ends of this batch: not `total`, which would add functions of different states.
-        return Action(
-            f=f.unsqueeze(2),
-            Tg=(values @ g / len(y)).unsqueeze(2),
-            g=g.unsqueeze(2),
-            Tf=(values.T @ f / len(x)).unsqueeze(2),
-        )
+        Tg, Tf = values @ g / len(y), values.T @ f / len(x)
+        return Action(f.unsqueeze(2), Tg.unsqueeze(2), g.unsqueeze(2), Tf.unsqueeze(2))
 
     return operator

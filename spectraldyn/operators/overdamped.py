@@ -17,8 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from spectraldyn.derivatives import forward_mode, value_and_gradient, value_gradient_and_second
 from spectraldyn.errors import InputError
+from spectraldyn.networks.derivatives import forward_mode, value_and_gradient, value_gradient_and_second
 from spectraldyn.operators.transfer import root_weight, with_constant
 from spectraldyn.records import Action, Batch, Network, Operator
 
@@ -31,9 +31,8 @@ def energy_space_resolvent(diffusion: Diffusion, shift: float) -> Operator:
     """T = η (η − L)⁻¹ in the inner product ⟨f, g⟩ + 𝓓[f, g]/η of the energy space: needs first derivatives alone.
 
     In that inner product ⟨f, T g⟩ is just E_π[f g], so that neither L nor its inverse is ever applied. The singular
-    values are σ = η/(η + rate), between 0 and 1 like the eigenvalues of a transfer operator; indeed T averages the
-    transfer operators over exponentially distributed lag times of mean 1/η. Components of a row: the value and
-    σᵀ∇f/√η, with D = σσᵀ.
+    values are σ = η/(η + rate), in (0, 1]: T averages the transfer operators over exponentially distributed lag times
+    of mean 1/η. Components of a row: the value and σᵀ∇f/√η, with D = σσᵀ.
 
     Parameters
     ----------
@@ -50,11 +49,10 @@ def energy_space_resolvent(diffusion: Diffusion, shift: float) -> Operator:
 
     def operator(left: Network, right: Network, batch: Batch) -> Action:
         value, gradient = value_and_gradient(left, batch.x, square_root(diffusion, batch.x))
-        value = with_constant(value).unsqueeze(2)
-        gradient = _without_constant(gradient) / shift**0.5
         root = root_weight(batch)
-        f = root * torch.cat((value, gradient), dim=2)
-        Tf = root * torch.cat((value, torch.zeros_like(gradient)), dim=2)
+        value = root * with_constant(value).unsqueeze(2)
+        gradient = root * _without_constant(gradient) / shift**0.5
+        f, Tf = (torch.cat((value, part), dim=2) for part in (gradient, torch.zeros_like(gradient)))
         return Action.with_tied_sides(f, Tf, known=(1.0,))
 
     return operator
@@ -65,8 +63,7 @@ def shifted_generator(
 ) -> Operator:
     """T = 1 + L/c, the strong form: needs the force and second derivatives.
 
-    Its eigenvalues are 1 − rate/c. Only positive ones are learned with tied sides, so modes with rates above c
-    vanish.
+    Its eigenvalues are 1 − rate/c. Only positive ones are learned with tied sides: modes with rates above c vanish.
 
     Parameters
     ----------
@@ -89,8 +86,7 @@ def shifted_generator(
         x = batch.x
         root_diffusion = square_root(diffusion, x)
         drift = beta * (root_diffusion @ (root_diffusion.mT @ force(x).unsqueeze(2))).squeeze(2)
-        drift = drift + _divergence(diffusion, x)
-        value, _, generated = value_gradient_and_second(left, x, root_diffusion, drift)
+        value, _, generated = value_gradient_and_second(left, x, root_diffusion, drift + _divergence(diffusion, x))
         root = root_weight(batch)
         f = root * with_constant(value).unsqueeze(2)
         Tf = f + root * _without_constant(generated.unsqueeze(2)) / shift
@@ -121,7 +117,6 @@ def _divergence(diffusion: Diffusion, x: Tensor) -> Tensor:
     """(∇·D)_i = Σ_j ∂_j D_ij, (B, d)."""
     if not callable(diffusion):
         return torch.zeros_like(x)
-
     func = forward_mode()
     jacobian = func.vmap(func.jacfwd(lambda z: diffusion(z[None])[0]))(x.detach())
     # Of a number D, the gradient; of a matrix, Σ_j ∂_j D_ij.

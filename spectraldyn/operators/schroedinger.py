@@ -6,14 +6,14 @@ potential with a singularity needs a p that visits it often enough for p·(Hψ/p
 References
 ----------
 Ryu et al., ICML 2024 (arXiv:2402.03655), section 4.1 and appendix E.1; the Laplacian here is exact (see
-`spectraldyn.derivatives`), where the published code takes finite differences.
+`spectraldyn.networks.derivatives`), where the published code takes finite differences.
 """
 
 from collections.abc import Callable
 
 from torch import Tensor
 
-from spectraldyn.derivatives import value_gradient_and_second
+from spectraldyn.networks.derivatives import value_gradient_and_second
 from spectraldyn.operators.transfer import root_weight
 from spectraldyn.records import Action, Batch, Network, Operator
 
@@ -40,7 +40,6 @@ def schroedinger(potential: Callable[[Tensor], Tensor], shift: float = 0.0, scal
         value, _, laplacian = value_gradient_and_second(left, batch.x)
         image = laplacian + (shift - potential(batch.x)).unsqueeze(1) * value
         root = root_weight(batch)
-        f, Tf = root * value.unsqueeze(2), root * image.unsqueeze(2) / scale
-        return Action.with_tied_sides(f, Tf)
+        return Action.with_tied_sides(root * value.unsqueeze(2), root * image.unsqueeze(2) / scale)
 
     return operator

@@ -7,22 +7,3 @@ from spectraldyn.pipeline.results import GeneratorResults, Results, TransferResu
 from spectraldyn.pipeline.stored import holds_results, relative_path, save_modes
 from spectraldyn.pipeline.tables import aligned, format_number
 from spectraldyn.pipeline.transfer import analyze, fit_trajectories, load_for_lag
-
-__all__ = [
-    "GeneratorResults",
-    "Potential",
-    "Results",
-    "TransferResults",
-    "aligned",
-    "analyze",
-    "analyze_generator",
-    "fit_generator",
-    "fit_trajectories",
-    "format_number",
-    "holds_results",
-    "load_for_lag",
-    "refit_at_lags",
-    "relative_path",
-    "save_modes",
-    "transform_trajectories",
-]

@@ -15,33 +15,21 @@ from spectraldyn.spectra.timescales import ByLag, Timescale
 
 @dataclass(frozen=True, repr=False)
 class Results:
-    """The slow spectrum of a data set and what follows from it, whatever the operator.
-
-    Attributes
-    ----------
-    model : NeuralSVDModel or GeneratorModel
-    data : Dataset
-        Knows files, frames, columns and times.
-    timescales : list of Timescale
-        Slowest first, with 95 % intervals, in `unit`.
-    modes : ndarray (n_rows, n_modes)
-        Of all rows, stretch after stretch.
-    sets : MetastableSets
-    representatives : list of ndarray
-        For every state, rows of `modes` that show it, the most typical first.
-    warnings : list of str
-    seconds : float
-        Wall time of the fit, 0 where not measured.
-    """
+    """The slow spectrum of a data set and what follows from it, whatever the operator."""
 
     model: NeuralSVDModel | GeneratorModel
     data: Dataset
+    """Knows files, frames, columns and times."""
     timescales: list[Timescale]
+    """Slowest first, with 95 % intervals, in `unit`."""
     modes: np.ndarray
+    """(n_rows, n_modes): of all rows, stretch after stretch."""
     sets: MetastableSets
     representatives: list[np.ndarray]
+    """For every state, rows of `modes` that show it, the most typical first."""
     warnings: list[str]
     seconds: float
+    """Wall time of the fit, 0 where not measured."""
 
     def _sets_line(self) -> str:
         populations = ", ".join(f"{p:.3g}" for p in self.sets.populations)
@@ -50,26 +38,18 @@ class Results:
 
 @dataclass(frozen=True, repr=False)
 class TransferResults(Results):
-    """The slow spectrum of a transfer operator.
-
-    Attributes
-    ----------
-    eigenfunctions : ndarray (n_rows, n_modes)
-        The eigenfunctions that belong to the timescales. The same functions as `modes` where the dynamics are taken
-        as reversible; otherwise possibly complex, while `modes` are the left singular functions.
-    timescales_by_lag : dict
-        Lag time in rows → timescales of the same functions at that lag time, in `unit`.
-    mfpt : ndarray (n_states, n_states)
-        Mean first passage times in `unit`, from row to column; NaN where undetermined.
-    refitted_timescales_by_lag : dict or None
-        As `timescales_by_lag`, but at every lag time of a new fit; None where none was asked for.
-    """
+    """The slow spectrum of a transfer operator."""
 
     model: NeuralSVDModel
     eigenfunctions: np.ndarray
+    """(n_rows, n_modes): the eigenfunctions that belong to the timescales. The same functions as `modes` where the
+    dynamics are taken as reversible; otherwise possibly complex, while `modes` are the left singular functions."""
     timescales_by_lag: ByLag
+    """Lag time in rows → timescales of the same functions at that lag time, in `unit`."""
     mfpt: np.ndarray
+    """(n_states, n_states): mean first passage times in `unit`, from row to column; NaN where undetermined."""
     refitted_timescales_by_lag: ByLag | None = None
+    """As `timescales_by_lag`, but at every lag time of a new fit; None where none was asked for."""
 
     @property
     def unit(self) -> str:
@@ -110,22 +90,15 @@ class TransferResults(Results):
 
 @dataclass(frozen=True, repr=False)
 class GeneratorResults(Results):
-    """The slow spectrum of a generator; times are in ps where D is in nm²/ps.
-
-    Attributes
-    ----------
-    rates : list of Rate
-        Relaxation rates per `unit`, with 95 % intervals.
-    potential : str or None
-        Name of the potential.
-    exact_rates : ndarray (n_modes,) or None
-        Known rates of that potential.
-    """
+    """The slow spectrum of a generator; times are in ps where D is in nm²/ps."""
 
     model: GeneratorModel
     rates: list[Rate]
+    """Relaxation rates per `unit`, with 95 % intervals."""
     potential: str | None = None
+    """Name of the potential."""
     exact_rates: np.ndarray | None = None
+    """(n_modes,) or None: known rates of that potential."""
 
     unit = "ps"
 

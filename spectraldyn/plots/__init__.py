@@ -11,18 +11,3 @@ from spectraldyn.plots.spectrum import (
     plot_states,
     plot_timescales,
 )
-
-__all__ = [
-    "COLOURS",
-    "MARKERS",
-    "coordinates",
-    "figure_axes",
-    "plot_comparison",
-    "plot_free_energy",
-    "plot_modes",
-    "plot_rates",
-    "plot_singular_values",
-    "plot_states",
-    "plot_timescales",
-    "save_figure",
-]

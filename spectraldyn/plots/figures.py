@@ -1,14 +1,34 @@
-"""What the figures share: colours and markers, new axes, files."""
+"""What the figures share: colours and markers, error bars, legends, new axes, files."""
 
 import io
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8B6914", "#222222")
 """Okabe and Ito's palette: distinct in the common forms of colour blindness; markers tell them apart in grey."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
+OPEN: dict[str, Any] = {"linestyle": "none", "markerfacecolor": "white", "markersize": 6}
+
+
+def look(number: int) -> dict[str, Any]:
+    """Colour and marker of a process, state or method."""
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+
+
+def error_bars(value: Any, low: Any, high: Any) -> np.ndarray:
+    """Lengths of error bars (2, n), 0 where there is no bound: an interval may also lie to one side of the value."""
+    value, low, high = (np.atleast_1d(np.asarray(numbers, dtype=float)) for numbers in (value, low, high))
+    return np.nan_to_num(np.clip([value - low, high - value], 0, None))
+
+
+def legend_beside(ax: Axes, **options: Any) -> None:
+    """A small legend to the right of the axes."""
+    ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, **options)
 
 
 def figure_axes(width: float = 5.2, height: float = 3.9) -> Axes:

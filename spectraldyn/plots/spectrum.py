@@ -1,5 +1,6 @@
 """Figures of one slow spectrum."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from matplotlib.figure import Figure
 
 from spectraldyn.data import Column
 from spectraldyn.pipeline import GeneratorResults, Results, TransferResults
-from spectraldyn.plots.figures import COLOURS, MARKERS, figure_axes, figure_of
-from spectraldyn.spectra.timescales import Timescale
+from spectraldyn.plots.figures import CENTRED, COLOURS, error_bars, figure_axes, figure_of, legend_beside, look
+from spectraldyn.spectra.timescales import ByLag
 
 MAX_POINTS = 20_000
+MODE_LABELS = ("mode 1 (standard deviations)", "mode 2 (standard deviations)")
 
 
 def plot_timescales(results: TransferResults, ax: Axes | None = None) -> Axes:
@@ -23,84 +25,74 @@ def plot_timescales(results: TransferResults, ax: Axes | None = None) -> Axes:
     if not isinstance(results, TransferResults):
         raise ValueError("these results have no lag times: they belong to a generator; see plot_rates")
     ax = ax or figure_axes()
-    lags = np.array(sorted(results.timescales_by_lag))
-    times = lags * results.data.time.row_time
-    n_modes = max(len(scales) for scales in results.timescales_by_lag.values())
-    resolved_values = []
-    for k in range(n_modes):
-        value, low, high = _process(results.timescales_by_lag, lags, k)
-        # A process is drawn only where it is slower than the lag time: below, the estimate is all noise.
-        seen = value > times
-        if not seen.any():
-            continue
-        resolved_values.append(value[seen])
+    row_time, refits = results.data.time.row_time, results.refitted_timescales_by_lag
+    tops = []
+    for k, times, value, low, high in _slow_processes(results.timescales_by_lag, row_time):
         fitted = results.timescales[k] if k < len(results.timescales) else None
         unresolved = fitted is None or fitted.unresolved is not None
-        colour = COLOURS[k % len(COLOURS)]
+        style = look(k)
         ax.plot(
-            times[seen],
-            value[seen],
-            color=colour,
-            marker=MARKERS[k % len(MARKERS)],
-            markersize=4.5 if results.refitted_timescales_by_lag is None else 3,
-            markerfacecolor="white" if unresolved else colour,
-            linestyle="--" if unresolved else "-",
+            times, value, **style, markersize=4.5 if refits is None else 3, linestyle="--" if unresolved else "-",
+            markerfacecolor="white" if unresolved else style["color"],
             label=f"process {k + 1}" + (" (unresolved)" if unresolved else ""),
-        )
-        bounded = seen & (np.isfinite(low) | np.isfinite(high))
+        )  # fmt: skip
+        bounded = np.isfinite(low) | np.isfinite(high)
         if bounded.any():
-            top = np.where(np.isfinite(high), high, 1e3 * np.nanmax(value))
-            bottom = np.where(np.isfinite(low), low, times)
-            ax.fill_between(times[bounded], bottom[bounded], top[bounded], color=colour, alpha=0.2, linewidth=0)
-    resolved_values += _draw_refits(results, ax)
+            bottom, top = np.where(np.isfinite(low), low, times), _up_to(high, value)
+            ax.fill_between(times[bounded], bottom[bounded], top[bounded], color=style["color"], alpha=0.2, linewidth=0)
+        tops.append(value.max())
+    if refits is not None:
+        tops += _draw_refits(refits, row_time, ax)
+    times = row_time * np.array(sorted(results.timescales_by_lag))
     room = 1.1 if len(times) > 1 else 11.0  # for the first and the last markers
     reach = times[[0, -1]] * [1 / room, room]
     ax.fill_between(reach, reach, 1e-12, color="0.88", linewidth=0, label="faster than the lag time")
     ax.axvline(results.lag_time, color="0.35", linestyle=":", linewidth=1, label="lag time of the fit")
     ax.set(xscale="log", yscale="log", xlabel=f"lag time ({results.unit})", ylabel=f"timescale ({results.unit})")
     ax.set_xlim(*reach)
-    if resolved_values:
-        ax.set_ylim(times[0], 3 * max(v.max() for v in resolved_values))
-    ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    if tops:
+        ax.set_ylim(times[0], 3 * max(tops))
+    legend_beside(ax)
     return ax
 
 
-def _process(by_lag: dict[int, list[Timescale]], lags: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values, lower and upper bounds of process k at the lag times, NaN where there is none."""
-    rows = [by_lag[lag][k] if k < len(by_lag[lag]) else None for lag in lags]
-    value, low, high = (
-        np.array([np.nan if row is None or getattr(row, part) is None else getattr(row, part) for row in rows])
-        for part in ("value", "low", "high")
-    )
-    return value, low, high
+def _slow_processes(
+    by_lag: ByLag, row_time: float
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Number, lag times, values, lower and upper bounds (NaN: none) of every process where it is slower than the lag.
+
+    Below, the estimate is all noise.
+    """
+    times = row_time * np.array(sorted(by_lag))
+    for k in range(max(map(len, by_lag.values()))):
+        scales = [by_lag[lag][k] if k < len(by_lag[lag]) else None for lag in sorted(by_lag)]
+        value, low, high = (
+            np.array([getattr(scale, part, None) for scale in scales], dtype=float) for part in ("value", "low", "high")
+        )
+        seen = value > times
+        if seen.any():
+            yield k, times[seen], value[seen], low[seen], high[seen]
 
 
-def _draw_refits(results: TransferResults, ax: Axes) -> list[np.ndarray]:
-    """Timescales of the refits over the lines of the one fit; returns the values drawn."""
-    refits = results.refitted_timescales_by_lag
-    if refits is None:
-        return []
-    lags = np.array(sorted(refits))
-    times = lags * results.data.time.row_time
-    drawn = []
+def _up_to(high: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Upper bounds; an open end reaches out of the picture."""
+    return np.where(np.isfinite(high), high, 1e3 * value.max())
+
+
+def _draw_refits(refits: ByLag, row_time: float, ax: Axes) -> list[float]:
+    """Timescales of the refits over the lines of the one fit; returns the largest of every process."""
     # Larger than the markers on the lines, which stay visible inside.
     style: dict[str, Any] = {
         "linestyle": "none", "markersize": 7, "markeredgewidth": 0.9, "markerfacecolor": "none", "capsize": 4,
         "linewidth": 1, "zorder": 3,
     }  # fmt: skip
-    for k in range(max(len(scales) for scales in refits.values())):
-        value, low, high = _process(refits, lags, k)
-        seen = value > times
-        if not seen.any():
-            continue
-        # An open end reaches out of the picture; an interval may lie to one side of the value.
-        low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 1e3 * np.nanmax(value))
-        bars = np.clip([value - low, high - value], 0, None)[:, seen]
-        ax.errorbar(times[seen], value[seen], bars, color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)],
-                    **style)  # fmt: skip
-        drawn.append(value[seen])
+    tops = []
+    for k, times, value, low, high in _slow_processes(refits, row_time):
+        bars = error_bars(value, np.where(np.isfinite(low), low, 0.0), _up_to(high, value))
+        ax.errorbar(times, value, bars, **look(k), **style)
+        tops.append(value.max())
     ax.errorbar([], [], [], color="0.35", marker="o", label="refitted at each lag", **style)
-    return drawn
+    return tops
 
 
 def plot_rates(results: GeneratorResults, ax: Axes | None = None) -> Axes:
@@ -114,15 +106,11 @@ def plot_rates(results: GeneratorResults, ax: Axes | None = None) -> Axes:
             number, results.exact_rates, linestyle="none", marker="_", markersize=22, markeredgewidth=2, color="0.55",
             label="exact",
         )  # fmt: skip
-    value = np.array([rate.value for rate in results.rates])
-    low, high = (
-        np.array([rate.value if getattr(rate, end) is None else getattr(rate, end) for rate in results.rates])
-        for end in ("low", "high")
-    )
-    # A bootstrap interval may lie to one side of the value.
-    bars = np.clip([value - low, high - value], 0, None)
-    ax.errorbar(number, value, bars, color=COLOURS[0], marker="o", markersize=5, linestyle="none", capsize=3,
-                label="learned, 95 % interval")  # fmt: skip
+    value, low, high = ([getattr(rate, part) for rate in results.rates] for part in ("value", "low", "high"))
+    ax.errorbar(
+        number, value, error_bars(value, low, high), **look(0), markersize=5, linestyle="none", capsize=3,
+        label="learned, 95 % interval",
+    )  # fmt: skip
     ax.set(yscale="log", xlabel="process", ylabel=f"rate (1/{results.unit})", xticks=number)
     ax.set_xlim(0.4, len(number) + 0.6)
     ax.legend(fontsize="small", frameon=False)
@@ -147,26 +135,29 @@ def plot_free_energy(results: Results, ax: Axes | None = None) -> Axes:
     modes = results.modes
     if modes.shape[1] == 1:
         counts, edges = np.histogram(modes[:, 0], bins=80)
-        with np.errstate(divide="ignore"):
-            energy = -np.log(counts / counts.max())
-        ax.stairs(np.where(np.isfinite(energy), energy, np.nan), edges, baseline=None, color=COLOURS[0])
+        ax.stairs(_energy(counts), edges, baseline=None, color=COLOURS[0])
         ax.set(xlabel="mode 1", ylabel="free energy (kT)")
         return ax
     counts, x, y = np.histogram2d(modes[:, 0], modes[:, 1], bins=90)
-    with np.errstate(divide="ignore"):
-        energy = -np.log(counts / counts.max())
-    mesh = ax.pcolormesh(x, y, np.where(counts > 0, energy, np.nan).T, cmap=colormaps["viridis"], rasterized=True)
-    for state, rows in enumerate(results.representatives):
-        if len(rows):
-            ax.plot(*modes[rows[0], :2], marker="o", color="white", markeredgecolor="black", markersize=13)
-            ax.annotate(
-                str(state + 1), (modes[rows[0], 0], modes[rows[0], 1]), ha="center", va="center", fontsize="small"
-            )
+    mesh = ax.pcolormesh(x, y, _energy(counts).T, cmap=colormaps["viridis"], rasterized=True)
+    for state, row in _most_typical(results):
+        ax.plot(*modes[row, :2], marker="o", color="white", markeredgecolor="black", markersize=13)
+        ax.annotate(str(state + 1), tuple(modes[row, :2]), **CENTRED, fontsize="small")
     ax.use_sticky_edges = False  # room for the numbers of states at the edge
     ax.margins(0.07)
-    ax.set(xlabel="mode 1 (standard deviations)", ylabel="mode 2 (standard deviations)")
+    ax.set(xlabel=MODE_LABELS[0], ylabel=MODE_LABELS[1])
     figure_of(ax).colorbar(mesh, ax=ax, label="free energy (kT)")
     return ax
+
+
+def _energy(counts: np.ndarray) -> np.ndarray:
+    """−ln p relative to its minimum, NaN where nothing was counted."""
+    return -np.log(np.where(counts > 0, counts, np.nan) / counts.max())
+
+
+def _most_typical(results: Results) -> list[tuple[int, int]]:
+    """Every state that has representatives, with the row that is most typical of it."""
+    return [(state, rows[0]) for state, rows in enumerate(results.representatives) if len(rows)]
 
 
 def plot_states(results: Results, ax: Axes | None = None) -> Axes:
@@ -178,32 +169,15 @@ def plot_states(results: Results, ax: Axes | None = None) -> Axes:
     for state, population in enumerate(results.sets.populations):
         mine = rows[assignment[rows] == state]
         ax.plot(
-            x[mine],
-            y[mine],
-            linestyle="none",
-            marker=MARKERS[state % len(MARKERS)],
-            markersize=2.5,
-            markeredgewidth=0,
-            alpha=0.6,
-            color=COLOURS[state % len(COLOURS)],
-            rasterized=True,
-            label=f"{state + 1}: {100 * population:.2g} %",
-        )
-    for state, frames in enumerate(results.representatives):
-        if len(frames):
-            ax.annotate(
-                str(state + 1),
-                (x[frames[0]], y[frames[0]]),
-                ha="center",
-                va="center",
-                bbox={"boxstyle": "circle", "facecolor": "white", "edgecolor": COLOURS[state % len(COLOURS)]},
-            )
+            x[mine], y[mine], **look(state), linestyle="none", markersize=2.5, markeredgewidth=0, alpha=0.6,
+            rasterized=True, label=f"{state + 1}: {100 * population:.2g} %",
+        )  # fmt: skip
+    for state, row in _most_typical(results):
+        box = {"boxstyle": "circle", "facecolor": "white", "edgecolor": look(state)["color"]}
+        ax.annotate(str(state + 1), (x[row], y[row]), **CENTRED, bbox=box)
     ax.set(xlabel=labels[0], ylabel=labels[1])
     _angle_limits(ax, labels)
-    ax.legend(
-        title="state: population", fontsize="x-small", title_fontsize="x-small", markerscale=3, frameon=False,
-        loc="upper left", bbox_to_anchor=(1.0, 1.0),
-    )  # fmt: skip
+    legend_beside(ax, title="state: population", title_fontsize="x-small", markerscale=3)
     return ax
 
 
@@ -253,15 +227,8 @@ def coordinates(results: Results) -> tuple[np.ndarray, np.ndarray, tuple[str, st
     if len(data.columns) == 2:
         return data.column(0), data.column(1), (labels[0], labels[1])
     if len(data.columns) == 1:
-        return data.column(0), modes[:, 0], (labels[0], "mode 1 (standard deviations)")
-    return (
-        modes[:, 0],
-        modes[:, min(1, modes.shape[1] - 1)],
-        (
-            "mode 1 (standard deviations)",
-            "mode 2 (standard deviations)",
-        ),
-    )
+        return data.column(0), modes[:, 0], (labels[0], MODE_LABELS[0])
+    return modes[:, 0], modes[:, min(1, modes.shape[1] - 1)], MODE_LABELS
 
 
 def _torsions(columns: tuple[Column, ...]) -> dict[str, list[int]]:

@@ -2,5 +2,3 @@
 
 from spectraldyn.report.comparison import check_comparison_folder, write_comparison
 from spectraldyn.report.write import check_results_folder, write_results
-
-__all__ = ["check_comparison_folder", "check_results_folder", "write_comparison", "write_results"]

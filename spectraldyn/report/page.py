@@ -1,5 +1,6 @@
 """The self-contained HTML report."""
 
+from functools import singledispatch
 from typing import Any
 
 import jinja2
@@ -16,82 +17,59 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("spectraldyn", "report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["number"] = format_number
     data = results.data
     others = len(data.files) - 1
-    kind = _of_transfer(results) if isinstance(results, TransferResults) else _of_generator(results)
     return environment.get_template("template.html").render(
+        contents=contents,
         title=data.files[0].path.name + (f" and {others} more file{'s' * (others > 1)}" if others else ""),
-        warnings=results.warnings,
-        states=[
-            {
-                "population": f"{state['population']:.3g}",
-                "structure": state["structure"],
-                "frame": _frame(results, rows[0]) if len(rows) else "–",
-            }
-            for state, rows in zip(contents["states"], results.representatives, strict=True)
-        ],
-        has_structures=any(state["structure"] for state in contents["states"]),
-        mfpt=[[format_number(cell, "–") for cell in row] for row in contents["mfpt"] or []],
+        typical=[_frame(results, rows[0]) if len(rows) else "–" for rows in results.representatives],
         reversible=results.model.reversible,
         scores=_scores(contents["scores"]),
-        inputs=contents["inputs"],
         features=f"{len(data.columns)} features: {_listing(data.column_names)}",
         figures=figures,
-        version=contents["version"],
-        seed=contents["seed"],
-        seconds=contents["seconds"],
-        **kind,
+        **own_part(results),
     )
 
 
+@singledispatch
+def own_part(results: Results) -> dict[str, Any]:
+    """What the page says of one kind of operator alone."""
+    raise TypeError(f"there is no report on {type(results).__name__}")
+
+
+@own_part.register
 def _of_transfer(results: TransferResults) -> dict[str, Any]:
-    """What the page says of a transfer operator alone."""
-    lag = f"{results.lag_time:g} {results.unit}"
-    operator = (
-        "Reversible transfer operator" if results.model.reversible else "Transfer operator (nonreversible dynamics)"
-    )
-    processes = _processes(results, results.eigenfunctions)
-    for row, scale, eigenvalue in zip(processes, results.timescales, results.model.eigenvalues, strict=True):
-        row["transitions"] = "–" if scale.n_transitions is None else f"{scale.n_transitions:,}"
-        row["eigenvalue"] = f"{eigenvalue:.3g}" if np.iscomplexobj(eigenvalue) else f"{eigenvalue:.4f}"
-        if eigenvalue.imag != 0:
-            period = 2 * np.pi * results.lag_time / abs(np.angle(eigenvalue))
-            remark = f"one of a pair that oscillates with period {format_number(period, '–')} {results.unit}"
-            row["remark"] = "; ".join(filter(None, (row["remark"], remark)))
+    model, lag = results.model, f"{results.lag_time:g} {results.unit}"
+    operator = "Reversible transfer operator" if model.reversible else "Transfer operator (nonreversible dynamics)"
+    form = "{:.3g}" if np.iscomplexobj(model.eigenvalues) else "{:.4f}"
+    periods = [2 * np.pi * results.lag_time / abs(np.angle(z)) if z.imag else None for z in model.eigenvalues]
     return {
         "summary": f"{_length(results)}. {operator} at lag time {lag}, learned by NeuralSVD with "
-        f"{results.model.settings.objective} nesting; {results.model.n_modes} slow modes.",
+        f"{model.settings.objective} nesting; {model.n_modes} slow modes.",
         "unit": results.unit,
         "lag": lag,
-        "processes": processes,
+        "moves": strongest_features(results, results.eigenfunctions),
+        "eigenvalues": list(map(form.format, model.eigenvalues)),
+        "periods": periods,
         "refits": results.refit_summary,
-        "generator": False,
-        "exact": False,
     }
 
 
-def _of_generator(results: Results) -> dict[str, Any]:
-    """What the page says of a generator alone."""
-    assert isinstance(results, GeneratorResults)
+@own_part.register
+def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     settings = results.model.settings
     potential = f" in the potential {results.potential}" if results.potential else ""
     form = "resolvent in the energy space" if settings.form == "energy-space" else "shifted generator"
-    processes = _processes(results, results.modes)
-    for k, (row, rate) in enumerate(zip(processes, results.rates, strict=True)):
-        exact = None if results.exact_rates is None else float(results.exact_rates[k])
-        known = "" if exact is None else f", exact {format_number(exact, '–')}"
-        low, high = format_number(rate.low, "–"), format_number(rate.high, "–")
-        row["rate"] = f"{format_number(rate.value, '–')} ({low} – {high}){known}"
     return {
         "summary": f"{_length(results)}. Generator of overdamped Langevin dynamics{potential}, learned by NeuralSVD "
         f"({form}, shift {settings.shift:.4g}/{results.unit}, {settings.objective} nesting); {results.model.n_modes} "
         "slow modes.",
         "unit": results.unit,
-        "lag": "",
-        "processes": processes,
-        "refits": None,
-        "generator": True,
-        "exact": results.exact_rates is not None,
+        "lag": None,
+        "moves": strongest_features(results, results.modes),
+        "periods": [None] * len(results.rates),
+        "exact": None if results.exact_rates is None else results.exact_rates.tolist(),
     }
 
 
@@ -101,21 +79,6 @@ def _length(results: Results) -> str:
     if time.timestep_ps is not None:
         length += f", {time.time(n_rows) / 1000:,.4g} ns in all"
     return length
-
-
-def _processes(results: Results, functions: np.ndarray) -> list[dict[str, str]]:
-    """What the rows of both kinds share; `functions` (n_rows, k) are those of the processes."""
-    moves = strongest_features(results, functions)
-    return [
-        {
-            "value": format_number(scale.value, "–"),
-            "low": format_number(scale.low, "0"),
-            "high": format_number(scale.high, "∞"),
-            "moves": ", ".join(names),
-            "remark": f"unresolved: {scale.unresolved}" if scale.unresolved else "",
-        }
-        for scale, names in zip(results.timescales, moves, strict=True)
-    ]
 
 
 def _scores(scores: dict[str, float | None]) -> list[tuple[str, str, str]]:
@@ -131,16 +94,7 @@ def _scores(scores: dict[str, float | None]) -> list[tuple[str, str, str]]:
 
 
 def strongest_features(results: Results, functions: np.ndarray, n_names: int = 2) -> list[list[str]]:
-    """For every function the features that correlate with it most, by the modulus of the correlation.
-
-    Parameters
-    ----------
-    results : Results
-    functions : ndarray (n_rows, k)
-        Possibly complex.
-    n_names : int
-        Features named for each.
-    """
+    """For every function (n_rows, k), possibly complex, the features that correlate with it most, by the modulus."""
     rows = np.arange(0, len(functions), max(1, len(functions) // CORRELATED_ROWS))
     frames = results.data.rows(rows).astype(float)
     modes = functions[rows]

@@ -1,27 +1,22 @@
 """The folder of results: numbers as JSON, model, modes, structures, figures and the report."""
 
 import base64
-import dataclasses
 import json
 import math
+from dataclasses import asdict
+from functools import singledispatch
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from spectraldyn import plots
-from spectraldyn.estimators import plain
 from spectraldyn.files import check_folder, complete_folder
 from spectraldyn.io import write_structures
-from spectraldyn.pipeline import (
-    GeneratorResults,
-    Results,
-    TransferResults,
-    holds_results,
-    relative_path,
-    save_modes,
-)
+from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, holds_results, relative_path, save_modes
 from spectraldyn.report.page import render
+from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.units import TimeAxis
 from spectraldyn.version import __version__
@@ -32,11 +27,8 @@ def write_results(results: Results, out: str | Path, force: bool = False) -> Pat
 
     Parameters
     ----------
-    results : Results
     out : str or Path
-        Folder; must not exist, unless `force` is given and it holds earlier results.
-    force : bool
-        Replace earlier results.
+        Folder; must not exist, unless `force` is given and it holds earlier results, which are then replaced.
 
     Returns
     -------
@@ -56,19 +48,12 @@ def check_results_folder(out: str | Path, force: bool) -> Path:
 
 
 def _fill(results: Results, folder: Path, final: Path) -> None:
+    own, sets = own_part(results), results.sets
     structures = _write_structures(results, folder)
     results.model.save(folder / "model.pt")
-    save_modes(
-        folder / "modes.npz",
-        results.data,
-        results.modes,
-        results.sets.memberships,
-        results.sets.transformation,
-        final,
-    )
+    save_modes(folder / "modes.npz", results.data, results.modes, sets.memberships, sets.transformation, final)
     figures = {
-        **({"timescales": plots.plot_timescales(results)} if isinstance(results, TransferResults) else {}),
-        **({"rates": plots.plot_rates(results)} if isinstance(results, GeneratorResults) else {}),
+        **own.figures,
         "singular_values": plots.plot_singular_values(results),
         "free_energy": plots.plot_free_energy(results),
         "states": plots.plot_states(results),
@@ -78,17 +63,26 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
         name: "data:image/png;base64," + base64.b64encode(plots.save_figure(ax, folder / f"{name}.png")).decode()
         for name, ax in figures.items()
     }
-    contents = results_dict(results, final, structures)
+    contents = results_dict(results, own, final, structures)
     (folder / "report.html").write_text(render(results, contents, embedded), encoding="utf-8")
     # Last of all: a folder with results.json is complete.
     (folder / "results.json").write_text(json.dumps(contents, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def results_dict(results: Results, out: Path, structures: list[str | None]) -> dict[str, Any]:
+class OwnPart(NamedTuple):
+    """What the results of one kind of operator alone have."""
+
+    unit: str
+    """Of every time."""
+    figures: dict[str, Axes]
+    entries: dict[str, Any]
+    """Of results.json."""
+
+
+def results_dict(results: Results, own: OwnPart, out: Path, structures: list[str | None]) -> dict[str, Any]:
     """What results.json holds: undetermined values are None, complex ones [re, im], paths relative to `out`."""
     model, data = results.model, results.data
-    settings = plain(model.settings)
-    own = _of_transfer(results) if isinstance(results, TransferResults) else _of_generator(results)
+    settings = model.settings.plain()
     return {
         "version": __version__,
         "inputs": [
@@ -99,8 +93,8 @@ def results_dict(results: Results, out: Path, structures: list[str | None]) -> d
         "operator": settings["operator"],
         "timestep_ps": data.time.timestep_ps,
         "stride": data.time.stride,
-        "timescales": [_timescale(t, own["unit"]) for t in results.timescales],
-        **own["entries"],
+        "timescales": [_estimate(scale, own.unit) for scale in results.timescales],
+        **own.entries,
         "eigenvalues": _numbers(model.eigenvalues),
         "singular_values": {
             "norms": _numbers(model.spectrum.norms),
@@ -120,13 +114,19 @@ def results_dict(results: Results, out: Path, structures: list[str | None]) -> d
     }
 
 
-def _of_transfer(results: TransferResults) -> dict[str, Any]:
-    """Entries of the results of a transfer operator alone."""
+@singledispatch
+def own_part(results: Results) -> OwnPart:
+    """What these results have that those of another kind of operator do not."""
+    raise TypeError(f"there is no report on {type(results).__name__}")
+
+
+@own_part.register
+def _of_transfer(results: TransferResults) -> OwnPart:
     time, refitted = results.data.time, results.refitted_timescales_by_lag
     entries: dict[str, Any] = {
         "lag": _lag(time, results.model.lagtime),
         "timescales_by_lag": [
-            {"lag": _lag(time, lag), "timescales": [_timescale(t, time.unit) for t in scales]}
+            {"lag": _lag(time, lag), "timescales": [_estimate(scale, time.unit) for scale in scales]}
             for lag, scales in results.timescales_by_lag.items()
         ],
         "mfpt": [_numbers(row) for row in results.mfpt],
@@ -139,27 +139,22 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
                 # Each with whether it agrees with the one fit: null where that cannot be said. More answers than
                 # timescales where the refit found fewer processes than the fit.
                 "timescales": [
-                    {**_timescale(scale, time.unit), "agrees": agrees}
+                    {**_estimate(scale, time.unit), "agrees": agrees}
                     for scale, agrees in zip(scales, agreement.get(lag, [None] * len(scales)), strict=False)
                 ],
             }
             for lag, scales in refitted.items()
         ]
-    return {"unit": time.unit, "entries": entries}
+    return OwnPart(time.unit, {"timescales": plots.plot_timescales(results)}, entries)
 
 
-def _of_generator(results: Results) -> dict[str, Any]:
-    """Entries of the results of a generator alone."""
-    assert isinstance(results, GeneratorResults)
-    entries: dict[str, Any] = {
-        "lag": None,
-        "rates": [{**dataclasses.asdict(rate), "unit": f"1/{results.unit}"} for rate in results.rates],
-        "timescales_by_lag": [],
-        "mfpt": None,
-    }
+@own_part.register
+def _of_generator(results: GeneratorResults) -> OwnPart:
+    rates = [_estimate(rate, f"1/{results.unit}") for rate in results.rates]
+    entries: dict[str, Any] = {"lag": None, "rates": rates, "timescales_by_lag": [], "mfpt": None}
     if results.potential is not None:
         entries["potential"] = results.potential
-    return {"unit": results.unit, "entries": entries}
+    return OwnPart(results.unit, {"rates": plots.plot_rates(results)}, entries)
 
 
 def _write_structures(results: Results, folder: Path) -> list[str | None]:
@@ -169,35 +164,21 @@ def _write_structures(results: Results, folder: Path) -> list[str | None]:
         return [None] * len(results.representatives)
     data.topology.save_hdf5(str(folder / "topology.h5"))
     (folder / "states").mkdir()
-    names = [
-        f"states/state_{number}.pdb" if len(rows) else None for number, rows in enumerate(results.representatives, 1)
-    ]
     picked = {
-        folder / name: [(file.path, frame) for file, frame in map(data.frame, rows)]
-        for name, rows in zip(names, results.representatives, strict=True)
-        if name is not None
+        f"states/state_{number}.pdb": [(file.path, frame) for file, frame in map(data.frame, rows)]
+        for number, rows in enumerate(results.representatives, 1)
     }
-    write_structures(picked, data.topology.topology)
-    return names
+    write_structures({folder / name: frames for name, frames in picked.items() if frames}, data.topology.topology)
+    return [name if frames else None for name, frames in picked.items()]
 
 
 def _lag(time: TimeAxis, rows: int) -> dict[str, Any]:
-    return {
-        "frames": time.frames(rows),
-        "time": time.time(rows) if time.timestep_ps is not None else None,
-        "unit": time.unit,
-    }
+    known = None if time.timestep_ps is None else time.time(rows)
+    return {"frames": time.frames(rows), "time": known, "unit": time.unit}
 
 
-def _timescale(scale: Timescale, unit: str) -> dict[str, Any]:
-    return {
-        "value": scale.value,
-        "low": scale.low,
-        "high": scale.high,
-        "unit": unit,
-        "n_transitions": scale.n_transitions,
-        "unresolved": scale.unresolved,
-    }
+def _estimate(estimate: Timescale | Rate, unit: str) -> dict[str, Any]:
+    return {**asdict(estimate), "unit": unit}
 
 
 def _numbers(values: np.ndarray) -> list[Any]:

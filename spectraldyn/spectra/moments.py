@@ -4,12 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from numpy.typing import ArrayLike
 
 from spectraldyn.data.stretches import Stretches
-from spectraldyn.linalg import gram
-from spectraldyn.records import Batch, Network, Operator
 from spectraldyn.spectra.rayleigh_ritz import Averages, Eigenmodes, Spectrum, eigenmodes, rayleigh_ritz
 
 
@@ -18,38 +14,27 @@ class Moments:
     """Weighted sums over the rows of each block, in float64; the known functions come first.
 
     A row is a lagged pair (x, y), for functions h of a transfer operator at both its ends, or a state.
-
-    Attributes
-    ----------
-    lagtimes : ndarray (n_lags,) of int
-        In rows; a single 0 where the operator has none.
-    left : ndarray (n_lags, n_blocks, M, M)
-        Σ w ⟨f_i, f_j⟩; for pairs Σ h(x) h(x)ᵀ.
-    operator : ndarray (n_lags, n_blocks, M, M)
-        Σ w ⟨f_i, T g_j⟩; for pairs Σ h(x) h(y)ᵀ.
-    right : ndarray (n_lags, n_blocks, M, M)
-        Σ w ⟨g_i, g_j⟩; for pairs Σ h(y) h(y)ᵀ.
-    weight : ndarray (n_lags, n_blocks)
-        Σ w; for pairs without weights their number. A pair belongs to the block in which it starts.
-    stretch : ndarray (n_blocks,) of int
-        The stretch that every block belongs to.
-    block_rows : ndarray (n_blocks,) of int
-        Rows of every block.
-    tied : bool
-        The sides are one: then the sums over pairs are taken in both directions of time.
-    n_known : int
-        Functions that are known exactly.
     """
 
     lagtimes: np.ndarray
+    """(n_lags,) of int: in rows; a single 0 where the operator has none."""
     left: np.ndarray
+    """(n_lags, n_blocks, M, M): Σ w ⟨f_i, f_j⟩; for pairs Σ h(x) h(x)ᵀ."""
     operator: np.ndarray
+    """(n_lags, n_blocks, M, M): Σ w ⟨f_i, T g_j⟩; for pairs Σ h(x) h(y)ᵀ."""
     right: np.ndarray
+    """(n_lags, n_blocks, M, M): Σ w ⟨g_i, g_j⟩; for pairs Σ h(y) h(y)ᵀ."""
     weight: np.ndarray
+    """(n_lags, n_blocks): Σ w; for pairs without weights their number. A pair belongs to the block in which it
+    starts."""
     stretch: np.ndarray
+    """(n_blocks,) of int: the stretch that every block belongs to."""
     block_rows: np.ndarray
+    """(n_blocks,) of int: rows of every block."""
     tied: bool
+    """The sides are one: then the sums over pairs are taken in both directions of time."""
     n_known: int = 1
+    """Functions that are known exactly."""
 
     def means(self, lag_index: int = 0, counts: np.ndarray | None = None) -> Averages:
         """Averages over all rows at one lag time.
@@ -158,52 +143,4 @@ def lagged_moments(
         stretch=stretch,
         block_rows=np.array([len(b) for b in blocks]),
         tied=tied,
-    )
-
-
-@torch.no_grad()
-def operator_moments(
-    operator: Operator,
-    left: Network,
-    right: Network,
-    blocks: Iterable[Iterable[Batch]],
-    stretch: ArrayLike | None = None,
-) -> Moments:
-    """Moments of what an operator does to learned functions, summed in double precision in one pass over batches.
-
-    Parameters
-    ----------
-    operator : Operator
-    left, right : Network
-        In the precision of the batches.
-    blocks : iterable of iterable of Batch
-        For every block the rows of it, some at once.
-    stretch : array_like of int, optional
-        The stretch of every block; by default the blocks are of one.
-    """
-    sums: list[np.ndarray] = []
-    rows = []
-    tied, n_known = True, 0
-    for block in blocks:
-        parts = []
-        for batch in block:
-            action = operator(left, right, batch)
-            grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
-            parts.append([len(batch.x) * part.double().cpu().numpy() for part in grams])
-            rows.append((len(sums), len(batch.x)))
-            tied, n_known = action.tied, len(action.known)
-        sums.append(np.sum(parts, axis=0))
-    block_rows = np.bincount(*np.array(rows).T).astype(int)
-    a, b, c = np.stack(sums, axis=1)[:, None]
-    return Moments(
-        lagtimes=np.zeros(1, dtype=int),
-        left=a,
-        operator=b,
-        right=c,
-        # The first known function is the constant, whose inner product with itself sums the weights.
-        weight=a[:, :, 0, 0] if n_known else block_rows[None].astype(float),
-        stretch=np.zeros(len(sums), dtype=int) if stretch is None else np.asarray(stretch),
-        block_rows=block_rows,
-        tied=tied,
-        n_known=n_known,
     )

@@ -27,22 +27,15 @@ from spectraldyn.spectra.rayleigh_ritz import Spectrum
 
 @dataclass(frozen=True)
 class Rate:
-    """One relaxation rate with its 95 % interval.
-
-    Attributes
-    ----------
-    value : float
-        Inverse time.
-    low, high : float or None
-        None where there are too few independent blocks.
-    unresolved : str or None
-        Why the value must not be trusted; None where it may be.
-    """
+    """One relaxation rate with its 95 % interval."""
 
     value: float
+    """Inverse time."""
     low: float | None
     high: float | None
+    """low and high: none where there are too few independent blocks."""
     unresolved: str | None = None
+    """Why the value must not be trusted; None where it may be."""
 
 
 def rates_from_eigenvalues(eigenvalues: np.ndarray, shift: float) -> np.ndarray:

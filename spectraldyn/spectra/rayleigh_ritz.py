@@ -26,40 +26,31 @@ class Spectrum:
     """Singular values and functions of an operator on the span of learned functions; known modes are left out.
 
     Coefficients refer to the M functions of the averages, the known ones first.
-
-    Attributes
-    ----------
-    values : ndarray (k,)
-        Eigenvalues, largest first, where the sides are tied; singular values otherwise. k < n where the n learned
-        functions are linearly dependent.
-    left, right : ndarray (M, k)
-        Coefficients of the left and right singular functions, of norm 1 and orthogonal to the known ones.
-    norms : ndarray (n,)
-        ‖f_i‖ ‖g_i‖ of the functions as trained, before any rotation: the singular values as nested low-rank
-        approximation states them.
     """
 
     values: np.ndarray
+    """(k,): eigenvalues, largest first, where the sides are tied; singular values otherwise. k < n where the n learned
+    functions are linearly dependent."""
     left: np.ndarray
     right: np.ndarray
+    """left and right: (M, k): coefficients of the left and right singular functions, of norm 1 and orthogonal to the
+    known ones."""
     norms: np.ndarray
+    """(n,): ‖f_i‖ ‖g_i‖ of the functions as trained, before any rotation: the singular values as nested low-rank
+    approximation states them."""
 
 
 @dataclass(frozen=True)
 class Eigenmodes:
-    """Eigenvalues of an operator on the span of its left functions, and the functions that belong to them.
-
-    Attributes
-    ----------
-    values : ndarray (k,)
-        Where the operator is self-adjoint those of the spectrum, else by decreasing magnitude and possibly complex.
-    functions, dual : ndarray (M, k)
-        Coefficients of the right eigenfunctions and of the left ones that are dual to them.
-    """
+    """Eigenvalues of an operator on the span of its left functions, and the functions that belong to them."""
 
     values: np.ndarray
+    """(k,): where the operator is self-adjoint those of the spectrum, else by decreasing magnitude and possibly
+    complex."""
     functions: np.ndarray
     dual: np.ndarray
+    """functions and dual: (M, k): coefficients of the right eigenfunctions and of the left ones that are dual to
+    them."""
 
 
 def rayleigh_ritz(averages: Averages, *, tied: bool, n_known: int = 1, both_ends: bool = False) -> Spectrum:
@@ -114,10 +105,7 @@ def eigenmodes(averages: Averages, spectrum: Spectrum, *, tied: bool, n_known: i
 def leading(spectrum: Spectrum, n_modes: int) -> Spectrum:
     """The leading modes of a spectrum; more functions than modes may have been learned."""
     return replace(
-        spectrum,
-        values=spectrum.values[:n_modes],
-        left=spectrum.left[:, :n_modes],
-        right=spectrum.right[:, :n_modes],
+        spectrum, values=spectrum.values[:n_modes], left=spectrum.left[:, :n_modes], right=spectrum.right[:, :n_modes]
     )
 
 

@@ -10,43 +10,35 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from sklearn.cluster import MiniBatchKMeans
+from sklearn.cluster import KMeans
 
-CLUSTERED_ROWS = 200_000
-"""Enough to find a hundred centres: two thousand rows for each."""
+TYPICAL_OF = 50_000
+"""Members of a state, evenly picked, among which the frames that represent it are looked for."""
+CLUSTERED_ROWS = 50_000
+"""Enough to find a hundred centres: five hundred rows for each."""
 
 
 @dataclass(frozen=True)
 class Clusters:
-    """k-means clusters in the space of the modes.
-
-    Attributes
-    ----------
-    centres : ndarray (n_clusters, n_modes)
-    assignment : ndarray (n_frames,) of int
-    """
+    """k-means clusters in the space of the modes."""
 
     centres: np.ndarray
+    """(n_clusters, n_modes)."""
     assignment: np.ndarray
+    """(n_frames,) of int."""
 
 
 @dataclass(frozen=True)
 class MetastableSets:
-    """Soft assignment of every frame to metastable sets, the most populated set first.
-
-    Attributes
-    ----------
-    memberships : ndarray (n_frames, n_states)
-        Rows sum to 1.
-    populations : ndarray (n_states,)
-        Mean memberships.
-    transformation : ndarray (n_states, n_states)
-        Linear map from [1, slowest n_states − 1 modes] to the memberships, before clipping; see `memberships_of`.
-    """
+    """Soft assignment of every frame to metastable sets, the most populated set first."""
 
     memberships: np.ndarray
+    """(n_frames, n_states): rows sum to 1."""
     populations: np.ndarray
+    """(n_states,): mean memberships."""
     transformation: np.ndarray
+    """(n_states, n_states): linear map from [1, slowest n_states − 1 modes] to the memberships, before clipping; see
+    `memberships_of`."""
 
     @property
     def assignment(self) -> np.ndarray:
@@ -63,9 +55,7 @@ def cluster_modes(modes: np.ndarray, random_state: int, n_clusters: int = 100) -
     random = np.random.default_rng(random_state)
     some = modes if len(modes) <= CLUSTERED_ROWS else modes[np.sort(random.choice(len(modes), CLUSTERED_ROWS, False))]
     distinct = len(np.unique(some[:: max(1, len(some) // 10_000)], axis=0))
-    kmeans = MiniBatchKMeans(
-        min(n_clusters, distinct), batch_size=4096, n_init=3, random_state=random_state, max_no_improvement=20
-    ).fit(some)
+    kmeans = KMeans(min(n_clusters, distinct), n_init=1, random_state=random_state).fit(some)
     return Clusters(kmeans.cluster_centers_, kmeans.predict(modes))
 
 
@@ -86,18 +76,21 @@ def metastable_sets(modes: np.ndarray, clusters: Clusters, n_states: int) -> Met
     """
     corners = np.column_stack((np.ones(len(clusters.centres)), clusters.centres[:, : n_states - 1]))
     rotation = _optimise(corners, _inner_simplex(corners))
-    populations = memberships_of(modes, rotation).mean(axis=0)
+    memberships = memberships_of(modes, rotation)
+    populations = memberships.mean(axis=0, dtype=np.float64)
     order = np.argsort(-populations)
-    rotation = rotation[:, order]
-    return MetastableSets(memberships_of(modes, rotation), populations[order], rotation)
+    return MetastableSets(memberships[:, order], populations[order], rotation[:, order])
 
 
 def memberships_of(modes: np.ndarray, transformation: np.ndarray) -> np.ndarray:
     """Memberships (n_frames, n_states) of frames with known modes (n_frames, n_modes), also of new ones."""
-    n_states = len(transformation)
-    raw = np.column_stack((np.ones(len(modes)), modes[:, : n_states - 1])) @ transformation
-    raw = np.clip(raw, 0, None)
-    return raw / raw.sum(axis=1, keepdims=True)
+    # In place, as there may be millions of frames.
+    transformation = transformation.astype(modes.dtype)
+    memberships = modes[:, : len(transformation) - 1] @ transformation[1:]
+    memberships += transformation[0]
+    np.clip(memberships, 0, None, out=memberships)
+    memberships /= memberships.sum(axis=1, keepdims=True)
+    return memberships
 
 
 def _inner_simplex(vectors: np.ndarray) -> np.ndarray:
@@ -144,6 +137,7 @@ def representative_frames(
     result = []
     for state in range(len(sets.populations)):
         members = np.flatnonzero(assignment == state)
+        members = members[:: max(1, len(members) // TYPICAL_OF)]
         if len(members):
             distance = np.linalg.norm(modes[members] - np.median(modes[members], axis=0), axis=1)
             typical = members[int(distance.argmin())]

@@ -29,23 +29,17 @@ TOO_LONG = "longer than all data together"
 
 @dataclass(frozen=True)
 class Timescale:
-    """One implied timescale with its 95 % interval, in rows unless it is said to be otherwise.
-
-    Attributes
-    ----------
-    value, low, high : float or None
-        None where undetermined: no interval from too few blocks, no upper bound beyond the length of the data.
-    n_transitions : int or None
-        How often the process was seen to happen; None where it was not counted.
-    unresolved : str or None
-        Why the value must not be trusted; None where it may be.
-    """
+    """One implied timescale with its 95 % interval, in rows unless it is said to be otherwise."""
 
     value: float | None
     low: float | None
     high: float | None
+    """value, low, high: none where undetermined: no interval from too few blocks, no upper bound beyond the length of
+    the data."""
     n_transitions: int | None = None
+    """How often the process was seen to happen; None where it was not counted."""
     unresolved: str | None = None
+    """Why the value must not be trusted; None where it may be."""
 
 
 def timescales_from_eigenvalues(eigenvalues: np.ndarray, lagtime: float) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from spectraldyn.systems.catalogue import (
     DISCRETE,
+    RUNS,
     SCHROEDINGER,
     SYSTEMS,
+    Run,
     cosine_circle,
     double_well,
     double_well_variable_diffusion,
@@ -16,9 +18,7 @@ from spectraldyn.systems.catalogue import (
 )
 from spectraldyn.systems.composed import Mapped, Separable
 from spectraldyn.systems.discrete import MarkovChain, NoisyLogisticMap
-from spectraldyn.systems.oracle import oracle_timescales
 from spectraldyn.systems.overdamped import Overdamped
-from spectraldyn.systems.runs import RUNS, Run
 from spectraldyn.systems.schroedinger import (
     Schroedinger,
     SchroedingerSum,
@@ -27,37 +27,5 @@ from spectraldyn.systems.schroedinger import (
     hydrogen,
     infinite_well,
 )
-from spectraldyn.systems.simulate import simulate_overdamped, simulate_underdamped
-from spectraldyn.systems.spectrum import Exact
-
-__all__ = [
-    "DISCRETE",
-    "RUNS",
-    "SCHROEDINGER",
-    "SYSTEMS",
-    "Exact",
-    "Mapped",
-    "MarkovChain",
-    "NoisyLogisticMap",
-    "Overdamped",
-    "Run",
-    "Schroedinger",
-    "SchroedingerSum",
-    "Separable",
-    "cosine_circle",
-    "cosine_well",
-    "double_well",
-    "double_well_variable_diffusion",
-    "harmonic_oscillator",
-    "hydrogen",
-    "infinite_well",
-    "legendre_diffusion",
-    "mixed_double_wells",
-    "muller_brown",
-    "oracle_timescales",
-    "ornstein_uhlenbeck",
-    "prinz",
-    "simulate_overdamped",
-    "simulate_underdamped",
-    "triple_well",
-]
+from spectraldyn.systems.simulate import simulate_overdamped
+from spectraldyn.systems.spectrum import Exact, oracle_timescales

@@ -1,5 +1,6 @@
 """The benchmark systems by name. Reduced units; in trajectory files lengths are nm, times ps and energies kT."""
 
+from dataclasses import dataclass
 from math import factorial
 
 import numpy as np
@@ -25,23 +26,20 @@ from spectraldyn.systems.spectrum import Exact
 
 def double_well(barrier: float = 5.0, tilt: float = 0.0) -> Overdamped:
     """U = barrier (x² − 1)² + tilt x."""
-    half_width = 1.6 * (5 / barrier) ** 0.25 + 1
+    reach = 1.6 * (5 / barrier) ** 0.25 + 1
+    text = f"one particle in two wells, U = {barrier:g} (x² − 1)²" + (f" + {tilt:g} x" if tilt else "")
     return Overdamped(
-        lambda x: barrier * (x[..., 0] ** 2 - 1) ** 2 + tilt * x[..., 0],
-        ((-half_width, half_width),),
-        description=f"one particle in two wells, U = {barrier:g} (x² − 1)²" + (f" + {tilt:g} x" if tilt else ""),
+        lambda x: barrier * (x[..., 0] ** 2 - 1) ** 2 + tilt * x[..., 0], ((-reach, reach),), description=text
     )
 
 
 def prinz() -> Overdamped:
     """Four wells (Prinz et al., J. Chem. Phys. 134 (2011) 174105, eq. 65)."""
+    bumps = ((0.8, 80, 0.0), (0.2, 80, 0.5), (0.5, 40, -0.5))
 
     def energy(x: Tensor) -> Tensor:
         x = x[..., 0]
-        bumps = (
-            0.8 * torch.exp(-80 * x**2) + 0.2 * torch.exp(-80 * (x - 0.5) ** 2) + 0.5 * torch.exp(-40 * (x + 0.5) ** 2)
-        )
-        return 4 * (x**8 + bumps)
+        return 4 * (x**8 + sum(height * torch.exp(-narrow * (x - at) ** 2) for height, narrow, at in bumps))
 
     return Overdamped(energy, ((-1.7, 1.7),), description="one particle in four wells (Prinz et al. 2011)")
 
@@ -53,26 +51,24 @@ def ornstein_uhlenbeck(stiffness: float = 1.0) -> Overdamped:
         scale = [np.sqrt(float(factorial(order))) for order in range(n)]
         return hermite_e.hermevander(np.sqrt(stiffness) * points[:, 0], n - 1) / scale
 
-    half_width = 9 / np.sqrt(stiffness)
-    return Overdamped(
-        lambda x: stiffness / 2 * x[..., 0] ** 2,
-        ((-half_width, half_width),),
-        description=f"one particle on a spring, U = {stiffness / 2:g} x²: the Ornstein–Uhlenbeck process",
-        exact=Exact(lambda n: stiffness * np.arange(n), functions),
-    )
+    reach = 9 / np.sqrt(stiffness)
+    exact = Exact(lambda n: stiffness * np.arange(n), functions)
+    text = f"one particle on a spring, U = {stiffness / 2:g} x²: the Ornstein–Uhlenbeck process"
+    return Overdamped(lambda x: stiffness / 2 * x[..., 0] ** 2, ((-reach, reach),), description=text, exact=exact)
 
 
 def legendre_diffusion() -> Overdamped:
     """D = 1 − x² on [−1, 1] without a force: rates n (n + 1), Legendre polynomials √(2n + 1) Pₙ as eigenfunctions."""
+
+    def functions(points: np.ndarray, n: int) -> np.ndarray:
+        return legendre.legvander(points[:, 0], n - 1) * np.sqrt(2 * np.arange(n) + 1)
+
     return Overdamped(
         lambda x: torch.zeros_like(x[..., 0]),
         ((-1.0, 1.0),),
         diffusion=lambda x: 1 - x[..., 0] ** 2,
         description="free particle on [−1, 1] whose diffusion 1 − x² vanishes at the walls",
-        exact=Exact(
-            lambda n: np.arange(n) * (np.arange(n) + 1.0),
-            lambda points, n: legendre.legvander(points[:, 0], n - 1) * np.sqrt(2 * np.arange(n) + 1),
-        ),
+        exact=Exact(lambda n: np.arange(n) * (np.arange(n) + 1.0), functions),
     )
 
 
@@ -81,19 +77,11 @@ def mixed_double_wells(n_dimensions: int = 30, seed: int = 0) -> Mapped:
 
     The wells are 4 (x² − 1)² and 3 (x² − 1)², the springs of stiffness 4 to 20, Q a random orthogonal matrix. Qᵀ times
     the map is x plus a term with Lipschitz constant 0.6: it is invertible everywhere, and the iteration
-    x ← Qᵀ (y − 0.3 Qᵀ sin(2Qᵀx)) contracts by 0.6 per round.
-
-    Parameters
-    ----------
-    n_dimensions : int
-        At least 2.
-    seed : int
-        Of Q.
+    x ← Qᵀ (y − 0.3 Qᵀ sin(2Qᵀx)) contracts by 0.6 per round. The dimensions are at least 2; the seed is that of Q.
     """
     springs = [ornstein_uhlenbeck(float(k)) for k in np.linspace(4, 20, n_dimensions - 2)]
     latent = Separable((double_well(4.0), double_well(3.0), *springs))
-    normal = np.random.default_rng(seed).standard_normal((n_dimensions, n_dimensions))
-    orthogonal, triangular = np.linalg.qr(normal)
+    orthogonal, triangular = np.linalg.qr(np.random.default_rng(seed).standard_normal((n_dimensions, n_dimensions)))
     rotation = torch.from_numpy(orthogonal * np.sign(np.diag(triangular)))
 
     def bend(x: Tensor) -> Tensor:
@@ -113,40 +101,25 @@ def mixed_double_wells(n_dimensions: int = 30, seed: int = 0) -> Mapped:
         return x
 
     reach = float(np.sqrt(sum(max(-low, high) ** 2 for low, high in latent.domain)) + 0.3 * np.sqrt(n_dimensions))
-    return Mapped(
-        latent,
-        forward,
-        inverse,
-        ((-reach, reach),) * n_dimensions,
-        description=f"two double wells and {n_dimensions - 2} springs, rotated and bent into one another",
-        jacobian=jacobian,
-    )
+    text = f"two double wells and {n_dimensions - 2} springs, rotated and bent into one another"
+    return Mapped(latent, forward, inverse, ((-reach, reach),) * n_dimensions, text, jacobian)
 
 
 def triple_well() -> Overdamped:
     """Two deep wells and a shallow one, at the inverse temperature 1.67 of the literature.
 
-    References
-    ----------
     Metzner, Schütte, Vanden-Eijnden, "Illustration of transition path theory on a collection of simple examples",
     J. Chem. Phys. 125 (2006) 084110, eq. 39.
     """
+    gaussians = ((3, 0, 1 / 3), (-3, 0, 5 / 3), (-5, 1, 0), (-5, -1, 0))
 
     def energy(points: Tensor) -> Tensor:
         x, y = points[..., 0], points[..., 1]
-        gaussians = (
-            3 * torch.exp(-(x**2) - (y - 1 / 3) ** 2)
-            - 3 * torch.exp(-(x**2) - (y - 5 / 3) ** 2)
-            - 5 * torch.exp(-((x - 1) ** 2) - y**2)
-            - 5 * torch.exp(-((x + 1) ** 2) - y**2)
-        )
-        return 1.67 * (gaussians + 0.2 * x**4 + 0.2 * (y - 1 / 3) ** 4)
+        wells = sum(height * torch.exp(-((x - x0) ** 2) - (y - y0) ** 2) for height, x0, y0 in gaussians)
+        return 1.67 * (wells + 0.2 * x**4 + 0.2 * (y - 1 / 3) ** 4)
 
-    return Overdamped(
-        energy,
-        ((-2.8, 2.8), (-2.4, 3.2)),
-        description="two deep wells, and a shallow one on the upper of the two ways between them",
-    )
+    text = "two deep wells, and a shallow one on the upper of the two ways between them"
+    return Overdamped(energy, ((-2.8, 2.8), (-2.4, 3.2)), description=text)
 
 
 def muller_brown(temperature: float = 20.0) -> Overdamped:
@@ -155,8 +128,6 @@ def muller_brown(temperature: float = 20.0) -> Overdamped:
     Reflecting walls belong to the system: beyond them, towards the upper left, the surface flattens 10 kT above the
     wells. A walker that could go there would add a slow process (rate 2.4 at kT = 20) that has next to no weight.
 
-    References
-    ----------
     Müller, Brown, "Location of saddle points and minimum energy paths by a constrained simplex optimization
     procedure", Theor. Chim. Acta 53 (1979) 75.
     """
@@ -174,11 +145,8 @@ def muller_brown(temperature: float = 20.0) -> Overdamped:
             total = total + height * torch.exp(a * x**2 + b * x * y + c * y**2)
         return total / temperature
 
-    return Overdamped(
-        energy,
-        ((-1.5, 1.2), (-0.4, 2.0)),
-        description=f"the Müller–Brown surface at kT = {temperature:g}: three wells on a bent path, between walls",
-    )
+    text = f"the Müller–Brown surface at kT = {temperature:g}: three wells on a bent path, between walls"
+    return Overdamped(energy, ((-1.5, 1.2), (-0.4, 2.0)), description=text)
 
 
 def double_well_variable_diffusion() -> Overdamped:
@@ -252,8 +220,34 @@ DISCRETE: dict[str, MarkovChain | NoisyLogisticMap] = {
     "three-state-chain": MarkovChain(
         np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]), "a chain of three states, not reversible"
     ),
-    "noisy-logistic-map": NoisyLogisticMap(
-        description="x ← 4x (1 − x) + noise mod 1: chaotic, not reversible, of rank 21"
-    ),
+    "noisy-logistic-map": NoisyLogisticMap(20, "x ← 4x (1 − x) + noise mod 1: chaotic, not reversible, of rank 21"),
 }
 """Processes in discrete time."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long to simulate, and how finely; times in ps."""
+
+    n_frames: int
+    """For at least 1000 times the slowest timescale t: a statistical error of about √(2t / length) = 4.5 %."""
+    spacing: float
+    timestep: float
+    lag: float
+    """spacing, timestep, lag: Between stored frames; of the integrator, for an error of the slowest timescale of at
+    most 0.5 %, to first order in the step; and to begin a fit with."""
+
+
+RUNS = {
+    "double-well": Run(90_000, 0.2, 5e-4, 1.0),
+    "tilted-double-well": Run(120_000, 0.1, 5e-4, 0.5),
+    "prinz": Run(84_000, 0.01, 4e-5, 0.05),
+    "ornstein-uhlenbeck": Run(20_000, 0.1, 5e-3, 0.2),
+    "legendre-diffusion": Run(30_000, 0.02, 5e-4, 0.04),
+    "double-well-variable-diffusion": Run(50_000, 0.1, 5e-4, 0.3),
+    "double-well-2d": Run(90_000, 0.2, 5e-4, 1.0),
+    "triple-well-2d": Run(75_000, 0.1, 8e-4, 0.3),
+    "muller-brown": Run(90_000, 0.05, 2.5e-4, 0.2),
+    "mixed-double-wells": Run(84_000, 0.1, 8e-4, 0.5),
+}
+"""By the name of the system. Angles on a torus are not here: as Cartesian coordinates they would jump."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,29 +11,19 @@ from torch import Tensor
 from spectraldyn.errors import InputError
 from spectraldyn.systems.grids import Domain, checked_domain
 from spectraldyn.systems.overdamped import Overdamped, gradient_of
-from spectraldyn.systems.spectrum import products, smallest_sums
+from spectraldyn.systems.spectrum import IndependentParts
 
 
 @dataclass(frozen=True, eq=False)
-class Separable:
+class Separable(IndependentParts[Overdamped]):
     """U(x) = Σ_k U_k(x_k): independent parts, each an `Overdamped` system of its own coordinates.
 
-    Eigenvalues are sums, and eigenfunctions products, of those of the parts: exact answers in any dimension.
-
-    Attributes
-    ----------
-    parts : sequence of Overdamped
-        All at one inverse temperature; their coordinates follow each other.
-    description : str
-        One line of physics.
-
-    Raises
-    ------
-    InputError
-        If there are no parts or they differ in inverse temperature or in being periodic.
+    Eigenvalues are sums, and eigenfunctions products, of those of the parts: exact answers in any dimension. InputError
+    if there are no parts or they differ in inverse temperature or in being periodic.
     """
 
     parts: tuple[Overdamped, ...]
+    """Their coordinates follow each other."""
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -45,110 +36,62 @@ class Separable:
                 raise InputError(f"the parts of a Separable system must agree in {name}, and here it is {values}")
 
     @property
-    def dimension(self) -> int:
-        """Number of coordinates of all parts."""
-        return sum(part.dimension for part in self.parts)
-
-    @property
     def beta(self) -> float:
         """Inverse temperature of all parts."""
         return self.parts[0].beta
 
     @property
-    def periodic(self) -> bool:
-        """Whether the ends of every axis meet."""
-        return self.parts[0].periodic
-
-    @property
-    def domain(self) -> Domain:
-        """One (low, high) per axis."""
-        return tuple(interval for part in self.parts for interval in part.domain)
-
-    @property
     def diffusion(self) -> float | Callable[[Tensor], Tensor]:
         """D where all parts share one number, else a function to diagonal matrices: (..., d) → (..., d, d)."""
-        constants = {part.diffusion for part in self.parts if not callable(part.diffusion)}
-        if len(constants) == 1 and not any(callable(part.diffusion) for part in self.parts):
-            return constants.pop()
-        return self._diffusion_matrix
+        first = self.parts[0].diffusion
+        if callable(first) or any(part.diffusion != first for part in self.parts):
+            return self._diffusion_matrix
+        return first
 
     def energy(self, x: Tensor) -> Tensor:
         """U at x (..., d); shape (...)."""
-        return torch.stack([part.energy(x[..., own]) for part, own in self._columns]).sum(dim=0)
+        return torch.stack([part.energy(x[..., own]) for part, own in self.columns]).sum(dim=0)
 
     def force(self, x: Tensor) -> Tensor:
         """−∇U at x (..., d); shape (..., d)."""
-        return torch.cat([part.force(x[..., own]) for part, own in self._columns], dim=-1)
+        return torch.cat([part.force(x[..., own]) for part, own in self.columns], dim=-1)
 
     def drift(self, x: Tensor) -> Tensor:
         """Itô drift at x (..., d); shape (..., d)."""
-        return torch.cat([part.drift(x[..., own]) for part, own in self._columns], dim=-1)
+        return torch.cat([part.drift(x[..., own]) for part, own in self.columns], dim=-1)
 
     def rates(self, n: int) -> np.ndarray:
         """Slowest n nonzero rates −λ, ascending."""
-        return np.array([rate for rate, _ in self._modes(n)])
+        return self.lowest(n + 1)[1:]
 
     def eigenfunctions(self, points: np.ndarray, n: int) -> np.ndarray:
         """Eigenfunctions of the n slowest nonzero rates at points (m, d), orthonormal at equilibrium; shape (m, n)."""
-        orders = [order for _, order in self._modes(n)]
-        values = []
-        for k, (part, own) in enumerate(self._columns):
-            highest = max(order[k] for order in orders)
-            slow = part.eigenfunctions(points[:, own], highest) if highest else np.empty((len(points), 0))
-            values.append(np.column_stack((np.ones(len(points)), slow)))
-        return products(values, orders)
+        return self.lowest_functions(points, n + 1)[:, 1:]
 
     def sample(self, n: int, seed: int, beta: float | None = None) -> np.ndarray:
         """Independent draws (n, d) from e^{−βU}, by default at the inverse temperature of the system."""
         return np.hstack([part.sample(n, own, beta) for part, own in zip(self.parts, self._seeds(seed), strict=True)])
 
     def simulate(
-        self,
-        n_frames: int,
-        spacing: float,
-        *,
-        seed: int,
-        n_walkers: int = 1,
-        timestep: float | None = None,
-        start: np.ndarray | None = None,
-        progress: bool = False,
+        self, n_frames: int, spacing: float, *, seed: int, start: np.ndarray | None = None, **options: Any
     ) -> np.ndarray:
-        """Every part by itself, with its own default step; see `Overdamped.simulate`."""
-        walks = [
-            part.simulate(
-                n_frames,
-                spacing,
-                seed=part_seed,
-                n_walkers=n_walkers,
-                timestep=timestep,
-                start=None if start is None else start[:, own],
-                progress=progress,
-            )
-            for (part, own), part_seed in zip(self._columns, self._seeds(seed), strict=True)
-        ]
+        """Every part by itself, with its own default step; all arguments as those of `Overdamped.simulate`."""
+        starts = [None if start is None else start[:, own] for _, own in self.columns]
+        parts = zip(self.parts, self._seeds(seed), starts, strict=True)
+        walks = [part.simulate(n_frames, spacing, seed=own, start=first, **options) for part, own, first in parts]
         return np.concatenate(walks, axis=2)
 
     def default_timestep(self) -> float:
         """The shortest of those of the parts."""
         return min(part.default_timestep() for part in self.parts)
 
-    def _modes(self, n: int) -> list[tuple[float, tuple[int, ...]]]:
-        return smallest_sums([np.concatenate(([0.0], part.rates(n))) for part in self.parts], n + 1)[1:]
-
     def _seeds(self, seed: int) -> list[int]:
         return [int(stream.generate_state(1)[0]) for stream in np.random.SeedSequence(seed).spawn(len(self.parts))]
 
-    @property
-    def _columns(self) -> list[tuple[Overdamped, slice]]:
-        """Every part with its coordinates."""
-        ends = np.cumsum([part.dimension for part in self.parts]).tolist()
-        return [(part, slice(end - part.dimension, end)) for part, end in zip(self.parts, ends, strict=True)]
-
     def _diffusion_matrix(self, x: Tensor) -> Tensor:
         diagonal = torch.empty_like(x)
-        for part, own in self._columns:
-            scalar = part.diffusion(x[..., own])[..., None] if callable(part.diffusion) else part.diffusion
-            diagonal[..., own] = scalar
+        for part, own in self.columns:
+            diagonal[..., own] = part.diffusion(x[..., own])[..., None] if callable(part.diffusion) else part.diffusion
         return torch.diag_embed(diagonal)
 
 
@@ -157,26 +100,18 @@ class Mapped:
     """A system seen through a smooth invertible map y = φ(x): the same rates, eigenfunctions ψ(φ⁻¹(y)).
 
     In the new coordinates the energy is U(x) + ln|det J(x)| / β with J = ∂φ/∂x, and the diffusion the matrix J D Jᵀ.
-
-    Attributes
-    ----------
-    latent : Overdamped or Separable
-    forward, inverse : callable, Tensor (..., d) → Tensor (..., d)
-        φ and φ⁻¹. Only φ is differentiated.
-    domain : sequence of (low, high)
-        A box that holds practically all of the equilibrium distribution of y.
-    description : str
-        One line of physics.
-    jacobian : callable or None, Tensor (..., d) → Tensor (..., d, d)
-        J, where automatic differentiation, one pass per coordinate, would be slow.
     """
 
     latent: Overdamped | Separable
     forward: Callable[[Tensor], Tensor]
     inverse: Callable[[Tensor], Tensor]
+    """forward and inverse: (..., d) → Tensor (..., d): φ and φ⁻¹. Only φ is differentiated."""
     domain: Domain
+    """sequence of (low, high): A box that holds practically all of the equilibrium distribution of y."""
     description: str = ""
     jacobian: Callable[[Tensor], Tensor] | None = None
+    """(..., d) → Tensor (..., d, d): J, where automatic differentiation, one pass per coordinate, would be slow."""
+    periodic = False  # a map that keeps the ends together is not provided for
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domain", checked_domain(self.domain))
@@ -192,11 +127,6 @@ class Mapped:
     def beta(self) -> float:
         """Inverse temperature."""
         return self.latent.beta
-
-    @property
-    def periodic(self) -> bool:
-        """Never: a map that keeps the ends together is not provided for."""
-        return False
 
     def energy(self, y: Tensor) -> Tensor:
         """U(x) + ln|det J(x)| / β at y (..., d); shape (...)."""
@@ -230,34 +160,16 @@ class Mapped:
         return self.latent.eigenfunctions(self._apply(self.inverse, points), n)
 
     def sample(self, n: int, seed: int, beta: float | None = None) -> np.ndarray:
-        """Independent equilibrium draws (n, d).
-
-        Raises
-        ------
-        InputError
-            At another inverse temperature: the energy holds ln|det J| / β, so that draws of x do not give draws of y.
-        """
+        """Independent equilibrium draws (n, d)."""
+        # At another β draws of x do not give draws of y, as the energy holds ln|det J| / β.
         if beta not in (None, self.beta):
             raise InputError(f"a Mapped system is drawn at its own beta ({self.beta:g}) only, not at {beta!r}")
         return self._apply(self.forward, self.latent.sample(n, seed))
 
-    def simulate(
-        self,
-        n_frames: int,
-        spacing: float,
-        *,
-        seed: int,
-        n_walkers: int = 1,
-        timestep: float | None = None,
-        start: np.ndarray | None = None,
-        progress: bool = False,
-    ) -> np.ndarray:
-        """Walkers of the latent system, mapped; see `Overdamped.simulate`."""
+    def simulate(self, n_frames: int, spacing: float, *, start: np.ndarray | None = None, **options: Any) -> np.ndarray:
+        """Walkers of the latent system, mapped; all arguments as those of `Overdamped.simulate`."""
         first = None if start is None else self._apply(self.inverse, start)
-        walks = self.latent.simulate(
-            n_frames, spacing, seed=seed, n_walkers=n_walkers, timestep=timestep, start=first, progress=progress
-        )
-        return self._apply(self.forward, walks)
+        return self._apply(self.forward, self.latent.simulate(n_frames, spacing, start=first, **options))
 
     def default_timestep(self) -> float:
         """That of the latent system."""
@@ -273,12 +185,7 @@ class Mapped:
             return self.jacobian(x)
         with torch.enable_grad():
             at = x if x.requires_grad else x.detach().requires_grad_(True)
-            y = self.forward(at)
-            rows = [
-                torch.autograd.grad(y[..., i].sum(), at, create_graph=True, allow_unused=True, materialize_grads=True)[
-                    0
-                ]
-                for i in range(self.dimension)
-            ]
+            components = self.forward(at).unbind(-1)
+            rows = [torch.autograd.grad(y.sum(), at, create_graph=True, materialize_grads=True)[0] for y in components]
         jacobian = torch.stack(rows, dim=-2)
         return jacobian if x.requires_grad else jacobian.detach()

@@ -1,6 +1,8 @@
 """Processes in discrete time with known spectra: finite Markov chains and the noisy logistic map."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cache
 from math import comb
 
 import numpy as np
@@ -11,22 +13,10 @@ from spectraldyn.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class MarkovChain:
-    """A chain on finitely many states.
-
-    Attributes
-    ----------
-    matrix : array_like (m, m)
-        Transition probabilities; rows sum to 1.
-    description : str
-        One line of physics.
-
-    Raises
-    ------
-    InputError
-        If the matrix is not square, has a negative entry or a row that does not sum to 1.
-    """
+    """A chain on finitely many states. InputError if the matrix is not one of probabilities whose rows sum to 1."""
 
     matrix: np.ndarray
+    """(m, m): transition probabilities."""
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -40,23 +30,17 @@ class MarkovChain:
     @property
     def stationary(self) -> np.ndarray:
         """The stationary distribution (m,); the limit of long averages where it is unique."""
-        values, vectors = np.linalg.eig(self.matrix.T)
-        vector = np.real(vectors[:, np.argmin(np.abs(values - 1))])
+        vector = _kept_from_the_left(self.matrix)
         return vector / vector.sum()
 
     def eigenvalues(self, n: int) -> np.ndarray:
         """The n eigenvalues of largest modulus, descending; complex where the chain is not reversible."""
-        values = np.linalg.eigvals(self.matrix)
-        return values[np.argsort(-np.abs(values), kind="stable")][:n]
+        return _eigenvalues(self.matrix, n)
 
     def singular_values(self, n: int, start: np.ndarray | None = None) -> np.ndarray:
         """The n largest singular values of T : L²(p₁) → L²(p₀), descending: those of diag(p₀)^½ T diag(p₁)^−½.
 
-        Parameters
-        ----------
-        n : int
-        start : ndarray (m,)
-            p₀, by default stationary; p₁ = p₀ T.
+        p₀ (m,) is `start`, by default stationary; p₁ = p₀ T.
         """
         return self._svd(start)[1][:n]
 
@@ -68,14 +52,12 @@ class MarkovChain:
     def simulate(self, n_steps: int, seed: int) -> np.ndarray:
         """States (n_steps,) of one realisation that starts from the stationary distribution."""
         random = np.random.default_rng(seed)
-        cumulative = self.matrix.cumsum(axis=1)
-        cumulative[:, -1] = 1.0
-        rows = cumulative.tolist()
+        rows = self.matrix.cumsum(axis=1)[:, :-1].tolist()
         state = int(np.searchsorted(self.stationary.cumsum(), random.random()))
         states = []
         for uniform in random.random(n_steps).tolist():
             states.append(state)
-            state = next(i for i, edge in enumerate(rows[state]) if uniform < edge)
+            state = bisect_right(rows[state], uniform)
         return np.array(states)
 
     def _svd(self, start: np.ndarray | None) -> tuple[np.ndarray, ...]:
@@ -92,21 +74,13 @@ class NoisyLogisticMap:
     The transition density is a trigonometric polynomial, p(y | x) = φ(F(x)) · φ(y) with F(x) = 4x (1 − x) and N + 1
     functions φ: all of the spectrum follows from (N + 1) × (N + 1) matrices, integrated by Gauss–Legendre quadrature.
 
-    Attributes
-    ----------
-    power : int
-        N, even.
-    description : str
-        One line of physics.
-
-    References
-    ----------
     Kostic, Novelli, Maurer, Ciliberto, Rosasco, Pontil, "Learning dynamical systems via Koopman operator regression in
     reproducing kernel Hilbert spaces", NeurIPS 2022; the trigonometric noise is that of Ostruszka, Pakoński,
     Słomczyński, Życzkowski, "Dynamical entropy for systems with stochastic perturbation", Phys. Rev. E 62 (2000) 2018.
     """
 
     power: int = 20
+    """N, even."""
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -120,14 +94,12 @@ class NoisyLogisticMap:
 
     def stationary(self, points: np.ndarray) -> np.ndarray:
         """Stationary density at points (m,)."""
-        values, vectors = np.linalg.eig(self._coupling().T)
-        vector = np.real(vectors[:, np.argmin(np.abs(values - 1))])
+        vector = _kept_from_the_left(self._coupling())
         return self._features(points) @ (vector / vector[0])  # ∫ φ₀ = 1, and 0 for all others
 
     def eigenvalues(self, n: int) -> np.ndarray:
         """The n eigenvalues of T of largest modulus, descending; strongly non-normal: judge by singular values."""
-        values = np.linalg.eigvals(self._coupling())
-        return values[np.argsort(-np.abs(values), kind="stable")][:n]
+        return _eigenvalues(self._coupling(), n)
 
     def singular_values(self, n: int) -> np.ndarray:
         """The n ≤ N + 1 largest singular values of T on L²(stationary law), descending."""
@@ -154,24 +126,20 @@ class NoisyLogisticMap:
 
     def _features(self, z: np.ndarray) -> np.ndarray:
         """φ(z): 1, √(2c_k) cos 2πkz and √(2c_k) sin 2πkz with c_k = C(N, N/2 + k) / C(N, N/2); shape (m, N + 1)."""
-        orders = np.arange(1, self.power // 2 + 1)
-        middle = comb(self.power, self.power // 2)
-        scale = np.sqrt([2 * comb(self.power, self.power // 2 + k) / middle for k in orders.tolist()])
+        half = self.power // 2
+        orders = np.arange(1, half + 1)
+        scale = np.sqrt([2 * comb(self.power, half + k) / comb(self.power, half) for k in orders.tolist()])
         angle = 2 * np.pi * z[:, None] * orders
         return np.column_stack((np.ones(len(z)), scale * np.cos(angle), scale * np.sin(angle)))
 
-    def _nodes(self) -> tuple[np.ndarray, np.ndarray]:
-        points, weights = legendre.leggauss(40 + 20 * self.power)
-        return (points + 1) / 2, weights / 2
-
     def _coupling(self) -> np.ndarray:
         """∫ φ(y) φ(F(y))ᵀ dy: T on the functions φ∘F."""
-        points, weights = self._nodes()
+        points, weights = _nodes(self.power)
         return self._features(points).T @ (weights[:, None] * self._features(_logistic(points)))
 
     def _decompose(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Singular values of the kernel p(y | x) / π(y), and the singular functions as combinations of φ∘F and φ/π."""
-        points, weights = self._nodes()
+        points, weights = _nodes(self.power)
         density = self.stationary(points)
         root = np.sqrt(weights * density)[:, None]
         before = np.linalg.qr(root * self._features(_logistic(points)))[1]
@@ -182,3 +150,22 @@ class NoisyLogisticMap:
 
 def _logistic(x: np.ndarray) -> np.ndarray:
     return 4 * x * (1 - x)
+
+
+@cache
+def _nodes(power: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights of the quadrature on [0, 1]."""
+    points, weights = legendre.leggauss(40 + 20 * power)
+    return (points + 1) / 2, weights / 2
+
+
+def _eigenvalues(matrix: np.ndarray, n: int) -> np.ndarray:
+    """The n of largest modulus, descending."""
+    values = np.linalg.eigvals(matrix)
+    return values[np.argsort(-np.abs(values), kind="stable")][:n]
+
+
+def _kept_from_the_left(matrix: np.ndarray) -> np.ndarray:
+    """The left eigenvector of the eigenvalue 1."""
+    values, vectors = np.linalg.eig(matrix.T)
+    return np.real(vectors[:, np.argmin(np.abs(values - 1))])

@@ -6,66 +6,57 @@ Times, lengths and energies are in reduced units; written to trajectory files th
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
+from scipy.linalg import eigh_tridiagonal
+from scipy.ndimage import distance_transform_edt
+from scipy.sparse import coo_array, csc_array, vstack
 from torch import Tensor
 
 from spectraldyn.errors import InputError
-from spectraldyn.systems.finite_volume import GridSpectrum, finite_volume
 from spectraldyn.systems.grids import Domain, Function, Grid, checked_domain, on_points
-from spectraldyn.systems.sampling import sample_density
 from spectraldyn.systems.simulate import simulate_overdamped
-from spectraldyn.systems.spectrum import Exact
+from spectraldyn.systems.spectrum import Exact, GridSpectrum, Solvable, lowest_eigenpairs
 from spectraldyn.systems.tabulated import simulate_tabulated, suits_table
 
-CELLS = {1: (2000, 3000), 2: (160, 240)}
-"""Cells per axis of the two grids from which rates are extrapolated to cells of size 0."""
+DRAW_CELLS = {1: (20_000,), 2: (1000, 1000)}
+SLOPE_CELLS = {1: (1000,), 2: (300, 300)}
+"""Of the grids for draws from equilibrium, and for the slope of the drift."""
+HIGHEST = 40.0
+"""In kT above the lowest cell. Cells beyond, where e^{−40} of the probability lies, are left out of the reference:
+eigenvectors over √m would be noise there."""
 
 
 @dataclass(frozen=True, eq=False)
-class Overdamped:
-    """Overdamped Langevin dynamics in an energy.
+class Overdamped(Solvable):
+    """Overdamped Langevin dynamics in an energy; `description` is one line of physics.
 
     >>> well = Overdamped(lambda x: 3 * (x[..., 0] ** 2 - 1) ** 2 + x[..., 1] ** 2, domain=[(-2.5, 2.5), (-4, 4)])
     >>> well.rates(3)
     array([0.24185958, 2.0000011 , 2.24186068])
 
-    Attributes
-    ----------
-    energy : callable, Tensor (..., d) → Tensor (...)
-        U, written with torch operations so that forces follow by automatic differentiation.
-    domain : sequence of (low, high)
-        One interval per axis: the whole space where `periodic` is set or D vanishes at the ends, else a box that holds
-        practically all of the equilibrium distribution. Walkers that reach an end are reflected.
-    diffusion : float or callable, Tensor (..., d) → Tensor (...)
-        D, constant or dependent on position.
-    beta : float
-        Inverse temperature.
-    periodic : bool
-        The ends of every axis meet.
-    description : str
-        One line of physics.
-    exact : Exact or None
-        Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions.
-    gradient : callable or None, Tensor (..., d) → Tensor (..., d)
-        ∇U, where automatic differentiation would be slow.
-
-    Raises
-    ------
-    InputError
-        If the domain is not one finite interval per axis, or beta or the diffusion is not positive.
+    InputError if the domain is not one finite interval per axis, or beta or the diffusion is not positive; in more than
+    two dimensions by `sample` and `default_timestep`, and without a closed form by `rates` and `eigenfunctions`.
     """
 
     energy: Function
+    """(..., d) → Tensor (...): U, written with torch operations so that forces follow by automatic differentiation."""
     domain: Domain
+    """sequence of (low, high): one interval per axis: the whole space where `periodic` is set or D vanishes at the
+    ends, else a box that holds practically all of the equilibrium distribution. Walkers that reach an end are
+    reflected."""
     diffusion: float | Function = 1.0
+    """(..., d) → Tensor (...): D, constant or dependent on position."""
     beta: float = 1.0
+    """Inverse temperature."""
     periodic: bool = False
+    """The ends of every axis meet."""
     description: str = ""
     exact: Exact | None = None
+    """Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions."""
     gradient: Callable[[Tensor], Tensor] | None = None
+    """(..., d) → Tensor (..., d): ∇U, where automatic differentiation would be slow."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domain", checked_domain(self.domain))
@@ -73,11 +64,6 @@ class Overdamped:
             raise InputError(f"beta is {self.beta!r}: an inverse temperature is positive")
         if not (callable(self.diffusion) or self.diffusion > 0):
             raise InputError(f"diffusion is {self.diffusion!r}: give a positive number or a function of the state")
-
-    @property
-    def dimension(self) -> int:
-        """Number of coordinates d."""
-        return len(self.domain)
 
     def force(self, x: Tensor) -> Tensor:
         """−∇U at x (..., d); shape (..., d)."""
@@ -92,46 +78,25 @@ class Overdamped:
     def rates(self, n: int) -> np.ndarray:
         """Slowest n nonzero rates −λ, ascending; implied timescales are their reciprocals.
 
-        Without a closed form: finite volumes on two grids, extrapolated to cells of size 0 with their error ∝ h²
-        (Richardson).
-
-        Raises
-        ------
-        InputError
-            In more than two dimensions without a closed form.
+        Without a closed form: finite volumes on two grids, extrapolated to h = 0 with their error ∝ h² (Richardson).
         """
-        if self.exact is not None:
-            return self.exact.eigenvalues(n + 1)[1:]
-        coarse, fine = (_reference(self, cells, _solved(n)).eigenvalues[1 : n + 1] for cells in self._cells())
-        ratio = (self._cells()[1] / self._cells()[0]) ** 2
-        return fine + (fine - coarse) / (ratio - 1)
+        return self.lowest(n + 1)[1:]
 
     def eigenfunctions(self, points: np.ndarray, n: int) -> np.ndarray:
-        """Eigenfunctions of the n slowest nonzero rates at points (m, d), orthonormal at equilibrium; shape (m, n).
+        """Eigenfunctions of the n slowest nonzero rates at points (m, d), orthonormal at equilibrium; shape (m, n)."""
+        return self.lowest_functions(points, n + 1)[:, 1:]
 
-        Raises
-        ------
-        InputError
-            In more than two dimensions without a closed form.
-        """
-        if self.exact is not None:
-            return self.exact.eigenfunctions(points, n + 1)[:, 1:]
-        return _reference(self, self._cells()[1], _solved(n)).evaluate(points, n + 1)[:, 1:]
+    def on_grid(self, grid: Grid, n: int) -> GridSpectrum:
+        """The lowest n eigenpairs of −L."""
+        return finite_volume(self.energy, self.diffusion, self.beta, grid, n)
 
     def sample(self, n: int, seed: int, beta: float | None = None) -> np.ndarray:
-        """Independent draws (n, d) from e^{−βU}, by default at the inverse temperature of the system.
-
-        Raises
-        ------
-        InputError
-            In more than two dimensions.
-        """
-        inverse_temperature = self.beta if beta is None else beta
-
-        def log_density(points: np.ndarray) -> np.ndarray:
-            return -inverse_temperature * on_points(self.energy, points)
-
-        return sample_density(log_density, self.domain, n, seed)
+        """Independent draws (n, d) from e^{−βU}, by default at the inverse temperature of the system."""
+        if self.dimension not in DRAW_CELLS:
+            needs = "one or two dimensions or a Separable sum"
+            raise InputError(f"draws from equilibrium need {needs}, not {self.dimension}")
+        grid = Grid(self.domain, DRAW_CELLS[self.dimension])
+        return grid.draw(-(self.beta if beta is None else beta) * on_points(self.energy, grid.points()), n, seed)
 
     def simulate(
         self,
@@ -150,19 +115,13 @@ class Overdamped:
 
         Parameters
         ----------
-        n_frames : int
         spacing : float
             Time between stored frames.
-        seed : int
-            The same seed gives the same walkers.
-        n_walkers : int
         timestep : float
             Longest step of the integrator; a whole number of steps fits between frames. By default see
             `default_timestep`.
         start : ndarray (n_walkers, d)
-            Where the walkers start; by default drawn from equilibrium (one and two dimensions).
-        progress : bool
-            Show a progress bar on stderr.
+            By default drawn from equilibrium (one and two dimensions).
 
         Returns
         -------
@@ -171,7 +130,7 @@ class Overdamped:
         """
         if start is None:
             start = self.sample(n_walkers, seed)
-        step = timestep if timestep is not None else self.default_timestep()
+        step = self.default_timestep() if timestep is None else timestep
         run = simulate_tabulated if suits_table(self, len(start)) else simulate_overdamped
         return run(self, start, n_frames, spacing, step, seed, progress)
 
@@ -180,15 +139,10 @@ class Overdamped:
 
         On a spring the first-order error of the timescales is then 0.5 %. Where there is no force, the time to
         diffuse across the domain takes the place of that in which the drift changes.
-
-        Raises
-        ------
-        InputError
-            In more than two dimensions.
         """
-        if self.dimension > 2:
+        if self.dimension not in SLOPE_CELLS:
             raise InputError(f"a system of {self.dimension} dimensions has no default timestep: give timestep")
-        grid = Grid(self.domain, (1000,) if self.dimension == 1 else (300, 300), self.periodic)
+        grid = Grid(self.domain, SLOPE_CELLS[self.dimension], self.periodic)
         points = grid.points()
         reduced = self.beta * on_points(self.energy, points)
         weight = np.exp(reduced.min() - reduced)
@@ -199,25 +153,6 @@ class Overdamped:
         span = max(high - low for low, high in self.domain)
         return 0.01 / max(np.sqrt(fastest), mobility / span**2)
 
-    def _cells(self) -> tuple[int, int]:
-        if self.dimension not in CELLS:
-            raise InputError(
-                f"a system of {self.dimension} dimensions has no reference on a grid: state its closed form (exact=), "
-                "or build it as a Separable sum"
-            )
-        return CELLS[self.dimension]
-
-
-def _solved(n: int) -> int:
-    """Modes to solve for where n are asked for: rounded up, so that later calls find them solved."""
-    return -(-n // 8) * 8
-
-
-@lru_cache(maxsize=64)
-def _reference(system: Overdamped, cells: int, n_modes: int) -> GridSpectrum:
-    grid = Grid(system.domain, (cells,) * system.dimension, system.periodic)
-    return finite_volume(system.energy, system.diffusion, system.beta, grid, n_modes + 1)
-
 
 def gradient_of(function: Function, x: Tensor) -> Tensor:
     """∇ of a function of one state (..., d) → (...), at every state; zero where it does not depend on the state."""
@@ -226,5 +161,47 @@ def gradient_of(function: Function, x: Tensor) -> Tensor:
         values = function(at).sum()
         if not values.requires_grad:
             return torch.zeros_like(x)
-        (slope,) = torch.autograd.grad(values, at, allow_unused=True, materialize_grads=True)
+        (slope,) = torch.autograd.grad(values, at, materialize_grads=True)
     return slope
+
+
+def finite_volume(energy: Function, diffusion: Function | float, beta: float, grid: Grid, n: int) -> GridSpectrum:
+    """Slowest n eigenpairs of a generator, the constant one included; eigenfunctions orthonormal at equilibrium.
+
+    L f = e^{βU} ∇·(D e^{−βU} ∇f). With masses m_i = e^{−βU(x_i)} at cell centres, the symmetrised −L has off-diagonals
+    −D(x_f) e^{−βU(x_f)} / (h² √(m_i m_j)), f the face between the cells i and j, and its error falls as h². It is GᵀG
+    with one row of G per face, of the entries ∓√(D(x_f) e^{−βU(x_f)} / m) / h. Ends reflect, or meet when periodic.
+    """
+    reduced = beta * on_points(energy, grid.points())
+    lowest = reduced.min()
+    reduced -= lowest
+    kept = reduced < HIGHEST
+    if reduced.ndim == 1:  # a barrier stays, however high, so that the cells stay connected
+        kept[kept.argmax() : kept.size - kept[::-1].argmax()] = True
+    slopes = []
+    for axis, step in enumerate(grid.steps):
+        faces, *sides = grid.faces(axis)
+        inside = kept.ravel()[sides].all(axis=0)
+        faces, sides = faces[inside], [cells[inside] for cells in sides]
+        root = np.sqrt(on_points(diffusion, faces) if callable(diffusion) else diffusion) / step
+        height = beta * on_points(energy, faces) - lowest
+        lower, upper = (root * np.exp((reduced.ravel()[cells] - height) / 2) for cells in sides)
+        where = (np.tile(np.arange(len(faces)), 2), np.concatenate(sides))
+        slopes.append(coo_array((np.concatenate((-lower, upper)), where), shape=(len(faces), kept.size)))
+    gradient = vstack(slopes, format="csc")[:, kept.ravel()]
+    matrix = csc_array(gradient.T @ gradient)
+    diagonal = matrix.diagonal()
+    if reduced.ndim == 1 and not grid.periodic:
+        rates, vectors = eigh_tridiagonal(diagonal, matrix.diagonal(1), select="i", select_range=(0, n - 1))
+    else:
+        free_diffusion = float(np.median(diagonal)) / max(grid.shape) ** 2  # D / (length of the box)²
+        rates, vectors = lowest_eigenpairs(matrix, n, below=-1e-3 * free_diffusion)
+    # Signs: positive where |vector| is largest; of equal places, at the one further along the axes.
+    largest = (np.abs(vectors) * np.linspace(1, 1.01, len(vectors))[:, None]).argmax(axis=0)
+    mass = np.exp(-reduced[kept])
+    values = (vectors * np.sign(vectors[largest, np.arange(n)])).T / np.sqrt(mass / mass.sum())
+    rates[0], values[0] = 0.0, 1.0  # exactly, where the solvers leave rounding errors
+    functions = np.zeros((n, *grid.shape))
+    functions[:, kept] = values
+    nearest = distance_transform_edt(~kept, return_distances=False, return_indices=True)
+    return GridSpectrum(rates, grid, functions[(slice(None), *nearest)])

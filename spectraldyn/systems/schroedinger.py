@@ -2,179 +2,97 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import factorial
 
 import numpy as np
 import torch
 from numpy.polynomial import hermite
 from scipy.linalg import eigh
-from scipy.sparse import csc_array, diags_array, eye_array, kron
-from scipy.sparse.linalg import eigsh
+from scipy.sparse import csc_array, diags_array, kronsum
 from scipy.special import eval_genlaguerre
 from torch import Tensor
 
-from spectraldyn.errors import InputError
-from spectraldyn.systems.finite_volume import GridSpectrum
 from spectraldyn.systems.grids import Domain, Function, Grid, checked_domain, on_points
-from spectraldyn.systems.spectrum import Exact, products, smallest_sums
-
-CELLS = {1: (2000, 3000), 2: (160, 240)}
-"""Cells per axis of the two grids from which energies are extrapolated to cells of size 0."""
+from spectraldyn.systems.spectrum import Exact, GridSpectrum, IndependentParts, Solvable, lowest_eigenpairs
 
 
 @dataclass(frozen=True, eq=False)
-class Schroedinger:
-    """H = −Δ + V in a box.
-
-    Attributes
-    ----------
-    potential : callable, Tensor (..., d) → Tensor (...)
-    domain : sequence of (low, high)
-        One interval per axis, outside which the wave functions vanish (or practically do).
-    periodic : bool
-        The ends of every axis meet instead.
-    description : str
-        One line of physics.
-    exact : Exact or None
-        Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions.
-    """
+class Schroedinger(Solvable):
+    """H = −Δ + V in a box."""
 
     potential: Function
+    """(..., d) → Tensor (...)."""
     domain: Domain
+    """sequence of (low, high): one interval per axis, outside which the wave functions vanish (or practically do)."""
     periodic: bool = False
+    """The ends of every axis meet instead."""
     description: str = ""
     exact: Exact | None = None
+    """Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "domain", checked_domain(self.domain))
 
-    @property
-    def dimension(self) -> int:
-        """Number of coordinates d."""
-        return len(self.domain)
-
     def energies(self, n: int) -> np.ndarray:
-        """Lowest n eigenvalues of −Δ + V, ascending.
+        """Lowest n eigenvalues of −Δ + V, ascending; InputError in more than two dimensions without a closed form.
 
         Without a closed form: central differences on two grids, extrapolated to step 0 with their error ∝ h².
-
-        Raises
-        ------
-        InputError
-            In more than two dimensions without a closed form.
         """
-        if self.exact is not None:
-            return self.exact.eigenvalues(n)
-        cells = self._cells()
-        coarse, fine = (_reference(self, size, n).eigenvalues for size in cells)
-        return fine + (fine - coarse) / ((cells[1] / cells[0]) ** 2 - 1)
+        return self.lowest(n)
 
     def eigenfunctions(self, points: np.ndarray, n: int) -> np.ndarray:
         """The lowest n eigenfunctions at points (m, d), orthonormal in L²(dx); shape (m, n)."""
-        if self.exact is not None:
-            return self.exact.eigenfunctions(points, n)
-        return _reference(self, self._cells()[1], n).evaluate(points, n)
+        return self.lowest_functions(points, n)
 
-    def _cells(self) -> tuple[int, int]:
-        if self.dimension not in CELLS:
-            raise InputError(
-                f"a potential in {self.dimension} dimensions has no reference on a grid: state its closed form "
-                "(exact=), or build it as a SchroedingerSum"
-            )
-        return CELLS[self.dimension]
+    def on_grid(self, grid: Grid, n: int) -> GridSpectrum:
+        """The lowest n eigenpairs by central differences."""
+        lines = [_second_difference(k, self.periodic) / h**2 for k, h in zip(grid.shape, grid.steps, strict=True)]
+        kinetic = lines[0] if len(lines) == 1 else kronsum(lines[1], lines[0])
+        potential = on_points(self.potential, grid.points()).ravel()
+        # −Δ ≥ 0: no energy lies below the lowest V, and the shift must lie below them all.
+        below = potential.min() - 1 / max(high - low for low, high in grid.domain) ** 2
+        energies, vectors = lowest_eigenpairs(csc_array(kinetic + diags_array(potential)), n, below)
+        return GridSpectrum(energies, grid, vectors.T.reshape(n, *grid.shape) / np.sqrt(grid.steps.prod()))
 
 
 @dataclass(frozen=True, eq=False)
-class SchroedingerSum:
-    """V(x) = Σ_k V_k(x_k): one Schrödinger operator per coordinate; energies add, eigenfunctions multiply.
-
-    Attributes
-    ----------
-    parts : sequence of Schroedinger
-        Each of one dimension.
-    description : str
-        One line of physics.
-    """
+class SchroedingerSum(IndependentParts[Schroedinger]):
+    """V(x) = Σ_k V_k(x_k): independent Schrödinger operators; energies add, eigenfunctions multiply."""
 
     parts: Sequence[Schroedinger]
+    """Their coordinates follow each other."""
     description: str = ""
-
-    @property
-    def dimension(self) -> int:
-        """Number of coordinates d."""
-        return len(self.parts)
-
-    @property
-    def domain(self) -> Domain:
-        """One (low, high) per axis."""
-        return tuple(part.domain[0] for part in self.parts)
-
-    @property
-    def periodic(self) -> bool:
-        """Whether the ends of every axis meet."""
-        return all(part.periodic for part in self.parts)
 
     def potential(self, x: Tensor) -> Tensor:
         """V at x (..., d); shape (...)."""
-        return torch.stack([part.potential(x[..., k : k + 1]) for k, part in enumerate(self.parts)]).sum(dim=0)
+        return torch.stack([part.potential(x[..., own]) for part, own in self.columns]).sum(dim=0)
 
     def energies(self, n: int) -> np.ndarray:
         """Lowest n eigenvalues of −Δ + V, ascending."""
-        return np.array([energy for energy, _ in self._modes(n)])
+        return self.lowest(n)
 
     def eigenfunctions(self, points: np.ndarray, n: int) -> np.ndarray:
         """The lowest n eigenfunctions at points (m, d), orthonormal in L²(dx); shape (m, n)."""
-        orders = [order for _, order in self._modes(n)]
-        values = [
-            part.eigenfunctions(points[:, k : k + 1], max(order[k] for order in orders) + 1)
-            for k, part in enumerate(self.parts)
-        ]
-        return products(values, orders)
-
-    def _modes(self, n: int) -> list[tuple[float, tuple[int, ...]]]:
-        return smallest_sums([part.energies(n) for part in self.parts], n)
-
-
-@lru_cache(maxsize=64)
-def _reference(system: Schroedinger, cells: int, n_modes: int) -> GridSpectrum:
-    grid = Grid(system.domain, (cells,) * system.dimension, system.periodic)
-    lines = [_second_difference(cells, system.periodic) / step**2 for step in grid.steps]
-    potential = on_points(system.potential, grid.points()).ravel()
-    kinetic = lines[0]
-    for line in lines[1:]:
-        kinetic = kron(kinetic, eye_array(cells)) + kron(eye_array(cells), line)
-    matrix = csc_array(kinetic + diags_array(potential))
-    start = np.random.default_rng(0).random(matrix.shape[0])
-    # −Δ ≥ 0: no energy lies below the lowest V, and the shift must lie below them all.
-    below = potential.min() - 1 / max(high - low for low, high in system.domain) ** 2
-    energies, vectors = eigsh(matrix, n_modes, sigma=below, v0=start)
-    order = energies.argsort()
-    functions = vectors.T[order].reshape(n_modes, *grid.shape) / np.sqrt(grid.steps.prod())
-    return GridSpectrum(energies[order], grid, functions)
+        return self.lowest_functions(points, n)
 
 
 def _second_difference(n: int, periodic: bool) -> csc_array:
     """−d²/dx² at the centres of cells of size 1. Beyond a wall the function goes on with the opposite sign."""
     matrix = diags_array([np.full(n, 2.0), -np.ones(n - 1), -np.ones(n - 1)], offsets=[0, 1, -1]).tolil()
-    if periodic:
-        matrix[0, -1] = matrix[-1, 0] = -1.0
-    else:
-        matrix[0, 0] = matrix[-1, -1] = 3.0
+    corners = ([0, -1], [-1, 0]) if periodic else ([0, -1], [0, -1])
+    matrix[corners] = -1.0 if periodic else 3.0
     return csc_array(matrix)
 
 
 def infinite_well(length: float = 1.0) -> Schroedinger:
     """V = 0 on [0, length] between infinite walls: energies (nπ/length)², n ≥ 1, sines as eigenfunctions."""
-    return Schroedinger(
-        lambda x: torch.zeros_like(x[..., 0]),
-        ((0.0, length),),
-        description=f"particle in a box of length {length:g}",
-        exact=Exact(
-            lambda n: (np.pi / length * np.arange(1, n + 1)) ** 2,
-            lambda points, n: np.sqrt(2 / length) * np.sin(np.pi / length * points * np.arange(1, n + 1)),
-        ),
-    )
+
+    def functions(points: np.ndarray, n: int) -> np.ndarray:
+        return np.sqrt(2 / length) * np.sin(np.pi / length * points * np.arange(1, n + 1))
+
+    exact = Exact(lambda n: (np.pi / length * np.arange(1, n + 1)) ** 2, functions)
+    text = f"particle in a box of length {length:g}"
+    return Schroedinger(lambda x: torch.zeros_like(x[..., 0]), ((0.0, length),), description=text, exact=exact)
 
 
 def harmonic_oscillator(frequency: float = 1.0) -> Schroedinger:
@@ -185,82 +103,54 @@ def harmonic_oscillator(frequency: float = 1.0) -> Schroedinger:
         scale = [np.sqrt(2.0**k * factorial(k) * np.sqrt(np.pi / frequency)) for k in range(n)]
         return hermite.hermvander(x, n - 1) * np.exp(-(x**2) / 2)[:, None] / scale
 
-    reach = 9 / np.sqrt(frequency)
-    return Schroedinger(
-        lambda x: (frequency * x[..., 0]) ** 2,
-        ((-reach, reach),),
-        description=f"harmonic oscillator, V = {frequency**2:g} x²",
-        exact=Exact(lambda n: frequency * (2 * np.arange(n) + 1.0), functions),
-    )
+    domain = ((-9 / np.sqrt(frequency), 9 / np.sqrt(frequency)),)
+    exact = Exact(lambda n: frequency * (2 * np.arange(n) + 1.0), functions)
+    text = f"harmonic oscillator, V = {frequency**2:g} x²"
+    return Schroedinger(lambda x: (frequency * x[..., 0]) ** 2, domain, description=text, exact=exact)
 
 
 def cosine_well(amplitude: float) -> Schroedinger:
     """V = c cos x on the circle: Mathieu's equation."""
-    return Schroedinger(
-        lambda x: amplitude * torch.cos(x[..., 0]),
-        ((0.0, 2 * np.pi),),
-        periodic=True,
-        description=f"V = {amplitude:g} cos x on the circle",
-        exact=plane_waves(np.array([0.0, amplitude])),
-    )
+    text, exact = f"V = {amplitude:g} cos x on the circle", plane_waves(np.array([0.0, amplitude]))
+    return Schroedinger(lambda x: amplitude * torch.cos(x[..., 0]), ((0.0, 2 * np.pi),), True, text, exact)
 
 
 def plane_waves(coefficients: np.ndarray) -> Exact:
-    """Spectrum of −d²/dx² + Σ_k a_k cos kx on the circle, in sines and cosines: to machine precision.
+    """Spectrum of −d²/dx² + Σ_k a_k cos kx on the circle, a = coefficients, in sines and cosines: to machine precision.
 
     The series is even, so that even and odd functions do not mix. They are solved apart, because an even and an odd
     function can share an energy.
-
-    Parameters
-    ----------
-    coefficients : ndarray (k,)
-        a₀, a₁, ...
     """
 
-    def solve(n: int) -> list[tuple[float, str, np.ndarray]]:
-        highest = 30 + n + int(np.sqrt(np.abs(coefficients).sum()))
-        waves = np.arange(highest + 1)
-        even, odd = np.diag(waves**2.0 + coefficients[0]), np.diag(waves[1:] ** 2.0 + coefficients[0])
-        for k, amplitude in enumerate(coefficients[1:], start=1):
-            # 2 cos kx cos jx = cos (j + k)x + cos (j − k)x, and likewise for sines with a minus.
-            apart = np.equal(np.abs(waves[:, None] - waves), k) * (amplitude / 2)
-            together = np.equal(waves[:, None] + waves, k) * (amplitude / 2)
-            even += apart + together
-            odd += (apart - together)[1:, 1:]
-        # The constant has another norm than the cosines, and stands for itself twice in the sums above.
-        even[0, 1:] /= np.sqrt(2)
-        even[1:, 0] /= np.sqrt(2)
-        found: list[tuple[float, str, np.ndarray]] = []
-        for parity, matrix in (("even", even), ("odd", odd)):
-            energies, vectors = eigh(matrix)
-            found += [(float(e), parity, v) for e, v in zip(energies[:n], vectors.T, strict=False)]
-        return sorted(found, key=lambda mode: mode[:2])[:n]
+    def solve(n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Energies (n,), and the coefficients (k, n) of waves e^{ikx} whose real parts are the functions times √π."""
+        waves = np.arange(31 + n + len(coefficients) + int(np.sqrt(np.abs(coefficients).sum())))
+        series = np.zeros(2 * len(waves))
+        series[1 : len(coefficients)] = coefficients[1:]
+        # 2 cos kx cos jx = cos (j + k)x + cos (j − k)x, and likewise for sines with a minus.
+        apart, together = series[np.abs(waves[:, None] - waves)] / 2, series[waves[:, None] + waves] / 2
+        kinetic = np.diag(waves**2.0)
+        norm = np.where(waves, 1, np.sqrt(0.5))[:, None]  # the constant has another norm than the cosines
+        even, cosines = eigh(norm * (kinetic + apart + together) * norm.T)
+        odd, sines = eigh((kinetic + apart - together)[1:, 1:])
+        energies = np.concatenate((even, odd))
+        order = energies.round(9).argsort(kind="stable")[:n]  # of equal energies, the even function first
+        vectors = np.hstack((norm * cosines, -1j * np.pad(sines, ((1, 0), (0, 0)))))
+        return coefficients[0] + energies[order], vectors[:, order]
 
     def functions(points: np.ndarray, n: int) -> np.ndarray:
-        columns = []
-        for _, parity, vector in solve(n):
-            waves = np.arange(len(vector))
-            if parity == "even":
-                values = np.cos(points * waves)
-                values[:, 0] /= np.sqrt(2)
-            else:
-                values = np.sin(points * (waves + 1))
-            columns.append(values @ vector / np.sqrt(np.pi))
-        return np.stack(columns, axis=1)
+        vectors = solve(n)[1]
+        return (np.exp(1j * points * np.arange(len(vectors))) @ vectors).real / np.sqrt(np.pi)
 
-    return Exact(lambda n: np.array([energy for energy, _, _ in solve(n)]), functions)
+    return Exact(lambda n: solve(n)[0], functions)
 
 
 def hydrogen() -> Schroedinger:
-    """Two-dimensional hydrogen, H = −Δ − 1/r.
+    """Two-dimensional hydrogen, H = −Δ − 1/r (Yang, Guo, Chan, Wong, Ching, "Analytic solution of a two-dimensional
+    hydrogen atom. I", Phys. Rev. A 43 (1991) 1186).
 
     Energies −1/(2n + 1)², each 2n + 1 times (n ≥ 0, −n ≤ m ≤ n), with eigenfunctions
     e^{−s/2} s^|m| L^{2|m|}_{n−|m|}(s), s = 2r/(2n + 1), times cos mθ (m ≥ 0) or sin |m|θ.
-
-    References
-    ----------
-    Yang, Guo, Chan, Wong, Ching, "Analytic solution of a two-dimensional hydrogen atom. I", Phys. Rev. A 43 (1991)
-    1186.
     """
 
     def numbers(n: int) -> list[tuple[int, int]]:
@@ -276,13 +166,11 @@ def hydrogen() -> Schroedinger:
             # ∫ e^{−s} s^{2|m|+1} L² ds = (2n + 1) (n + |m|)! / (n − |m|)!
             norm = width * factorial(shell + order) / factorial(shell - order) * (width / 2) ** 2
             radial = np.exp(-s / 2) * s**order * eval_genlaguerre(shell - order, 2 * order, s) / np.sqrt(norm)
-            turn = np.cos(m * angle) / np.sqrt(np.pi) if m > 0 else np.sin(order * angle) / np.sqrt(np.pi)
-            columns.append(radial * (turn if m else 1 / np.sqrt(2 * np.pi)))
+            turn = np.cos(m * angle) if m > 0 else np.sin(order * angle)
+            columns.append(radial * (turn if m else np.sqrt(0.5)) / np.sqrt(np.pi))
         return np.stack(columns, axis=1)
 
-    return Schroedinger(
-        lambda x: -1 / torch.linalg.vector_norm(x, dim=-1),
-        ((-50.0, 50.0), (-50.0, 50.0)),
-        description="hydrogen atom in two dimensions, V = −1/r; three shells fit into the box",
-        exact=Exact(lambda n: np.array([-1.0 / (2 * shell + 1) ** 2 for shell, _ in numbers(n)]), functions),
-    )
+    exact = Exact(lambda n: np.array([-1.0 / (2 * shell + 1) ** 2 for shell, _ in numbers(n)]), functions)
+    text = "hydrogen atom in two dimensions, V = −1/r; three shells fit into the box"
+    domain = ((-50.0, 50.0),) * 2
+    return Schroedinger(lambda x: -1 / torch.linalg.vector_norm(x, dim=-1), domain, description=text, exact=exact)

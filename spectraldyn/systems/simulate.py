@@ -1,9 +1,13 @@
 """Langevin dynamics of many walkers at once, in any dimension.
 
-Weak orders of convergence, for the equilibrium average of smooth observables: 2 for Leimkuhler–Matthews and BAOAB, 1
-for Euler–Maruyama. Relaxation times keep an error of first order in the step for Leimkuhler–Matthews.
+Weak orders of convergence, for the equilibrium average of smooth observables: 2 for Leimkuhler–Matthews, 1 for
+Euler–Maruyama. Relaxation times keep an error of first order in the step for Leimkuhler–Matthews.
+
+Leimkuhler, Matthews, "Rational construction of stochastic numerical methods for molecular sampling", Appl. Math. Res.
+Express 2013, 34.
 """
 
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -14,8 +18,10 @@ from tqdm import tqdm
 from spectraldyn.errors import InputError
 from spectraldyn.systems.grids import Domain, Function
 
+progress_bar = partial(tqdm, desc="simulating", unit=" frames", leave=False)
 
-class Dynamics(Protocol):
+
+class System(Protocol):
     """What the simulators need to know of a system."""
 
     @property
@@ -27,21 +33,10 @@ class Dynamics(Protocol):
     def drift(self, x: Tensor) -> Tensor: ...
 
 
-class Forces(Protocol):
-    """What underdamped dynamics needs to know of a system."""
-
-    @property
-    def beta(self) -> float: ...
-    def force(self, x: Tensor) -> Tensor: ...
-
-
 def steps_between(spacing: float, timestep: float) -> tuple[int, float]:
     """Number of integrator steps between frames, and their length: the longest that fit and are at most `timestep`.
 
-    Raises
-    ------
-    InputError
-        If either is not positive and finite.
+    InputError if either is not positive and finite.
     """
     for name, value in (("spacing", spacing), ("timestep", timestep)):
         if not (np.isfinite(value) and value > 0):
@@ -51,21 +46,9 @@ def steps_between(spacing: float, timestep: float) -> tuple[int, float]:
 
 
 def into_domain(x: Tensor, domain: Domain, periodic: bool) -> tuple[Tensor, Tensor]:
-    """States wrapped into a periodic box or reflected at the ends of a bounded one, and which coordinates turned round.
-
-    Parameters
-    ----------
-    x : Tensor (..., d)
-    domain : tuple of (low, high)
-    periodic : bool
-
-    Returns
-    -------
-    inside : Tensor (..., d)
-    reflected : Tensor of bool (..., d)
-    """
-    low = torch.tensor([low for low, _ in domain], dtype=x.dtype)
-    size = torch.tensor([high - low for low, high in domain], dtype=x.dtype)
+    """States (..., d) wrapped into a periodic domain or reflected at its ends, and which were reflected (bool)."""
+    low, high = torch.tensor(domain, dtype=x.dtype).T
+    size = high - low
     if periodic:
         return low + (x - low) % size, torch.zeros_like(x, dtype=torch.bool)
     folded = (x - low) % (2 * size)
@@ -73,13 +56,7 @@ def into_domain(x: Tensor, domain: Domain, periodic: bool) -> tuple[Tensor, Tens
 
 
 def simulate_overdamped(
-    system: Dynamics,
-    start: np.ndarray,
-    n_frames: int,
-    spacing: float,
-    timestep: float,
-    seed: int,
-    progress: bool = False,
+    system: System, start: np.ndarray, n_frames: int, spacing: float, timestep: float, seed: int, progress: bool = False
 ) -> np.ndarray:
     """Overdamped Langevin dynamics, all walkers in one tensor.
 
@@ -87,25 +64,7 @@ def simulate_overdamped(
     step. D(x): Euler–Maruyama, x ← x + drift Δt + √(2D(x)Δt) R. A wall that reflects a walker also turns the R′ that it
     carries on: pushed into the wall again, walkers would linger there.
 
-    Parameters
-    ----------
-    system : Dynamics
-    start : ndarray (n_walkers, d)
-    n_frames : int
-    spacing, timestep : float
-        See `steps_between`.
-    seed : int
-    progress : bool
-
-    Returns
-    -------
-    ndarray (n_walkers, n_frames, d)
-        The first frame is the start.
-
-    References
-    ----------
-    Leimkuhler, Matthews, "Rational construction of stochastic numerical methods for molecular sampling", Appl. Math.
-    Res. Express 2013, 34.
+    Arguments and result (n_walkers, n_frames, d) are those of `Overdamped.simulate`.
     """
     n_steps, step = steps_between(spacing, timestep)
     random = torch.Generator().manual_seed(seed)
@@ -115,7 +74,7 @@ def simulate_overdamped(
     diffusion = system.diffusion
     previous = torch.randn(x.shape, generator=random, dtype=x.dtype)
     with torch.no_grad():
-        for frame in tqdm(range(1, n_frames), desc="simulating", unit=" frames", leave=False, disable=not progress):
+        for frame in progress_bar(range(1, n_frames), disable=not progress):
             for _ in range(n_steps):
                 current = torch.randn(x.shape, generator=random, dtype=x.dtype)
                 if callable(diffusion):
@@ -127,60 +86,3 @@ def simulate_overdamped(
                 previous = torch.where(reflected, -current, current)
             frames[:, frame] = x.numpy()
     return frames
-
-
-def simulate_underdamped(
-    system: Forces,
-    start: np.ndarray,
-    n_frames: int,
-    spacing: float,
-    *,
-    friction: float,
-    timestep: float,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Langevin dynamics of unit mass, dv = (−∇U − γv) dt + √(2γ/β) dW, by the BAOAB splitting.
-
-    Parameters
-    ----------
-    system : Forces
-        Its energy must be confining by itself: walls and periodic ends play no part.
-    start : ndarray (n_walkers, d)
-        Velocities start from equilibrium.
-    n_frames : int
-    spacing, timestep : float
-        See `steps_between`.
-    friction : float
-        γ, per time. For large γ the positions move as overdamped dynamics with D = 1/(βγ).
-    seed : int
-
-    Returns
-    -------
-    positions, velocities : ndarray (n_walkers, n_frames, d)
-        The first frame is the start.
-
-    References
-    ----------
-    Leimkuhler, Matthews, Appl. Math. Res. Express 2013, 34: sampled positions err as Δt², and at high friction Δt⁴.
-    """
-    if not friction > 0:
-        raise InputError(f"friction is {friction!r}: give a positive number per time")
-    n_steps, step = steps_between(spacing, timestep)
-    random = torch.Generator().manual_seed(seed)
-    x = torch.from_numpy(np.array(start, dtype=np.float64))
-    v = torch.randn(x.shape, generator=random, dtype=x.dtype) / np.sqrt(system.beta)
-    positions, velocities = np.empty((2, len(start), n_frames, x.shape[1]))
-    positions[:, 0], velocities[:, 0] = start, v.numpy()
-    kept = np.exp(-friction * step)
-    thermal = np.sqrt((1 - kept**2) / system.beta)
-    force = system.force(x)
-    for frame in range(1, n_frames):
-        for _ in range(n_steps):
-            v = v + step / 2 * force
-            x = x + step / 2 * v
-            v = kept * v + thermal * torch.randn(x.shape, generator=random, dtype=x.dtype)
-            x = x + step / 2 * v
-            force = system.force(x)
-            v = v + step / 2 * force
-        positions[:, frame], velocities[:, frame] = x.numpy(), v.numpy()
-    return positions, velocities

@@ -11,16 +11,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from scipy.signal import lfilter
-from tqdm import tqdm
 
-from spectraldyn.systems.simulate import Dynamics, steps_between
+from spectraldyn.systems.simulate import System, progress_bar, steps_between
 
 MOST_WALKERS = 100
 """Above this number, stepping all walkers in one tensor is faster."""
-
 CELLS = {1: 20_000, 2: 300}
 """Of the table, per axis."""
-
 CHUNK = 200_000
 """Steps whose random numbers are drawn at a time."""
 
@@ -29,20 +26,14 @@ Advance = Callable[[list[float], list[float], np.ndarray], tuple[np.ndarray, lis
 (n_frames, d) after every n_steps steps and the new half to carry."""
 
 
-def suits_table(system: Dynamics, n_walkers: int) -> bool:
+def suits_table(system: System, n_walkers: int) -> bool:
     """Whether `simulate_tabulated` can, and had better, do it: few walkers, d = 1, or d = 2 with constant D."""
     dimension = len(system.domain)
     return n_walkers <= MOST_WALKERS and (dimension == 1 or (dimension == 2 and not callable(system.diffusion)))
 
 
 def simulate_tabulated(
-    system: Dynamics,
-    start: np.ndarray,
-    n_frames: int,
-    spacing: float,
-    timestep: float,
-    seed: int,
-    progress: bool = False,
+    system: System, start: np.ndarray, n_frames: int, spacing: float, timestep: float, seed: int, progress: bool = False
 ) -> np.ndarray:
     """The same scheme, parameters and result as `simulate_overdamped`, where `suits_table`."""
     n_steps, step = steps_between(spacing, timestep)
@@ -52,22 +43,19 @@ def simulate_tabulated(
     frames[:, 0] = start
     per_chunk = max(1, CHUNK // n_steps)
     scale = 1.0 if callable(system.diffusion) else np.sqrt(system.diffusion * step / 2)
-    with tqdm(
-        total=n_walkers * (n_frames - 1), desc="simulating", unit=" frames", leave=False, disable=not progress
-    ) as bar:
-        for number, stream in enumerate(np.random.SeedSequence(seed).spawn(n_walkers)):
+    with progress_bar(total=n_walkers * (n_frames - 1), disable=not progress) as bar:
+        for walk, stream in zip(frames, np.random.SeedSequence(seed).spawn(n_walkers), strict=True):
             random = np.random.default_rng(stream)
-            carried = [scale * number for number in random.standard_normal((dimension,)).tolist()]
+            carried = np.multiply(scale, random.standard_normal(dimension)).tolist()
             for first in range(1, n_frames, per_chunk):
                 count = min(per_chunk, n_frames - first)
                 noise = scale * random.standard_normal((count, n_steps, dimension))
-                path, carried = advance(frames[number, first - 1].tolist(), carried, noise)
-                frames[number, first : first + count] = path
+                walk[first : first + count], carried = advance(walk[first - 1].tolist(), carried, noise)
                 bar.update(count)
     return frames
 
 
-def _line(system: Dynamics, step: float) -> Advance:
+def _line(system: System, step: float) -> Advance:
     """Steps in one dimension: within cell i, x + drift(x) Δt = offset[i] + slope[i] x."""
     low, high = system.domain[0]
     nodes = np.linspace(low, high, CELLS[1] + 1)
@@ -85,8 +73,7 @@ def _line(system: Dynamics, step: float) -> Advance:
                 x = offset[i] + slope[i] * x + last + kick
                 last = kick
                 if not low <= x <= high:
-                    x = fold(x)
-                    last = turn * kick
+                    x, last = fold(x), turn * kick
             path.append(x)
         return np.array(path)[:, None], [last]
 
@@ -94,12 +81,9 @@ def _line(system: Dynamics, step: float) -> Advance:
         straight = np.allclose(slope, slope[0], rtol=1e-9, atol=1e-12)
         return _spring(offset[0], slope[0], system, advance) if straight else advance
     with torch.no_grad():
-        amplitude = (2 * step * system.diffusion(at_nodes)).sqrt().numpy()
-    base, rise = _lines(nodes, amplitude)
+        base, rise = _lines(nodes, (2 * step * system.diffusion(at_nodes)).sqrt().numpy())
 
-    def advance_multiplicative(
-        position: list[float], carried: list[float], noise: np.ndarray
-    ) -> tuple[np.ndarray, list[float]]:
+    def scaled(position: list[float], carried: list[float], noise: np.ndarray) -> tuple[np.ndarray, list[float]]:
         (x,) = position
         path = []
         for kicks in noise[:, :, 0].tolist():
@@ -111,10 +95,10 @@ def _line(system: Dynamics, step: float) -> Advance:
             path.append(x)
         return np.array(path)[:, None], carried
 
-    return advance_multiplicative
+    return scaled
 
 
-def _spring(offset: float, slope: float, system: Dynamics, advance: Advance) -> Advance:
+def _spring(offset: float, slope: float, system: System, advance: Advance) -> Advance:
     """Steps under a drift that is one line everywhere: a recursion in compiled code, unless the walker meets an end."""
     low, high = system.domain[0]
 
@@ -129,7 +113,7 @@ def _spring(offset: float, slope: float, system: Dynamics, advance: Advance) -> 
     return filtered
 
 
-def _plane(system: Dynamics, step: float) -> Advance:
+def _plane(system: System, step: float) -> Advance:
     """Steps in two dimensions, bilinear within every cell: displacement = c₀ + c₁u + c₂v + c₃uv with 0 ≤ u, v ≤ 1."""
     n = CELLS[2]
     (low_x, high_x), (low_y, high_y) = system.domain
@@ -146,8 +130,8 @@ def _plane(system: Dynamics, step: float) -> Advance:
     def advance(position: list[float], carried: list[float], noise: np.ndarray) -> tuple[np.ndarray, list[float]]:
         (x, y), (last_x, last_y) = position, carried
         path = []
-        for along_x, along_y in zip(noise[:, :, 0].tolist(), noise[:, :, 1].tolist(), strict=True):
-            for kick_x, kick_y in zip(along_x, along_y, strict=True):
+        for frame in noise.tolist():
+            for kick_x, kick_y in frame:
                 u, v = (x - low_x) * per_x, (y - low_y) * per_y
                 i, j = int(u), int(v)
                 a0, a1, a2, a3, b0, b1, b2, b3 = cells[i * (n + 1) + j]
@@ -171,18 +155,12 @@ def _lines(nodes: np.ndarray, values: np.ndarray) -> tuple[list[float], list[flo
     """Offset and slope of the line through the values at both ends of every cell, the last one repeated for its end."""
     slope = np.diff(values) / np.diff(nodes)
     offset = values[:-1] - slope * nodes[:-1]
-    return [*offset.tolist(), float(offset[-1])], [*slope.tolist(), float(slope[-1])]
+    return np.append(offset, offset[-1]).tolist(), np.append(slope, slope[-1]).tolist()
 
 
 def _folder(low: float, high: float, periodic: bool) -> tuple[Callable[[float], float], float]:
     """What brings a number beyond an interval back into it, as `into_domain`, and the sign a kick gets by that."""
     size = high - low
-
-    def wrap(x: float) -> float:
-        return low + (x - low) % size
-
-    def reflect(x: float) -> float:
-        folded = (x - low) % (2 * size)
-        return low + min(folded, 2 * size - folded)
-
-    return (wrap, 1.0) if periodic else (reflect, -1.0)
+    if periodic:
+        return lambda x: low + (x - low) % size, 1.0
+    return lambda x: low + size - abs((x - low) % (2 * size) - size), -1.0

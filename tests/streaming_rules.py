@@ -1,8 +1,7 @@
 """Streaming rules for the leading eigenvectors of a covariance E[x xᵀ]: the linear ancestors of the objectives.
 
 Every rule is one step (W, X) → W' with vectors W (d, k), one per column, and samples X (n, d), of which
-C = XᵀX/n is an unbiased estimate of the covariance. They act on fixed features and are not losses, so they stand beside
-the `Objective` interface: the oracle where the learned functions are linear.
+C = XᵀX/n is an unbiased estimate of the covariance. They act on fixed features and are not losses.
 
 References
 ----------

@@ -3,11 +3,11 @@
 A jet carries through the network, in one pass, the value of every unit, its derivatives along k directions v_k, and
 one second-order number
 
-    ℓ = b · ∇u + Σ_k v_kᵀ (∇²u) v_k.
+    ℓ = b · ∇u + Σ_k v_kᵀ (∇²u) v_k,
 
-With v_k the unit vectors and b = 0 this is the Laplacian; with v_k the columns of σ, D = σσᵀ, and b the drift of a
-diffusion process it is its generator. Cost: 2 + k evaluations of the network, where second derivatives by finite
-differences take 1 + 2k and suffer cancellation, and Hessians take k².
+the Laplacian for unit vectors v_k and b = 0, the generator of a diffusion process for the columns v_k of σ, D = σσᵀ,
+and its drift b. Cost: 2 + k evaluations of the network, where second derivatives by finite differences take 1 + 2k and
+suffer cancellation, and Hessians take k².
 
 References
 ----------
@@ -27,16 +27,15 @@ from torch import Tensor, nn
 
 from spectraldyn.records import Network
 
+Derivatives = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Value and first three derivatives of an elementwise function."""
+
 
 @dataclass(frozen=True)
 class Jet:
     """Value and derivatives of n units for B states, stacked so that a linear layer is one matrix product.
 
-    Attributes
-    ----------
-    streams : Tensor (..., S, B, n)
-        The value; its derivatives along the k directions; and, where `second_order`, ℓ. S = 1 + k (+ 1).
-    second_order : bool
+    streams (..., S, B, n): the value; its derivatives along the k directions; and, where `second_order`, ℓ.
     """
 
     streams: Tensor
@@ -67,20 +66,7 @@ class Jet:
 
 
 def value_and_gradient(network: Network, x: Tensor, directions: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Learned functions and their derivatives along k directions.
-
-    Parameters
-    ----------
-    network : callable (B, d) → (B, L)
-        Row b of its output depends on row b of its input alone.
-    x : Tensor (B, d)
-    directions : Tensor (B, d, k) or (d, k), optional
-        Columns v_k; the unit vectors by default.
-
-    Returns
-    -------
-    Tensor (B, L), Tensor (B, L, k)
-    """
+    """Learned functions (B, L) and their derivatives along k directions (B, L, k); see `value_gradient_and_second`."""
     jet = propagate(network, _seed(x, directions, None))
     return jet.value, jet.tangents.movedim(0, -1)
 
@@ -93,6 +79,7 @@ def value_gradient_and_second(
     Parameters
     ----------
     network : callable (B, d) → (B, L)
+        Row b of its output depends on row b of its input alone.
     x : Tensor (B, d)
     directions : Tensor (B, d, k) or (d, k), optional
         Columns v_k; the unit vectors by default, which makes the last result the Laplacian.
@@ -108,8 +95,7 @@ def value_gradient_and_second(
 
 
 def _seed(x: Tensor, directions: Tensor | None, drift: Tensor | None) -> Jet:
-    if directions is None:
-        directions = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    directions = torch.eye(x.shape[1], dtype=x.dtype, device=x.device) if directions is None else directions
     tangents = directions.expand(x.shape[0], *directions.shape[-2:]).permute(2, 0, 1)
     last = [] if drift is None else [drift[None]]
     return Jet(torch.cat((x[None], tangents, *last)), drift is not None)
@@ -123,6 +109,7 @@ def propagate(network: Network, jet: Jet) -> Jet:
     """
     if hasattr(network, "propagate"):
         return network.propagate(jet)
+    kind: Any = type(network)
     # Exact types and default options only: a subclass or an option may compute something else.
     if type(network) is nn.Sequential:
         for module in network:
@@ -130,9 +117,8 @@ def propagate(network: Network, jet: Jet) -> Jet:
         return jet
     if type(network) is nn.Linear:
         return affine(jet, network.weight.T, network.bias)
-    for activation, derivatives in _ACTIVATIONS:
-        if type(network) is type(activation) and repr(network) == repr(activation):
-            return elementwise(jet, derivatives)
+    if kind in _ACTIVATIONS and repr(network) == repr(kind()):
+        return elementwise(jet, _ACTIVATIONS[kind])
     return _propagate_function(network, jet)
 
 
@@ -142,8 +128,7 @@ def affine(jet: Jet, weight: Tensor, bias: Tensor | None) -> Jet:
 
 
 class _Affine(torch.autograd.Function):
-    """One matrix product for all streams. Written out because the gradient of "add to the first stream only" makes
-    autograd fill and copy arrays as large as all streams."""
+    """One matrix product for all streams; left to autograd, a bias on one stream would fill arrays as large as all."""
 
     @staticmethod
     def forward(ctx: Any, streams: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -175,10 +160,14 @@ def product(a: Jet, b: Jet) -> Jet:
     return Jet(torch.cat(streams, dim=-3), a.second_order)
 
 
+def concatenate(jets: Sequence[Jet]) -> Jet:
+    """Units of several jets side by side."""
+    return Jet(torch.cat([jet.streams for jet in jets], dim=-1), jets[0].second_order)
+
+
 @cache
 def forward_mode() -> Any:
-    """`torch.func`, once a first use has loaded what it loads then: with PyTorch 2.13 that raises a warning about
-    PyTorch's own deprecated parts, which nobody who uses them through us can do anything about."""
+    """`torch.func`, loaded without the warning about its own deprecated parts that PyTorch 2.13 gives at first use."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.func.jvp(torch.sin, (torch.zeros(1),), (torch.ones(1),))
@@ -188,22 +177,15 @@ def forward_mode() -> Any:
 def _propagate_function(function: Network, jet: Jet) -> Jet:
     """By forward-mode differentiation, twice for the second-order stream."""
     jvp = forward_mode().jvp
+
+    def along(t: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda z: jvp(function, (z,), (t,))[1]
+
     value, tangents = jet.value, jet.tangents
-    streams = [function(value), *(jvp(function, (value,), (t,))[1] for t in tangents)]
+    streams = [function(value), *(along(t)(value) for t in tangents)]
     if jet.second_order:
-
-        def along(t: Tensor) -> Callable[[Tensor], Tensor]:
-            return lambda z: jvp(function, (z,), (t,))[1]
-
-        second = jvp(function, (value,), (jet.second,))[1]
-        for t in tangents:
-            second = second + jvp(along(t), (value,), (t,))[1]
-        streams.append(second)
+        streams.append(along(jet.second)(value) + sum(jvp(along(t), (value,), (t,))[1] for t in tangents))
     return Jet(torch.stack(streams), jet.second_order)
-
-
-Derivatives = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Value and first three derivatives of an elementwise function."""
 
 
 def elementwise(jet: Jet, derivatives: Callable[[Tensor], Derivatives]) -> Jet:
@@ -211,16 +193,10 @@ def elementwise(jet: Jet, derivatives: Callable[[Tensor], Derivatives]) -> Jet:
     return Jet(_Elementwise.apply(jet.streams, derivatives, jet.second_order), jet.second_order)
 
 
-def concatenate(jets: Sequence[Jet]) -> Jet:
-    """Units of several jets side by side."""
-    return Jet(torch.cat([jet.streams for jet in jets], dim=-1), jets[0].second_order)
-
-
 class _Elementwise(torch.autograd.Function):
-    """An elementwise function on all streams at once, with its backward pass written out.
+    """u = σ(a), ∂u = σ′ ∂a, ℓ(u) = σ′ ℓ(a) + σ″ Σ (∂a)²: an elementwise function on all streams at once.
 
-    u = σ(a), ∂u = σ′ ∂a, ℓ(u) = σ′ ℓ(a) + σ″ Σ (∂a)². Left to autograd, every product here would be stored and read
-    again; written out, only σ′, σ″ and σ‴ are.
+    Left to autograd, every product would be stored and read again; with the backward pass written out, only σ′, σ″, σ‴.
     """
 
     @staticmethod
@@ -289,16 +265,13 @@ def _gelu(a: Tensor) -> Derivatives:
 
 def exponential(a: Tensor) -> Derivatives:
     """e^a."""
-    e = torch.exp(a)
-    return e, e, e, e
+    return (torch.exp(a),) * 4
 
 
 def square_root(a: Tensor) -> Derivatives:
     """√a, for a > 0."""
     root = a.sqrt()
-    first = 0.5 / root
-    second = -0.5 * first / a
-    return root, first, second, -1.5 * second / a
+    return root, 0.5 / root, -0.25 / (root * a), 0.375 / (root * a * a)
 
 
 def cosine(a: Tensor) -> Derivatives:
@@ -313,9 +286,5 @@ def sine(a: Tensor) -> Derivatives:
     return s, c, -s, -c
 
 
-_ACTIVATIONS: tuple[tuple[nn.Module, Callable[[Tensor], Derivatives]], ...] = (
-    (nn.Tanh(), _tanh),
-    (nn.Softplus(), _softplus),
-    (nn.SiLU(), _silu),
-    (nn.GELU(), _gelu),
-)
+_ACTIVATIONS: dict[Any, Callable[[Tensor], Derivatives]]
+_ACTIVATIONS = {nn.Tanh: _tanh, nn.Softplus: _softplus, nn.SiLU: _silu, nn.GELU: _gelu}

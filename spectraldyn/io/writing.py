@@ -1,0 +1,74 @@
+"""Trajectories out: frames picked as structures, and states of model systems as molecular dynamics."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+
+from spectraldyn.errors import InputError
+from spectraldyn.files import check_file, replacing
+from spectraldyn.io.reader import open_trajectory
+
+WITH_TIMES = ("xtc", "trr", "nc", "h5", "gro")  # formats that keep the times of the frames
+WRITTEN = (*WITH_TIMES, "dcd", "pdb", "xyz")
+
+
+def write_structures(wanted: Mapping[Path, Sequence[tuple[Path, int]]], topology: mdtraj.Topology) -> None:
+    """Write frames as the models of PDB files, molecules whole and superposed on the first of each.
+
+    Every trajectory is opened once, and only the frames that are written are read from it.
+
+    Parameters
+    ----------
+    wanted : mapping of Path to sequence of (Path, int)
+        For every PDB file to write, the trajectory file and 0-based frame number of each of its models.
+    """
+    frames: dict[tuple[Path, int], mdtraj.Trajectory] = {}
+    everything = [place for picked in wanted.values() for place in picked]
+    for path in dict.fromkeys(path for path, _ in everything):
+        rows = sorted({row for other, row in everything if other == path})
+        loaded = open_trajectory(path, topology).read(rows)
+        frames |= {(path, row): loaded.slice(i, copy=False) for i, row in enumerate(rows)}
+    heavy = topology.select("element != H")
+    for target, picked in wanted.items():
+        structures = mdtraj.join([frames[place] for place in picked], check_topology=False)
+        if structures.unitcell_lengths is not None and topology.n_bonds:
+            structures.make_molecules_whole(inplace=True)
+        if topology.n_atoms > 2:
+            structures.superpose(structures, 0, atom_indices=heavy if len(heavy) > 2 else None)
+        else:
+            structures.center_coordinates()
+        structures.xyz = np.asarray(structures.xyz, dtype=np.float32)
+        structures.save_pdb(str(target))
+
+
+def check_output(out: str | Path, force: bool) -> tuple[Path, Path]:
+    """The trajectory file to write and the topology beside it; InputError where one of them may not be written."""
+    path = Path(out)
+    if path.suffix[1:] not in WRITTEN:
+        raise InputError(f"`out` {path} has no known ending: give one of " + ", ".join(f".{name}" for name in WRITTEN))
+    return check_file(path, force), check_file(path.with_suffix(".pdb"), force)
+
+
+def write_particles(path: Path, topology: Path, states: np.ndarray, spacing: float) -> None:
+    """Write states as the positions of particles, and the first as a PDB file; both appear complete or not at all.
+
+    Parameters
+    ----------
+    path, topology : Path
+        See `check_output`. They may be the same file.
+    states : ndarray (T, d)
+        In nm. They fill the x, y and z of ⌈d/3⌉ atoms in order; the rest stays 0.
+    spacing : float
+        Time between frames in ps, for formats that keep times.
+    """
+    positions = np.pad(states.astype(np.float32), ((0, 0), (0, -states.shape[1] % 3))).reshape(len(states), -1, 3)
+    particles = mdtraj.Topology()
+    chain = particles.add_chain()
+    for _ in range(positions.shape[1]):
+        particles.add_atom("C", mdtraj.element.carbon, particles.add_residue("PRT", chain))
+    trajectory = mdtraj.Trajectory(positions, particles, spacing * np.arange(len(positions)))
+    with replacing(path) as whole, replacing(topology) as first:  # where they are one file, the whole replaces it last
+        trajectory[0].save_pdb(str(first))
+        trajectory.save(str(whole))

@@ -1,0 +1,59 @@
+"""Averages of what an operator does to networks, over batches of rows: from here on all is linear algebra."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from spectraldyn.linalg import gram
+from spectraldyn.records import Batch, Network, Operator
+from spectraldyn.spectra.moments import Moments
+
+
+@torch.no_grad()
+def operator_moments(
+    operator: Operator,
+    left: Network,
+    right: Network,
+    blocks: Iterable[Iterable[Batch]],
+    stretch: ArrayLike | None = None,
+) -> Moments:
+    """Moments of what an operator does to learned functions, summed in double precision in one pass over batches.
+
+    Parameters
+    ----------
+    operator : Operator
+    left, right : Network
+        In the precision of the batches.
+    blocks : iterable of iterable of Batch
+        For every block the rows of it, some at once.
+    stretch : array_like of int, optional
+        The stretch of every block; by default the blocks are of one.
+    """
+    sums: list[np.ndarray] = []
+    rows = []
+    tied, n_known = True, 0
+    for block in blocks:
+        parts = []
+        for batch in block:
+            action = operator(left, right, batch)
+            grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
+            parts.append([len(batch.x) * part.double().cpu().numpy() for part in grams])
+            rows.append((len(sums), len(batch.x)))
+            tied, n_known = action.tied, len(action.known)
+        sums.append(np.sum(parts, axis=0))
+    block_rows = np.bincount(*np.array(rows).T).astype(int)
+    a, b, c = np.stack(sums, axis=1)[:, None]
+    return Moments(
+        lagtimes=np.zeros(1, dtype=int),
+        left=a,
+        operator=b,
+        right=c,
+        # The first known function is the constant, whose inner product with itself sums the weights.
+        weight=a[:, :, 0, 0] if n_known else block_rows[None].astype(float),
+        stretch=np.zeros(len(sums), dtype=int) if stretch is None else np.asarray(stretch),
+        block_rows=block_rows,
+        tied=tied,
+        n_known=n_known,
+    )
