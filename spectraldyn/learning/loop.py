@@ -22,7 +22,7 @@ from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks.sides import Sides
 from spectraldyn.records import Batch, Objective, Operator, State
 from spectraldyn.spectra.rayleigh_ritz import Averages
-from spectraldyn.spectra.scores import projected_norm
+from spectraldyn.spectra.scores import projected_norm, shrunk_averages
 
 EVALUATIONS = 25
 """How often during training the averaged parameters are scored on the held-out rows."""
@@ -31,9 +31,6 @@ PATIENCE = 8
 TOLERANCE = 0.003
 """Share of the score by which a later evaluation may fall short of the best one and still be kept. The learning rate
 falls all the while, so of two equal scores the later one has the better converged norms."""
-SHRINKAGE = 0.2
-"""Weight of the training Gram matrices in the normalisation of the held-out score: a held-out part that never
-visits a rare state would otherwise compare the noise of functions that do not vary there."""
 RANK_TOLERANCE = 1e-6
 """Float32 sums leave eigenvalues of this order, as a share of the largest, where functions are linearly dependent."""
 WIDE = 256
@@ -259,8 +256,7 @@ def held_out_score(
 
 def score_of_averages(train: Averages, test: Averages) -> float:
     """The held-out score, from averages over training and held-out rows."""
-    a, c = (SHRINKAGE * train[i] + (1 - SHRINKAGE) * test[i] for i in (0, 2))
-    return projected_norm((a, test[1], c), RANK_TOLERANCE)
+    return projected_norm(shrunk_averages(train, test), RANK_TOLERANCE)
 
 
 @contextlib.contextmanager
