@@ -63,7 +63,7 @@ def test_a_file_has_the_right_law(capfd):
 
 def test_the_command_it_proposes_is_complete(capfd, monkeypatch):
     """Positions in, lag and spacing as printed: the frames that `fit` would see are those of the file."""
-    assert run("simulate", "double-well-2d", "--out", "well.xtc", "--frames", "50", "--spacing", "0.4ps") == 0
+    assert run("simulate", "double-well-2d", "--out", "well.xtc", "--frames", "50", "--timestep", "0.4ps") == 0
     (proposal,) = re.findall(r"try: spectraldyn (fit .*)", capfd.readouterr().out)
     assert proposal == "fit well.xtc --top well.pdb --features positions --lag 0.8ps"
     seen = {}
@@ -72,7 +72,7 @@ def test_the_command_it_proposes_is_complete(capfd, monkeypatch):
         seen.update(options, files=files)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spectraldyn.pipeline.transfer.fit_trajectories", fit_trajectories)
+    monkeypatch.setattr("spectraldyn.pipeline.fit_trajectories", fit_trajectories)
     assert run(*shlex.split(proposal)) == 130
     assert seen["files"] == ["well.xtc"]
     assert (seen["top"], seen["features"], seen["lag"], seen["timestep"]) == ("well.pdb", "positions", "0.8ps", None)
@@ -90,7 +90,7 @@ def test_formats(ending):
 
 
 def test_thirty_coordinates_fill_ten_atoms(here):
-    options = ("--frames", "3", "--timestep", "1fs", "--seed", "5")
+    options = ("--frames", "3", "--step", "1fs", "--seed", "5")
     assert run("simulate", "mixed-double-wells", "--out", "mixed.dcd", *options) == 0
     states = mdtraj.load("mixed.dcd", top="mixed.pdb").xyz.reshape(3, 30)
     expected = SYSTEMS["mixed-double-wells"].simulate(3, 0.1, timestep=1e-3, seed=5)[0]
@@ -116,9 +116,10 @@ def test_existing_files_are_kept_unless_forced(capfd, here):
         (("hydrogen-2d",), "hydrogen-2d is not a system of particles in space: those that can be simulated are "),
         (("prinz", "--out", "a.foo"), "--out a.foo has no known ending: give one of .xtc, .trr"),
         (("prinz", "--out", "none/a.dcd"), "cannot be written: give the name of a file in an existing folder"),
-        (("prinz", "--spacing", "3"), "--spacing is '3': give a time above 0 with its unit, such as 0.01ps"),
-        (("prinz", "--spacing", "0ps"), "--spacing is '0ps': give a time above 0"),
-        (("prinz", "--timestep", "soon"), "--timestep 'soon' is not a time"),
+        (("prinz", "--timestep", "3"), "--timestep is '3': give a time above 0 with its unit, such as 0.01ps"),
+        (("prinz", "--timestep", "0ps"), "--timestep is '0ps': give a time above 0"),
+        (("prinz", "--step", "soon"), "--step is 'soon', which is not a time"),
+        (("prinz", "--step", "0fs"), "--step is '0fs': give a time above 0 with its unit, such as 4e-05ps"),
         (("prinz", "--frames", "0"), "argument --frames: 0 is not a whole number of at least 1"),
         (("prinz", "--seed", "-1"), "argument --seed: -1 is not a whole number of at least 0"),
     ],

@@ -11,7 +11,7 @@ from problems import markov_chain
 import spectraldyn
 from spectraldyn import InputError, NeuralSVD, plots
 from spectraldyn.cli import main
-from spectraldyn.pipeline.agreement import agreement, disagreement_remarks
+from spectraldyn.pipeline.agreement import agreement
 from spectraldyn.spectra.timescales import TOO_LONG, Timescale
 
 CHAIN = np.array([[0.97, 0.02, 0.01], [0.02, 0.97, 0.01], [0.01, 0.01, 0.98]])
@@ -82,8 +82,12 @@ def test_a_refit_is_a_fit_with_the_same_options_at_that_lag_time(refitted, frame
 
 def test_stride_keeps_lag_times_in_stored_frames(file):
     results = spectraldyn.fit_trajectories(file, lag=10, stride=5, refit_lags=True, **{**OPTIONS, "max_steps": 20})
-    assert list(results.refitted_timescales_by_lag) == list(results.timescales_by_lag) == [1, 2, 3, 7, 20]
-    assert [results.data.time.frames(lag) for lag in results.timescales_by_lag] == [5, 10, 15, 35, 100]
+    assert list(results.refitted_timescales_by_lag) == list(results.timescales_by_lag) == [1, 2, 3, 7, 20]  # rows
+    out = spectraldyn.write_results(results, "out")
+    stored = json.loads((out / "results.json").read_text())
+    for name in ("timescales_by_lag", "refitted_timescales_by_lag"):
+        assert [entry["lag"]["frames"] for entry in stored[name]] == [5, 10, 15, 35, 100]
+    assert stored["lag"] == {"frames": 10, "time": None, "unit": "frames"}
 
 
 def test_an_interrupted_run_repeats_no_finished_fit(file, refitted, tmp_path, monkeypatch):
@@ -146,16 +150,22 @@ def test_disagreement_is_told(refitted, tmp_path):
     ]  # fmt: skip
 
 
-def test_remarks_name_process_and_lag_times(refitted):
+def test_remarks_name_process_and_lag_times(refitted, monkeypatch):
     """A fit whose error bars are far too small: the refits lie outside."""
     narrow = {
         lag: [dataclasses.replace(s, low=s.value * 1.1, high=s.value * 1.2) for s in scales]
         for lag, scales in refitted.timescales_by_lag.items()
     }
-    results = dataclasses.replace(refitted, timescales_by_lag=narrow)
-    assert disagreement_remarks(results.refit_agreement, results.data.time) == [
-        f"process {k}: refitted at lag 2, 8, 28 ps its timescale lies outside the error bars of the one fit"
-        for k in (1, 2)
+    monkeypatch.setattr("spectraldyn.pipeline.refit._refitted_timescales", lambda *_: refitted.timescales_by_lag)
+    results = spectraldyn.refit_at_lags(
+        dataclasses.replace(refitted, timescales_by_lag=narrow, warnings=["before"]), NeuralSVD(lagtime=LAG, **OPTIONS)
+    )
+    assert results.warnings == [
+        "before",
+        *(
+            f"process {k}: refitted at lag 2, 8, 28 ps its timescale lies outside the error bars of the one fit"
+            for k in (1, 2)
+        ),
     ]
 
 
@@ -183,8 +193,9 @@ def test_refits_are_drawn_over_the_lines(refitted, tmp_path):
     plots.save_figure(ax, tmp_path / "timescales.png")
 
 
-def test_command_line_writes_refits_and_says_whether_they_agree(file, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
+def test_command_line_writes_refits_and_says_whether_they_agree(file, frames, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 10)
+    np.save(file, frames[:4000])
     command = ["fit", file, "--lag", "5", "--modes", "2", "--refit-lags"]
     assert main(command) == 0
     printed = capfd.readouterr()
