@@ -91,10 +91,8 @@ def learn(
     ----------
     operator, objective
         See `spectraldyn.records`.
-    samples : Samples
     sides : Sides
         Networks, on the device of the samples; changed in place.
-    schedule : Schedule
     seed : int
         Of the batches.
     checkpoint : Path, optional
@@ -124,17 +122,16 @@ def learn(
             bar.update()
             if run.step % every == 0 or run.step == n_steps:
                 if not loss.isfinite():
-                    raise InputError(
-                        f"training diverged at learning_rate {schedule.learning_rate:g}: choose a smaller one"
-                    )
+                    rate = f"learning_rate {schedule.learning_rate:g}"
+                    raise InputError(f"training diverged at {rate}: choose a smaller one")
                 score = run.judge(operator, scored)
                 bar.set_postfix_str("" if math.isnan(score) else f"held-out score {score:.4f}")
                 if run.step - run.progress.kept_step >= PATIENCE * every:
                     run.progress.step = n_steps
                 if checkpoint is not None:
                     run.save(checkpoint)
-    sides.load_state_dict(run.progress.kept, strict=False)
     done = run.progress
+    sides.load_state_dict(done.kept, strict=False)
     return History(done.steps, done.scores, done.losses, done.kept_step)
 
 
@@ -166,9 +163,7 @@ class _Run:
     """A training under way, and what it would need to go on from there."""
 
     def __init__(self, sides: Sides, schedule: Schedule, generator: torch.Generator):
-        self.sides = sides
-        self.schedule = schedule
-        self.generator = generator
+        self.sides, self.schedule, self.generator = sides, schedule, generator
         # The whitening, which may be large, is one for all copies.
         shared = {id(buffer): buffer for buffer in sides.buffers()}
         self.averaged = copy.deepcopy(sides, shared).requires_grad_(False)
