@@ -17,6 +17,8 @@ from spectraldyn.networks.derivatives import affine
 from spectraldyn.networks.factors import BoxBoundary, Factor, FourierFeatures, GaussianEnvelope
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks
 from spectraldyn.operators import (
+    Batch,
+    Operator,
     canonical_dependence,
     energy_space_resolvent,
     integral_kernel,
@@ -25,7 +27,6 @@ from spectraldyn.operators import (
     shifted_generator,
     transfer,
 )
-from spectraldyn.records import Batch, Operator
 from spectraldyn.systems import (
     DISCRETE,
     SCHROEDINGER,

@@ -16,7 +16,7 @@ from analysis import grid
 from analysis.validation import RESULTS, markdown
 from spectraldyn.networks.mlp import CommonTrunk
 from spectraldyn.objectives import OBJECTIVES, spin
-from spectraldyn.records import Action
+from spectraldyn.operators import Action
 
 SAMPLES = 200_000
 BATCHES = (16, 64, 256, 1024)

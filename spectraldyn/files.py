@@ -26,12 +26,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_file(out: str | Path, force: bool) -> Path:
-    """The file to write, if it may be written.
+    """The file to write.
 
-    Raises
-    ------
-    InputError
-        If its folder does not exist or cannot be written, or it exists and `force` is not given.
+    An InputError if its folder does not exist or cannot be written, or it exists and `force` is not given.
     """
     out = Path(out)
     if out.is_dir() or not out.absolute().parent.is_dir():
@@ -43,22 +40,9 @@ def check_file(out: str | Path, force: bool) -> Path:
 
 
 def check_folder(out: str | Path, force: bool, ours: Callable[[Path], bool], what: str) -> Path:
-    """The folder to write, if it may be written.
+    """The folder to write; `force` replaces an earlier one of the kind that `ours` tells and `what` marks in messages.
 
-    Parameters
-    ----------
-    out : str or Path
-    force : bool
-        Replace an earlier folder of the same kind.
-    ours : callable
-        Whether a folder is one of that kind.
-    what : str
-        What marks that kind, for the message.
-
-    Raises
-    ------
-    InputError
-        If it exists and `force` is not given, or it holds anything else, or it cannot be written.
+    An InputError if it exists and `force` is not given, or it holds anything else, or it cannot be written.
     """
     out = Path(out)
     if out.exists():

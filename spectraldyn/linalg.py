@@ -46,12 +46,8 @@ def gram_product(
 
         (B · W⁰ ∘ W¹ − (1/B) Σ_b w⁰(b) ∘ w¹(b)) / (B − 1).
 
-    Parameters
-    ----------
-    f, g : Tensor (B, L, K)
-        B ≥ 2 independent rows. Without g both factors are ⟨f_i, f'_j⟩, which is then computed once.
-    f_other, g_other : Tensor (B, L, K), optional
-        f' and g', where they are not f and g.
+    All functions are (B, L, K), of B ≥ 2 independent rows; f' and g' are f and g where they are not given. Without g
+    both factors are ⟨f_i, f'_j⟩, which is then computed once.
 
     References
     ----------

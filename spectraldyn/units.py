@@ -19,19 +19,10 @@ class Duration:
     in_frames: bool
 
     def to_frames(self, timestep_ps: float | None, option: str) -> int:
-        """Number of stored frames in this duration.
+        """Number of stored frames in this duration; None as the time between them says that it is not known.
 
-        Parameters
-        ----------
-        timestep_ps : float or None
-            Time between stored frames in ps; None when it is not known.
-        option : str
-            What carried the duration, as errors name it: "`lag`".
-
-        Raises
-        ------
-        InputError
-            If the spacing is needed and unknown, or the duration is not a whole number of frames.
+        An InputError, which names the option ("`lag`") that carried the duration, if the spacing is needed and unknown,
+        or the duration is not a whole number of frames.
         """
         if self.in_frames:
             frames = self.value
@@ -49,13 +40,7 @@ class Duration:
 
 
 def parse_duration(text: str | float, option: str) -> Duration:
-    """Read ``"50"`` or ``50`` as frames, ``"50ps"`` or ``"1.2 ns"`` as time.
-
-    Raises
-    ------
-    InputError
-        If the text is not a number followed by nothing or by one of fs, ps, ns, us, ms.
-    """
+    """Read ``"50"`` or ``50`` as frames, ``"50ps"`` or ``"1.2 ns"`` as time; InputError if it is neither."""
     match = _TIME.fullmatch(str(text))
     if match is None or (match[2] and match[2] not in PICOSECONDS):
         raise InputError(
@@ -103,16 +88,7 @@ class TimeAxis:
     def rows_of_lag(self, lag: "Duration", longest: int) -> int:
         """A lag time that a user gave, in rows.
 
-        Parameters
-        ----------
-        lag : Duration
-        longest : int
-            Rows of the longest stretch.
-
-        Raises
-        ------
-        InputError
-            If it is no whole number of rows, not positive, or longer than every stretch.
+        An InputError if it is no whole number of rows, not positive, or no shorter than the longest stretch.
         """
         frames = lag.to_frames(self.timestep_ps, "`lag`")
         if frames < 1 or frames % self.stride:

@@ -23,7 +23,7 @@ from analysis.benchmarks import race
 from analysis.benchmarks.record import write
 from analysis.small_batches import naive_joint
 from analysis.validation import RESULTS
-from spectraldyn.records import Objective
+from spectraldyn.objectives import Objective
 
 SAMPLES = 160_000
 LAST_SHARE, LAST_RATE = 0.2, 0.03

@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader
 import spectraldyn as sd
 from spectraldyn.estimators.base import FIRST_AVERAGE, LAST_AVERAGE, whitening_of
 from spectraldyn.learning.warm_start import RISE, slow_coordinates, warm_start
-from spectraldyn.records import Batch, Objective
+from spectraldyn.objectives import Objective
+from spectraldyn.operators import Batch
 from spectraldyn.spectra.rayleigh_ritz import Averages, Spectrum, leading, rayleigh_ritz
 from spectraldyn.spectra.scores import pair_averages, vamp_scores
 

@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.utils import check_array
 from tqdm.auto import tqdm
 
-from spectraldyn import __version__
 from spectraldyn.baselines.judge import judge_outcome
 from spectraldyn.baselines.methods import METHODS
 from spectraldyn.baselines.process import THREADS, Job, Runner, in_new_interpreter, run_job, store_rows
@@ -19,6 +18,7 @@ from spectraldyn.data import Dataset, TimeAxis
 from spectraldyn.errors import InputError
 from spectraldyn.pipeline import aligned, format_number, load_for_lag
 from spectraldyn.spectra.timescales import Timescale, in_time
+from spectraldyn.version import __version__
 
 Methods = str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None
 

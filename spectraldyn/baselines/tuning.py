@@ -12,9 +12,8 @@ from deeptime.decomposition import TICA
 
 from spectraldyn.baselines.records import Learned, Problem
 from spectraldyn.data import Dataset, cross_validation_folds, pair_starts
-from spectraldyn.learning.loop import SHRINKAGE
 from spectraldyn.spectra.rayleigh_ritz import leading, rayleigh_ritz
-from spectraldyn.spectra.scores import pair_averages, vamp_scores
+from spectraldyn.spectra.scores import pair_averages, shrunk_averages, vamp_scores
 
 FOLDS = 3
 SCORED_PAIRS = 10_000
@@ -65,12 +64,7 @@ def tuned(problem: Problem, fit: Callable[..., Learned], **tried: Sequence[Any])
 def _score(
     problem: Problem, data: Dataset, fold: tuple[list[range], list[range]], fit: Callable[[Problem], Learned]
 ) -> float:
-    """VAMP-2 on the validation stretches of one fold, from at most some ten thousand pairs of either part.
-
-    The norms are those of validation and, with a small weight, training pairs, as in
-    `spectraldyn.learning.held_out_score`: validation blocks that never visit a rare state tell nothing of functions
-    that do not vary there.
-    """
+    """VAMP-2 on the validation stretches of one fold, from at most some ten thousand pairs of either part."""
     lag, tied = problem.lagtime, problem.reversible
     functions = fit(replace(problem, trajectories=[data.rows(np.array(part)) for part in fold[0]])).functions
     averages = []
@@ -81,8 +75,7 @@ def _score(
         averages.append(pair_averages(*ends, tied=tied))
     train, test = averages
     spectrum = leading(rayleigh_ritz(train, tied=tied, both_ends=not tied), problem.n_modes)
-    c00, c11 = (SHRINKAGE * train[i] + (1 - SHRINKAGE) * test[i] for i in (0, 2))
-    return vamp_scores(spectrum, (c00, test[1], c11))["vamp2"]
+    return vamp_scores(spectrum, shrunk_averages(train, test))["vamp2"]
 
 
 def with_constant(left: np.ndarray, reversible: bool, right: np.ndarray | None = None) -> np.ndarray:

@@ -115,12 +115,10 @@ class Dataset(list):
         self.columns = plain_columns(self[0].shape[1]) if columns is None else tuple(columns)
         self.time = time or TimeAxis()
         self.weight = weight
-        self.files = tuple(files)
-        self.sources = tuple(sources)
+        self.files, self.sources = tuple(files), tuple(sources)
         self.topology = topology
         self.width = len(self.columns) if width is None else width
-        self.options = options or {}
-        self.warnings = warnings or []
+        self.options, self.warnings = options or {}, warnings or []
 
     def __repr__(self) -> str:
         return f"Dataset({len(self)} stretches, {self.n_rows:,} rows, {len(self.columns)} columns)"
@@ -225,6 +223,5 @@ def _follows(first: np.ndarray, second: np.ndarray) -> bool:
 
 def _as_one(run: list[np.ndarray]) -> np.ndarray:
     """One view of arrays that follow each other in memory."""
-    first = run[0]
-    shape = (sum(map(len, run)), first.shape[1])
-    return first if len(run) == 1 else np.lib.stride_tricks.as_strided(first, shape, first.strides)
+    shape = (sum(map(len, run)), run[0].shape[1])
+    return run[0] if len(run) == 1 else np.lib.stride_tricks.as_strided(run[0], shape, run[0].strides)

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -38,13 +38,7 @@ class Samples(Protocol):
 
 
 class Rows:
-    """Rows of features where the training runs, gathered by index.
-
-    Parameters
-    ----------
-    parts : sequence of Tensor (T, d)
-        That hold the rows, in order.
-    """
+    """Rows of features where the training runs, gathered by index from tensors (T, d) that hold them in order."""
 
     def __init__(self, *parts: Tensor) -> None:
         self.parts = parts
@@ -79,8 +73,34 @@ class Rows:
         return result
 
 
+class _HeldOutSamples:
+    """Samples at rows of a data set, some of which are held out."""
+
+    rows: Rows
+    train: Tensor
+    test: Tensor
+    most_scored: ClassVar[int]
+
+    @property
+    def device(self) -> torch.device:
+        return self.rows.device
+
+    def batch(self, index: Tensor) -> Batch:
+        """The samples at these rows."""
+        raise NotImplementedError
+
+    def draw(self, n: int, generator: torch.Generator) -> Batch:
+        # With replacement, so that the rows of a batch are independent.
+        return self.batch(self.train[torch.randint(len(self.train), (n,), generator=generator, device=self.device)])
+
+    def scored(self) -> Scored | None:
+        if len(self.test) < 2:
+            return None
+        return in_batches(self, self.train, self.most_scored), in_batches(self, self.test, self.most_scored)
+
+
 @dataclass(frozen=True)
-class PairSamples:
+class PairSamples(_HeldOutSamples):
     """Lagged pairs among the rows of a data set."""
 
     rows: Rows
@@ -90,29 +110,21 @@ class PairSamples:
     test: Tensor
     """train and test: rows of the left ends. `test` may be empty: then there is no early stopping."""
 
+    most_scored = MAX_SCORED_PAIRS
+
     @classmethod
     def of(cls, rows: Rows, distance: int, train: np.ndarray, test: np.ndarray | Sequence[int] = ()) -> "PairSamples":
         """From left ends as arrays."""
         ends = (torch.as_tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
         return cls(rows, distance, *ends)
 
-    @property
-    def device(self) -> torch.device:
-        return self.rows.device
-
     def batch(self, starts: Tensor) -> Batch:
         """The pairs with these left ends."""
         return Batch(*self.rows.gather(torch.cat((starts, starts + self.distance))).tensor_split(2))
 
-    def draw(self, n: int, generator: torch.Generator) -> Batch:
-        return self.batch(_draw(self.train, n, generator))
-
-    def scored(self) -> Scored | None:
-        return _scored(self, MAX_SCORED_PAIRS)
-
 
 @dataclass(frozen=True)
-class WeightedSamples:
+class WeightedSamples(_HeldOutSamples):
     """States with importance weights."""
 
     rows: Rows
@@ -122,24 +134,15 @@ class WeightedSamples:
     test: Tensor
     """train and test: rows. `test` may be empty."""
 
+    most_scored = MAX_SCORED_STATES
+
     def __post_init__(self) -> None:
         if self.weight is not None:
             mean = total(self.weight.sum()) / n_rows(len(self.weight))
             object.__setattr__(self, "weight", self.weight / mean)
 
-    @property
-    def device(self) -> torch.device:
-        return self.rows.device
-
     def batch(self, index: Tensor) -> Batch:
-        """The states in these rows."""
         return Batch(self.rows.gather(index), weight=None if self.weight is None else self.weight[index])
-
-    def draw(self, n: int, generator: torch.Generator) -> Batch:
-        return self.batch(_draw(self.train, n, generator))
-
-    def scored(self) -> Scored | None:
-        return _scored(self, MAX_SCORED_STATES)
 
 
 @dataclass(frozen=True)
@@ -157,17 +160,6 @@ class FreshSamples:
         return None
 
 
-def _draw(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """With replacement, so that the rows of a batch are independent."""
-    return rows[torch.randint(len(rows), (n,), generator=generator, device=rows.device)]
-
-
-def in_batches(data: PairSamples | WeightedSamples, rows: Tensor, most: int) -> list[Batch]:
+def in_batches(data: _HeldOutSamples, rows: Tensor, most: int) -> list[Batch]:
     """At most so many of these rows, evenly picked, some thousand at once."""
     return [data.batch(some) for some in rows[:: -(-len(rows) // most)].split(SCORED_AT_ONCE)]
-
-
-def _scored(data: PairSamples | WeightedSamples, most: int) -> Scored | None:
-    if len(data.test) < 2:
-        return None
-    return in_batches(data, data.train, most), in_batches(data, data.test, most)

@@ -88,11 +88,10 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise InputError(f"network {network!r} is unknown: choose one of {', '.join(NETWORKS)}")
         check_combination(self.objective, tied=tied, separate_networks=network == "separate")
         hidden = list(self.hidden) if isinstance(self.hidden, Iterable) else [self.hidden]
-        wanted: dict[str, Any] = {"n_modes": self.n_modes, **counts}
+        counts = {"n_modes": self.n_modes, **counts}
         if self.max_steps is not None:
-            wanted["max_steps"] = self.max_steps
-        named: list[tuple[str, Any]] = [*wanted.items(), *(("each width in hidden", width) for width in hidden)]
-        for name, value in named:
+            counts["max_steps"] = self.max_steps
+        for name, value in [*counts.items(), *(("each width in hidden", width) for width in hidden)]:
             if not (isinstance(value, Integral) and int(value) >= 1):
                 raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
         if self.batch_size < 2:
@@ -111,39 +110,23 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return seed
 
     def _learn(
-        self,
-        sides: Sides,
-        operator: Operator,
-        samples: Samples,
-        n_steps: int,
-        seed: int,
-        checkpoint: "Checkpoint",
-        part: str,
-        **schedule: Any,
+        self, sides: Sides, operator: Operator, samples: Samples, seed: int, checkpoint: Path | None, **schedule: Any
     ) -> History:
-        """Train in place with this estimator's options; gently in the part named "last"."""
-        last = part == "last"
-        return learn(
-            operator,
-            samples,
-            sides,
-            build_objective(self.objective, list(sides.parameters())),
-            Schedule(
-                n_steps,
-                self.batch_size,
-                self.learning_rate * (LAST_RATE if last else 1),
-                LAST_AVERAGE if last else FIRST_AVERAGE,
-                **schedule,
-            ),
-            seed=seed,
-            checkpoint=checkpoint.file(part),
-            progress=self.progress,
-        )
+        """Train in place with this estimator's options."""
+        given = {"batch_size": self.batch_size, "learning_rate": self.learning_rate, "average_share": FIRST_AVERAGE}
+        objective = build_objective(self.objective, list(sides.parameters()))
+        plan, progress = Schedule(**{**given, **schedule}), self.progress
+        return learn(operator, samples, sides, objective, plan, seed=seed, checkpoint=checkpoint, progress=progress)
+
+    def _learn_last(self, before: History, *training: Any) -> None:
+        """A last, gentler part of the training uses all rows: those held out have done their service."""
+        n_steps = max(1, round(LAST_STEPS * before.kept_step))
+        rate = LAST_RATE * self.learning_rate
+        self._learn(*training, n_steps=n_steps, learning_rate=rate, average_share=LAST_AVERAGE)
 
     def _signs(self, spectrum: Spectrum, functions: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
         """Signs that make the rarer end of every mode positive; warns of modes that were not found."""
-        n_found = spectrum.left.shape[1]
-        if n_found < self.n_modes:
+        if (n_found := spectrum.left.shape[1]) < self.n_modes:
             sentence = f"only {n_found} of {self.n_modes} modes are linearly independent on these data"
             warnings.warn(sentence, InputWarning, stacklevel=4)
         modes = (functions @ mode for mode in spectrum.left.T)

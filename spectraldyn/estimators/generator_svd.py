@@ -123,11 +123,9 @@ class GeneratorSVD(base.NeuralEstimator):
         physics = [(self.beta * _values(self.force, some)).tolist(), _values(self.diffusion, some).tolist()]
         checkpoint = self._checkpoint(data, settings, physics, None if weight is None else weight.tolist())
         n_steps = self.max_steps or base.default_steps(self.batch_size)
-        self.history_ = self._learn(sides, operator, split, n_steps, seed, checkpoint, "first")
+        self.history_ = self._learn(sides, operator, split, seed, checkpoint.file("first"), n_steps=n_steps)
         scores = _scores(sides, operator, split)
-        # The held-out states have done their service: a last, gentler part of the training uses all states.
-        n_last = max(1, round(base.LAST_STEPS * self.history_.kept_step))
-        self._learn(sides, operator, everything, n_last, seed, checkpoint, "last")
+        self._learn_last(self.history_, sides, operator, everything, seed, checkpoint.file("last"))
         self.model_ = self._read_off(sides.double(), data, scores, settings)
         checkpoint.remove()
         return self
@@ -216,9 +214,7 @@ def _normalised_weights(weights: ArrayLike | list | None, data: Dataset) -> np.n
     return weight / weight.mean()
 
 
-def _split(
-    data: Dataset, test_fraction: float, seed: int, device: torch.device
-) -> tuple[WeightedSamples, WeightedSamples]:
+def _split(data: Dataset, test_fraction: float, seed: int, device: torch.device) -> tuple[WeightedSamples, ...]:
     """The states with contiguous blocks held out, and all of them for training."""
     held_out = held_out_rows(data.stretches, 1, test_fraction, np.random.default_rng(seed))
     if held_out.all():
@@ -233,13 +229,10 @@ def _split(
 
 def _scores(sides: Sides, operator: Operator, split: WeightedSamples) -> dict[str, float]:
     """Squared singular values on the learned span, summed, on training and held-out states."""
-    parts = split.scored()
-    if parts is None:
-        return {"resolvent_train": float("nan"), "resolvent_test": float("nan")}
-    return {
-        "resolvent_train": held_out_score(sides, operator, parts[0], parts[0])[0],
-        "resolvent_test": held_out_score(sides, operator, *parts)[0],
-    }
+    scores = [float("nan")] * 2
+    if (parts := split.scored()) is not None:
+        scores = [held_out_score(sides, operator, parts[0], part)[0] for part in parts]
+    return {"resolvent_train": scores[0], "resolvent_test": scores[1]}
 
 
 def _resolvent_moments(

@@ -97,8 +97,13 @@ class _Model:
         ndarray (T, 1 + n_modes), or (T, 1 + 2 n_modes) with the right functions after the left ones where the sides
         are not tied.
         """
-        data = frames if isinstance(frames, Dataset) else _checked(frames, self._width)
-        return evaluate(self.sides, data)
+        if not isinstance(frames, Dataset):
+            frames = np.asarray(frames)
+            width = next(len(mean) for name, mean in self.sides.named_buffers() if name.endswith("whitening.mean"))
+            if frames.ndim != 2 or frames.shape[1] != width:
+                raise InputError(f"frames have shape {frames.shape}: this model takes (T, {width})")
+            frames = Dataset([frames])
+        return evaluate(self.sides, frames)
 
     def transform(self, data: ArrayLike | list) -> Any:
         """Slow modes of every frame, with mean 0 and variance 1 over the training data.
@@ -121,34 +126,22 @@ class _Model:
         """The same from functions that have been evaluated, (T, n_modes), in their precision."""
         return functions @ (self.spectrum.left * self.signs).astype(functions.dtype)
 
-    @property
-    def _width(self) -> int:
-        return next(len(buffer) for name, buffer in self.sides.named_buffers() if name.endswith("whitening.mean"))
-
     def save(self, path: str | Path) -> None:
         """Write the model to one file of tensors and plain values; nothing in it is executable."""
-        torch.save(
-            {
-                "spectraldyn_model": FORMAT,
-                "settings": self.settings.plain(),
-                "scores": self.scores,
-                "signs": torch.from_numpy(self.signs),
-                "sides": self.sides.state_dict(),
-                "spectrum": _tensors(self.spectrum),
-                "moments": _tensors(self.moments),
-            },
-            path,
-        )
+        stored = {
+            "spectraldyn_model": FORMAT,
+            "settings": self.settings.plain(),
+            "scores": self.scores,
+            "signs": torch.from_numpy(self.signs),
+            "sides": self.sides.state_dict(),
+            "spectrum": _tensors(self.spectrum),
+            "moments": _tensors(self.moments),
+        }
+        torch.save(stored, path)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a model written by `save`.
-
-        Raises
-        ------
-        InputError
-            If the file is not such a model.
-        """
+        """Read a model written by `save`; InputError if the file is not such a model."""
         model = load_model(path)
         if not isinstance(model, cls):
             raise InputError(f"{path} holds a {type(model).__name__}: load it with {type(model).__name__}.load")
@@ -203,13 +196,7 @@ class NeuralSVDModel(_Model):
         return timescales_from_eigenvalues(self.eigenvalues, self.lagtime)[:k]
 
     def at_lagtime(self, lagtime: int) -> "NeuralSVDModel":
-        """The spectrum of the same functions at another lag time, from the stored moments.
-
-        Raises
-        ------
-        InputError
-            If no moments are stored for this lag time.
-        """
+        """The spectrum of the same functions at another lag time; InputError if no moments of it are stored."""
         stored = self.moments.lagtimes.tolist()
         if lagtime not in stored:
             raise InputError(f"lagtime {lagtime} is not among the lag times of this model: {stored}")
@@ -218,12 +205,8 @@ class NeuralSVDModel(_Model):
         # Every mode takes the orientation of the one at the old lag time that it resembles most.
         overlaps = spectrum.left.T @ gram @ (self.spectrum.left * self.signs)
         nearest = np.take_along_axis(overlaps, np.abs(overlaps).argmax(axis=1)[:, None], axis=1)[:, 0]
-        return dataclasses.replace(
-            self,
-            settings=dataclasses.replace(self.settings, lagtime=lagtime),
-            spectrum=spectrum,
-            signs=np.where(nearest < 0, -1.0, 1.0),
-        )
+        settings = dataclasses.replace(self.settings, lagtime=lagtime)
+        return dataclasses.replace(self, settings=settings, spectrum=spectrum, signs=np.where(nearest < 0, -1.0, 1.0))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -284,13 +267,7 @@ _MODELS: dict[str, tuple[type[_Model], type]] = {
 
 
 def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
-    """Read a model of either kind.
-
-    Raises
-    ------
-    InputError
-        If the file is not a model saved by spectraldyn.
-    """
+    """Read a model of either kind; InputError if the file is not a model saved by spectraldyn."""
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
         version = stored["spectraldyn_model"]
@@ -304,14 +281,9 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
     matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
     sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
     sides.load_state_dict(stored["sides"])
-    return kind(  # type: ignore[return-value]
-        spectrum=Spectrum(**_arrays(stored["spectrum"])),
-        moments=Moments(**_arrays(stored["moments"])),
-        scores=stored["scores"],
-        signs=stored["signs"].numpy(),
-        settings=settings_type(layout=layout, **settings),
-        sides=sides,
-    )
+    spectrum, moments = Spectrum(**_arrays(stored["spectrum"])), Moments(**_arrays(stored["moments"]))
+    scores, signs, settings = stored["scores"], stored["signs"].numpy(), settings_type(layout=layout, **settings)
+    return kind(spectrum, moments, scores, signs, settings, sides)  # type: ignore[return-value]
 
 
 def _tensors(record: Spectrum | Moments) -> dict[str, Any]:
@@ -324,13 +296,6 @@ def _tensors(record: Spectrum | Moments) -> dict[str, Any]:
 
 def _arrays(stored: dict[str, Any]) -> dict[str, Any]:
     return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in stored.items()}
-
-
-def _checked(frames: ArrayLike, width: int) -> Dataset:
-    frames = np.asarray(frames)
-    if frames.ndim != 2 or frames.shape[1] != width:
-        raise InputError(f"frames have shape {frames.shape}: this model takes (T, {width})")
-    return Dataset([frames])
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from spectraldyn.estimators import base
 from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
 from spectraldyn.learning import History, cpu_settings, held_out_score
 from spectraldyn.learning.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
-from spectraldyn.networks import Layout, Sides, Whitening, build_sides
+from spectraldyn.networks import Sides, Whitening, build_sides
 from spectraldyn.operators import reversible_transfer, transfer
 from spectraldyn.records import Operator
 from spectraldyn.spectra.moments import lagged_moments
@@ -151,17 +152,15 @@ class NeuralSVD(base.NeuralEstimator):
         split = PairSamples.of(rows, pairs.distance, pairs.train, pairs.test)
         checkpoint = self._checkpoint(data, settings, pairs.distance)
         trained = [
-            self._begin(whitening, operator, split, layout, seed, checkpoint, f"{number}")
+            self._begin(whitening, operator, split, settings, checkpoint.file(f"{number}"))
             for number, whitening in enumerate(self._inputs(base.whitening_of(data).to(device), split))
         ]
         best = max(trained, key=lambda result: result.score)
         sides, self.history_ = best.sides, best.history
         with cpu_settings(sides):
             scores = _scores(sides, split)
-        # The held-out pairs have done their service: a last, gentler part of the training uses all pairs.
-        n_last = max(1, round(base.LAST_STEPS * self.history_.kept_step))
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
-        self._learn(sides, operator, everything, n_last, seed, checkpoint, "last")
+        self._learn_last(self.history_, sides, operator, everything, seed, checkpoint.file("last"))
         functions = evaluate(sides.double(), data)
         self.model_ = self._read_off(functions, sides, pairs, scores, settings)
         self.functions_ = functions.astype(np.float32)
@@ -213,16 +212,10 @@ class NeuralSVD(base.NeuralEstimator):
         return [whitening.followed_by(rotation * scales), whitening]
 
     def _begin(
-        self,
-        inputs: Whitening,
-        operator: Operator,
-        split: PairSamples,
-        layout: Layout,
-        seed: int,
-        checkpoint: base.Checkpoint,
-        part: str,
+        self, inputs: Whitening, operator: Operator, split: PairSamples, settings: TransferSettings, file: Path | None
     ) -> _Trained:
         """Train with held-out pairs in these coordinates."""
+        layout, seed = settings.layout, settings.seed
         inputs = Whitening(inputs.mean, inputs.matrix.float())
         if self.warm_start:
             sides = warm_start(operator, split, inputs, layout, seed)
@@ -230,7 +223,7 @@ class NeuralSVD(base.NeuralEstimator):
             sides = build_sides(inputs, layout, seed).to(split.device)
         n_steps = self.max_steps or base.default_steps(self.batch_size, self.warm_start)
         after = {"rise": RISE, "tolerance": TOLERANCE} if self.warm_start else {}
-        history = self._learn(sides, operator, split, n_steps, seed, checkpoint, part, **after)
+        history = self._learn(sides, operator, split, seed, file, n_steps=n_steps, **after)
         scored = split.scored()
         with cpu_settings(sides):
             if self.warm_start and layout.network == "common-trunk":

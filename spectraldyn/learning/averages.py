@@ -21,15 +21,8 @@ def operator_moments(
 ) -> Moments:
     """Moments of what an operator does to learned functions, summed in double precision in one pass over batches.
 
-    Parameters
-    ----------
-    operator : Operator
-    left, right : Network
-        In the precision of the batches.
-    blocks : iterable of iterable of Batch
-        For every block the rows of it, some at once.
-    stretch : array_like of int, optional
-        The stretch of every block; by default the blocks are of one.
+    The networks are in the precision of the batches; every block gives its rows, some at once. `stretch` says to which
+    stretch every block belongs; by default all belong to one.
     """
     sums: list[np.ndarray] = []
     rows = []
@@ -45,15 +38,7 @@ def operator_moments(
         sums.append(np.sum(parts, axis=0))
     block_rows = np.bincount(*np.array(rows).T).astype(int)
     a, b, c = np.stack(sums, axis=1)[:, None]
-    return Moments(
-        lagtimes=np.zeros(1, dtype=int),
-        left=a,
-        operator=b,
-        right=c,
-        # The first known function is the constant, whose inner product with itself sums the weights.
-        weight=a[:, :, 0, 0] if n_known else block_rows[None].astype(float),
-        stretch=np.zeros(len(sums), dtype=int) if stretch is None else np.asarray(stretch),
-        block_rows=block_rows,
-        tied=tied,
-        n_known=n_known,
-    )
+    # The first known function is the constant, whose inner product with itself sums the weights.
+    weight = a[:, :, 0, 0] if n_known else block_rows[None].astype(float)
+    stretches = np.zeros(len(sums), dtype=int) if stretch is None else np.asarray(stretch)
+    return Moments(np.zeros(1, dtype=int), a, b, c, weight, stretches, block_rows, tied, n_known)

@@ -22,7 +22,7 @@ from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks.sides import Sides
 from spectraldyn.records import Batch, Objective, Operator, State
 from spectraldyn.spectra.rayleigh_ritz import Averages
-from spectraldyn.spectra.scores import projected_norm
+from spectraldyn.spectra.scores import projected_norm, shrunk_averages
 
 EVALUATIONS = 25
 """How often during training the averaged parameters are scored on the held-out rows."""
@@ -31,9 +31,6 @@ PATIENCE = 8
 TOLERANCE = 0.003
 """Share of the score by which a later evaluation may fall short of the best one and still be kept. The learning rate
 falls all the while, so of two equal scores the later one has the better converged norms."""
-SHRINKAGE = 0.2
-"""Weight of the training Gram matrices in the normalisation of the held-out score: a held-out part that never
-visits a rare state would otherwise compare the noise of functions that do not vary there."""
 RANK_TOLERANCE = 1e-6
 """Float32 sums leave eigenvalues of this order, as a share of the largest, where functions are linearly dependent."""
 WIDE = 256
@@ -94,10 +91,8 @@ def learn(
     ----------
     operator, objective
         See `spectraldyn.records`.
-    samples : Samples
     sides : Sides
         Networks, on the device of the samples; changed in place.
-    schedule : Schedule
     seed : int
         Of the batches.
     checkpoint : Path, optional
@@ -127,17 +122,16 @@ def learn(
             bar.update()
             if run.step % every == 0 or run.step == n_steps:
                 if not loss.isfinite():
-                    raise InputError(
-                        f"training diverged at learning_rate {schedule.learning_rate:g}: choose a smaller one"
-                    )
+                    rate = f"learning_rate {schedule.learning_rate:g}"
+                    raise InputError(f"training diverged at {rate}: choose a smaller one")
                 score = run.judge(operator, scored)
                 bar.set_postfix_str("" if math.isnan(score) else f"held-out score {score:.4f}")
                 if run.step - run.progress.kept_step >= PATIENCE * every:
                     run.progress.step = n_steps
                 if checkpoint is not None:
                     run.save(checkpoint)
-    sides.load_state_dict(run.progress.kept, strict=False)
     done = run.progress
+    sides.load_state_dict(done.kept, strict=False)
     return History(done.steps, done.scores, done.losses, done.kept_step)
 
 
@@ -169,9 +163,7 @@ class _Run:
     """A training under way, and what it would need to go on from there."""
 
     def __init__(self, sides: Sides, schedule: Schedule, generator: torch.Generator):
-        self.sides = sides
-        self.schedule = schedule
-        self.generator = generator
+        self.sides, self.schedule, self.generator = sides, schedule, generator
         # The whitening, which may be large, is one for all copies.
         shared = {id(buffer): buffer for buffer in sides.buffers()}
         self.averaged = copy.deepcopy(sides, shared).requires_grad_(False)
@@ -259,8 +251,7 @@ def held_out_score(
 
 def score_of_averages(train: Averages, test: Averages) -> float:
     """The held-out score, from averages over training and held-out rows."""
-    a, c = (SHRINKAGE * train[i] + (1 - SHRINKAGE) * test[i] for i in (0, 2))
-    return projected_norm((a, test[1], c), RANK_TOLERANCE)
+    return projected_norm(shrunk_averages(train, test), RANK_TOLERANCE)
 
 
 @contextlib.contextmanager

@@ -119,19 +119,12 @@ def learn_spectrum(
     check_combination(
         objective, tied=trial.tied, separate_networks=separate, positive=positive, contraction=contraction
     )
-    history = learn(
-        operator,
-        samples,
-        sides,
-        build_objective(objective, list(sides.parameters()), **objective_options),
-        Schedule(n_steps, batch_size, learning_rate, average_share),
-        seed=seed,
-        progress=progress,
-    )
+    rule = build_objective(objective, list(sides.parameters()), **objective_options)
+    schedule = Schedule(n_steps, batch_size, learning_rate, average_share)
+    history = learn(operator, samples, sides, rule, schedule, seed=seed, progress=progress)
     sides = sides.double()
-    moments = operator_moments(
-        read_operator or operator, sides.left, sides.right, [[_double(batch, sides.device) for batch in rows]]
-    )
+    double = [_double(batch, sides.device) for batch in rows]
+    moments = operator_moments(read_operator or operator, sides.left, sides.right, [double])
     spectrum = rayleigh_ritz(moments.means(), tied=sides.tied, n_known=moments.n_known)
     return LearnedSpectrum(spectrum.values, spectrum.norms, spectrum.left, spectrum.right, sides, history)
 

@@ -64,14 +64,9 @@ LEAST_NORM = 0.2
 def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Tensor, Tensor]:
     """Time-lagged independent components of whitened inputs, slowest first, from the training pairs.
 
-    Returns
-    -------
-    rotation : Tensor (k, k)
-        Of the whitened inputs into the components. Along these axes Adam, which treats every weight by itself, gets on
-        better.
-    scales : Tensor (k,)
-        Fourth powers of their autocorrelations, divided by the largest: what would be left of each after four lag times
-        if it decayed exponentially.
+    The rotation (k, k) of the whitened inputs into the components, along whose axes Adam, which treats every weight by
+    itself, gets on better; and the fourth powers (k,) of their autocorrelations, divided by the largest: what would be
+    left of each after four lag times if it decayed exponentially.
 
     References
     ----------
@@ -89,16 +84,8 @@ def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Tensor, 
 def warm_start(operator: Operator, samples: PairSamples, inputs: Whitening, layout: Layout, seed: int) -> Sides:
     """Networks as `layout` describes them, some steps into the training.
 
-    Parameters
-    ----------
-    operator : Operator
-        Transfer operator, whose first function is the constant.
-    samples : PairSamples
-    inputs : Whitening
-        Into uncorrelated coordinates; the larger the variance of one, the more is looked along it.
-    layout : Layout
-    seed : int
-        Of initial weights and batches.
+    For a transfer operator, whose first function is the constant. The inputs are mapped to uncorrelated coordinates:
+    the larger the variance of one, the more is looked along it. The seed is that of initial weights and batches.
     """
     n_modes = layout.n_modes
     n_functions = n_modes + EXTRA_FUNCTIONS
@@ -193,7 +180,7 @@ def solve_last_layer(sides: Sides, operator: Operator, samples: PairSamples, n_m
     present: Sequence[np.ndarray] = [
         np.vstack((n.head.bias.cpu().numpy(), n.head.weight.cpu().numpy().T)) for n in networks
     ]
-    candidates = [best_combinations(solved, n_modes, ridge, tied=sides.tied) for ridge in RIDGES]
+    candidates = (best_combinations(solved, n_modes, ridge, tied=sides.tied) for ridge in RIDGES)
     full: list[Sequence[np.ndarray]] = [layers for layers in candidates if layers[0].shape[1] == n_modes]
     # Without held-out pairs nothing speaks against the first one, which has the largest ridge.
     best = max([present, *full] if scored else [*full, present], key=score)

@@ -74,21 +74,11 @@ def value_and_gradient(network: Network, x: Tensor, directions: Tensor | None = 
 def value_gradient_and_second(
     network: Network, x: Tensor, directions: Tensor | None = None, drift: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Learned functions, their derivatives along k directions, and b · ∇f + Σ_k v_kᵀ (∇²f) v_k.
+    """Learned functions (B, L), derivatives along k directions (B, L, k), and b · ∇f + Σ_k v_kᵀ (∇²f) v_k, (B, L).
 
-    Parameters
-    ----------
-    network : callable (B, d) → (B, L)
-        Row b of its output depends on row b of its input alone.
-    x : Tensor (B, d)
-    directions : Tensor (B, d, k) or (d, k), optional
-        Columns v_k; the unit vectors by default, which makes the last result the Laplacian.
-    drift : Tensor (B, d), optional
-        b; 0 by default.
-
-    Returns
-    -------
-    Tensor (B, L), Tensor (B, L, k), Tensor (B, L)
+    Row b of the output of the network depends on row b of x (B, d) alone. The v_k are the columns of `directions`,
+    (B, d, k) or (d, k); the unit vectors by default, which makes the last result the Laplacian. The drift b, (B, d), is
+    0 by default.
     """
     jet = propagate(network, _seed(x, directions, torch.zeros_like(x) if drift is None else drift))
     return jet.value, jet.tangents.movedim(0, -1), jet.second

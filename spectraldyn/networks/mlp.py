@@ -20,7 +20,6 @@ class CommonTrunk(nn.Module):
     ----------
     inputs : int or Whitening
         Number of inputs, or the map that whitens them first.
-    n_modes : int
     hidden : tuple of int
         Widths of the hidden layers.
     activation : str
@@ -30,9 +29,7 @@ class CommonTrunk(nn.Module):
     def __init__(self, inputs: int | Whitening, n_modes: int, hidden: tuple[int, ...], activation: str = "gelu"):
         super().__init__()
         widths = (_width(inputs), *hidden)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), ACTIVATIONS[activation]()]
+        layers = [layer for ends in pairwise(widths) for layer in (nn.Linear(*ends), ACTIVATIONS[activation]())]
         self.trunk = nn.Sequential(*_on(inputs, layers))
         self.head = nn.Linear(widths[-1], n_modes)
 
@@ -67,13 +64,7 @@ class BatchedLinear(nn.Module):
 
 
 class SeparateNetworks(nn.Module):
-    """L perceptrons with one output each, evaluated together as one batch of matrices; nothing is shared.
-
-    Parameters
-    ----------
-    inputs, n_modes, hidden, activation
-        See `CommonTrunk`.
-    """
+    """As `CommonTrunk`, but L perceptrons of one output each that share nothing, evaluated as a batch of matrices."""
 
     separate = True
 

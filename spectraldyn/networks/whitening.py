@@ -10,16 +10,11 @@ from spectraldyn.networks.derivatives import Jet, affine
 
 
 class Whitening(nn.Module):
-    """Fixed linear map of the inputs to zero mean and, as `of` makes it, unit, uncorrelated variances.
-
-    Parameters
-    ----------
-    mean : Tensor (d,)
-    matrix : Tensor (d, k)
-    """
+    """Fixed linear map of the inputs to zero mean and, as `of` makes it, unit, uncorrelated variances."""
 
     mean: Tensor
     matrix: Tensor
+    """mean and matrix: (d,) and (d, k)."""
 
     def __init__(self, mean: Tensor, matrix: Tensor):
         super().__init__()
@@ -74,13 +69,8 @@ class WhitenedLinear(nn.Module):
     """A linear layer, or L of them side by side, on whitened inputs.
 
     Three matrices are multiplied here: the batch, the whitening and the weights. `multi_dot` takes the cheaper order,
-    which for many features is to fold the whitening into the weights first.
-
-    Parameters
-    ----------
-    whitening : Whitening
-    linear : module with `weight` and `bias`
-        torch.nn.Linear, or `spectraldyn.networks.mlp.BatchedLinear`.
+    which for many features is to fold the whitening into the weights first. The layer is a torch.nn.Linear, or a
+    `spectraldyn.networks.mlp.BatchedLinear`.
     """
 
     def __init__(self, whitening: Whitening, linear: nn.Module):

@@ -9,3 +9,4 @@ from spectraldyn.objectives.projected import projected_low_rank_loss
 from spectraldyn.objectives.registry import OBJECTIVES, Framework, build_objective, check_combination, stateless
 from spectraldyn.objectives.spin import spin
 from spectraldyn.objectives.vamp import vamp1_loss, vamp2_loss
+from spectraldyn.records import Objective

@@ -4,3 +4,4 @@ from spectraldyn.operators.kernel import canonical_dependence, integral_kernel
 from spectraldyn.operators.overdamped import Diffusion, energy_space_resolvent, shifted_generator
 from spectraldyn.operators.schroedinger import schroedinger
 from spectraldyn.operators.transfer import reversible_transfer, transfer
+from spectraldyn.records import Action, Batch, Operator

@@ -13,14 +13,8 @@ def agreement(fitted: Timescale | None, refitted: Timescale | None, lag_time: fl
 
     None where there is nothing to compare: a plot draws only what is slower than the lag time, and where neither is,
     or there are no error bars, it says nothing. Where only one of the two is slower, they agree if its interval
-    reaches down to the lag time.
-
-    Parameters
-    ----------
-    fitted, refitted : Timescale or None
-        Of the same process at the same lag time; None where a fit found fewer processes.
-    lag_time : float
-        In their unit.
+    reaches down to the lag time. Both are of the same process at the same lag time, which is in their unit; None where
+    a fit found fewer processes.
     """
     slower = []
     for scale in (fitted, refitted):
@@ -30,11 +24,8 @@ def agreement(fitted: Timescale | None, refitted: Timescale | None, lag_time: fl
             slower.append(scale)
     if not slower or (slower[0].low is None and slower[0].high is None):
         return None
-    low = slower[0].low or 0.0
-    if len(slower) == 1:
-        return low <= lag_time
-    high = np.inf if slower[0].high is None else slower[0].high
-    return bool(low <= (slower[1].value or 0.0) <= high)
+    low, high = slower[0].low or 0.0, np.inf if slower[0].high is None else slower[0].high
+    return low <= lag_time if len(slower) == 1 else bool(low <= (slower[1].value or 0.0) <= high)
 
 
 def agreements(fitted: ByLag, refitted: ByLag, time: TimeAxis) -> dict[int, list[bool | None]]:

@@ -1,5 +1,6 @@
 """From trajectory files and a potential to relaxation rates: what `spectraldyn fit --operator generator` does."""
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -14,9 +15,8 @@ from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.results import GeneratorResults
-from spectraldyn.pipeline.transfer import REPRESENTATIVES, check_states
+from spectraldyn.pipeline.transfer import check_states, mode_remarks, sets_of_modes
 from spectraldyn.spectra.rates import Rate, correlation_rows, rate_intervals
-from spectraldyn.spectra.states import cluster_modes, metastable_sets, representative_frames
 from spectraldyn.spectra.timescales import Timescale
 
 
@@ -84,25 +84,18 @@ def fit_generator(
         diffusion=potential.diffusion, force=potential.force, beta=potential.beta, progress=progress, **estimator
     )
     check_states(n_states, learner.n_modes)
-    data = load_features(
-        files,
-        top=top,
-        features=None if _ready_made(files) else "positions",
-        stride=stride,
-        skip=skip,
-        timestep=timestep,
-        columns=potential.dimension,
-        progress=progress,
-    )
+    first = Path(files if isinstance(files, str | Path) else files[0])
+    features = None if first.suffix.lower() in (".npy", ".npz") else "positions"
+    reading: dict[str, Any] = {"stride": stride, "skip": skip, "timestep": timestep, "progress": progress}
+    data = load_features(files, top, features=features, columns=potential.dimension, **reading)
     _check_domain(data, name or "the potential", potential.domain)
     learner.fit(data)
     results = analyze_generator(learner.model_, data, n_states, functions=learner.functions_)
-    return dataclasses.replace(
-        results,
-        potential=name,
-        exact_rates=_exact_rates(potential, learner.model_.n_modes),
-        seconds=time.perf_counter() - started,
-    )
+    exact_rates = None
+    with contextlib.suppress(InputError):  # in many dimensions, where no closed form was stated
+        exact_rates = potential.rates(learner.model_.n_modes)
+    seconds = time.perf_counter() - started
+    return dataclasses.replace(results, potential=name, exact_rates=exact_rates, seconds=seconds)
 
 
 def analyze_generator(
@@ -135,30 +128,9 @@ def analyze_generator(
     if n_states is None:
         values = np.maximum(model.rates, 1e-12 * model.rates[-1])
         n_states = 2 if len(values) == 1 else 2 + int(np.argmax(values[1:] / values[:-1]))
-    sets = metastable_sets(modes, cluster_modes(modes, seed), n_states)
-    return GeneratorResults(
-        model=model,
-        data=data,
-        timescales=[_timescale(rate) for rate in rates],
-        modes=modes,
-        sets=sets,
-        representatives=representative_frames(modes, sets, REPRESENTATIVES, seed),
-        warnings=[*data.warnings, *_remarks(model, rates)],
-        seconds=0.0,
-        rates=rates,
-    )
-
-
-def _ready_made(files: str | Path | Sequence[str | Path]) -> bool:
-    first = files if isinstance(files, str | Path) else files[0]
-    return Path(first).suffix.lower() in (".npy", ".npz")
-
-
-def _exact_rates(potential: Potential, n: int) -> np.ndarray | None:
-    try:
-        return potential.rates(n)
-    except InputError:  # in many dimensions, where no closed form was stated
-        return None
+    _, sets, shown = sets_of_modes(modes, n_states, seed)
+    timescales, warnings = [_timescale(rate) for rate in rates], [*data.warnings, *_remarks(model, rates)]
+    return GeneratorResults(model, data, timescales, modes, sets, shown, warnings, 0.0, rates=rates)
 
 
 def _check_domain(data: Dataset, name: str, domain: Sequence[tuple[float, float]]) -> None:
@@ -181,11 +153,7 @@ def _timescale(rate: Rate) -> Timescale:
 
 
 def _remarks(model: GeneratorModel, rates: list[Rate]) -> list[str]:
-    """What a reader of the numbers must know."""
-    wanted = model.settings.layout.n_modes
-    remarks = [f"process {i}: rate unresolved, {rate.unresolved}" for i, rate in enumerate(rates, 1) if rate.unresolved]
-    if model.n_modes < wanted:
-        remarks.append(f"only {model.n_modes} of {wanted} modes are linearly independent on these data")
+    remarks = mode_remarks(model, rates, "rate")
     if not np.isfinite(model.scores["resolvent_test"]):
         remarks.append("no part of the data was held out: no early stopping and no held-out scores")
     if all(rate.low is None for rate in rates):

@@ -11,7 +11,6 @@ from spectraldyn.errors import InputError
 from spectraldyn.estimators import load_model
 from spectraldyn.features import load_features
 from spectraldyn.files import check_file
-from spectraldyn.io import load_topology
 from spectraldyn.pipeline.stored import holds_results, save_modes
 from spectraldyn.spectra.states import memberships_of
 
@@ -54,7 +53,7 @@ def transform_trajectories(
     topology = folder / "topology.h5"
     data = load_features(
         files,
-        top=load_topology(topology, []) if topology.exists() else None,
+        top=topology if topology.exists() else None,
         features=stored["options"]["features"],
         atoms=stored["options"]["atoms"],
         columns=stored["columns"],

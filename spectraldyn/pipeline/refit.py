@@ -50,8 +50,7 @@ def refit_at_lags(results: TransferResults, estimator: NeuralSVD) -> TransferRes
     if not isinstance(results, TransferResults):
         raise InputError("a generator has no lag times: there is nothing to refit")
     _check_estimator(estimator, results.model)
-    refitted = _refitted_timescales(results, estimator)
-    results = dataclasses.replace(results, refitted_timescales_by_lag=refitted)
+    results = dataclasses.replace(results, refitted_timescales_by_lag=_refitted_timescales(results, estimator))
     remarks = disagreement_remarks(results.refit_agreement, results.data.time)
     return dataclasses.replace(results, warnings=[*results.warnings, *remarks])
 
@@ -64,10 +63,10 @@ def _check_estimator(estimator: NeuralSVD, model: NeuralSVDModel) -> None:
         "reversible": model.reversible,
     }
     for name, value in fitted.items():
-        if getattr(estimator, name) != value:
+        if (given := getattr(estimator, name)) != value:
             raise InputError(
-                f"{name} of the estimator is {getattr(estimator, name)!r}, but these results are of a fit with "
-                f"{value!r}: give the estimator that was fitted"
+                f"{name} of the estimator is {given!r}, but these results are of a fit with {value!r}: give the "
+                "estimator that was fitted"
             )
 
 
@@ -91,9 +90,8 @@ def _refitted_timescales(results: TransferResults, estimator: NeuralSVD) -> ByLa
                 # Processes faster than a long lag time leave nothing to learn: the fit finds fewer, and that shows.
                 warnings.filterwarnings("ignore", "only .* modes are linearly independent", InputWarning)
                 new, functions = fit_or_take_up(again, data, folder)
-            scales = read_off_timescales(
-                new.moments, functions, data.stretches, lag, new.settings.seed, lagtimes=[lag]
-            )[lag]
+            seed, here = new.settings.seed, [lag]
+            scales = read_off_timescales(new.moments, functions, data.stretches, lag, seed, lagtimes=here)[lag]
             refitted[lag] = [in_time(scale, data.time.row_time) for scale in scales]
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,15 +99,7 @@ def _refitted_timescales(results: TransferResults, estimator: NeuralSVD) -> ByLa
 
 
 def fit_or_take_up(learner: NeuralSVD, data: Dataset, folder: Path | None) -> tuple[NeuralSVDModel, np.ndarray]:
-    """The fit that an interrupted run left in `folder`, else a new one, which is left there; and its functions.
-
-    Parameters
-    ----------
-    learner : NeuralSVD
-    data : Dataset
-    folder : Path or None
-        From `kept_fits_folder`.
-    """
+    """The fit that an interrupted run left in the `kept_fits_folder`, else a new one, left there; and its functions."""
     path = None if folder is None else folder / f"lag-{learner.lagtime}.pt"
     if path is not None:
         with contextlib.suppress(InputError):

@@ -37,15 +37,14 @@ def save_modes(
     transformation (see `MetastableSets`).
     """
     home = path.parent if final is None else final
+    files = [relative_path(f.path, home) + ("" if f.array is None else f":{f.array}") for f in data.files]
     arrays = {
         "modes": modes.astype(np.float32),
         "memberships": memberships.astype(np.float32),
         "state": (1 + memberships.argmax(axis=1)).astype(np.int16),
         "file_index": data.file_of_row,
         "frame": data.frame_of_row,
-        "files": np.array(
-            [relative_path(f.path, home) + ("" if f.array is None else f":{f.array}") for f in data.files]
-        ),
+        "files": np.array(files),
         "transformation": transformation,
     }
     # As np.savez_compressed, which at its level of compression takes longer than a fit where frames are many.

@@ -36,12 +36,11 @@ def _note(unresolved: str | None) -> str:
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Columns aligned to the right, and the last one as it is."""
-    last = len(rows[0]) - 1
-    widths = [max(len(row[c]) for row in rows) for c in range(last)]
-    lines = [
-        "  ".join([*(f"{cell:>{w}}" for cell, w in zip(row[:last], widths, strict=True)), row[last]]) for row in rows
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([*(f"{cell:>{w}}" for cell, w in zip(row[:-1], widths[:-1], strict=True)), row[-1]]).rstrip()
+        for row in rows
     ]
-    return [line.rstrip() for line in lines]
 
 
 def format_number(value: float | None, missing: str) -> str:

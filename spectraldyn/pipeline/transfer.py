@@ -10,13 +10,14 @@ import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
-from spectraldyn.estimators import NeuralSVD, NeuralSVDModel
+from spectraldyn.estimators import GeneratorModel, NeuralSVD, NeuralSVDModel
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
 from spectraldyn.pipeline.results import TransferResults
 from spectraldyn.spectra.intervals import MIN_BLOCKS
 from spectraldyn.spectra.kinetics import mean_first_passage_times
-from spectraldyn.spectra.states import cluster_modes, metastable_sets, representative_frames
+from spectraldyn.spectra.rates import Rate
+from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets, representative_frames
 from spectraldyn.spectra.timescales import Timescale, in_time, read_off_timescales
 from spectraldyn.units import parse_duration
 
@@ -53,33 +54,21 @@ def analyze(
     modes = model.modes_from(functions)
     eigenfunctions = modes if model.reversible else functions @ model.eigenmodes.functions
     seed, stretches, lag = model.settings.seed, data.stretches, model.lagtime
-    by_lag = {
-        tau: [in_time(scale, data.time.row_time) for scale in scales]
-        for tau, scales in read_off_timescales(model.moments, functions, stretches, lag, seed).items()
-    }
+    in_rows = read_off_timescales(model.moments, functions, stretches, lag, seed)
+    by_lag = {tau: [in_time(scale, data.time.row_time) for scale in scales] for tau, scales in in_rows.items()}
+    timescales = by_lag[lag]
     if n_states is None:
         # Also a process seen too rarely for a timescale separates a set of its own; one faster than the lag does not.
         slower = sum(
             value > lag and (scale.n_transitions or 0) > 0
-            for value, scale in zip(model.timescales(), by_lag[lag], strict=True)
+            for value, scale in zip(model.timescales(), timescales, strict=True)
         )
         n_states = min(max(2, 1 + slower), 1 + modes.shape[1])
-    clusters = cluster_modes(modes, seed)
-    sets = metastable_sets(modes, clusters, n_states)
-    passage_times = mean_first_passage_times(clusters, sets, stretches, lag, model.reversible)
-    return TransferResults(
-        model=model,
-        data=data,
-        timescales=by_lag[lag],
-        modes=modes,
-        sets=sets,
-        representatives=representative_frames(modes, sets, REPRESENTATIVES, seed),
-        warnings=[*data.warnings, *_remarks(model, by_lag[lag], data)],
-        seconds=0.0,
-        eigenfunctions=eigenfunctions,
-        timescales_by_lag=by_lag,
-        mfpt=data.time.row_time * passage_times,
-    )
+    clusters, sets, shown = sets_of_modes(modes, n_states, seed)
+    mfpt = data.time.row_time * mean_first_passage_times(clusters, sets, stretches, lag, model.reversible)
+    warnings = [*data.warnings, *_remarks(model, timescales, data)]
+    found = model, data, timescales, modes, sets, shown, warnings, 0.0
+    return TransferResults(*found, eigenfunctions=eigenfunctions, timescales_by_lag=by_lag, mfpt=mfpt)
 
 
 def fit_trajectories(
@@ -151,14 +140,24 @@ def check_states(n_states: int | None, n_modes: int) -> None:
         )
 
 
-def _remarks(model: NeuralSVDModel, timescales: list[Timescale], data: Dataset) -> list[str]:
-    """What a reader of the numbers must know."""
+def sets_of_modes(modes: np.ndarray, n_states: int, seed: int) -> tuple[Clusters, MetastableSets, list[np.ndarray]]:
+    """Clusters in the space of the modes, the metastable sets that they make, and rows that represent these."""
+    clusters = cluster_modes(modes, seed)
+    sets = metastable_sets(modes, clusters, n_states)
+    return clusters, sets, representative_frames(modes, sets, REPRESENTATIVES, seed)
+
+
+def mode_remarks(model: NeuralSVDModel | GeneratorModel, found: Sequence[Timescale | Rate], what: str) -> list[str]:
+    """What a reader of the numbers must know of modes that are unresolved or missing."""
     wanted = model.settings.layout.n_modes
-    remarks = [
-        f"process {i}: timescale unresolved, {t.unresolved}" for i, t in enumerate(timescales, 1) if t.unresolved
-    ]
+    remarks = [f"process {i}: {what} unresolved, {one.unresolved}" for i, one in enumerate(found, 1) if one.unresolved]
     if model.n_modes < wanted:
         remarks.append(f"only {model.n_modes} of {wanted} modes are linearly independent on these data")
+    return remarks
+
+
+def _remarks(model: NeuralSVDModel, timescales: list[Timescale], data: Dataset) -> list[str]:
+    remarks = mode_remarks(model, timescales, "timescale")
     if not np.isfinite(model.scores["vamp2_test"]):
         remarks.append("the data are too short to hold part of them out: no early stopping and no held-out scores")
     if data.time.timestep_ps is None:

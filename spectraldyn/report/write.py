@@ -18,7 +18,6 @@ from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, hol
 from spectraldyn.report.page import render
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale
-from spectraldyn.units import TimeAxis
 from spectraldyn.version import __version__
 
 
@@ -124,9 +123,9 @@ def own_part(results: Results) -> OwnPart:
 def _of_transfer(results: TransferResults) -> OwnPart:
     time, refitted = results.data.time, results.refitted_timescales_by_lag
     entries: dict[str, Any] = {
-        "lag": _lag(time, results.model.lagtime),
+        "lag": _lag(results, results.model.lagtime),
         "timescales_by_lag": [
-            {"lag": _lag(time, lag), "timescales": [_estimate(scale, time.unit) for scale in scales]}
+            {"lag": _lag(results, lag), "timescales": [_estimate(scale, time.unit) for scale in scales]}
             for lag, scales in results.timescales_by_lag.items()
         ],
         "mfpt": [_numbers(row) for row in results.mfpt],
@@ -135,7 +134,7 @@ def _of_transfer(results: TransferResults) -> OwnPart:
         agreement = results.refit_agreement
         entries["refitted_timescales_by_lag"] = [
             {
-                "lag": _lag(time, lag),
+                "lag": _lag(results, lag),
                 # Each with whether it agrees with the one fit: null where that cannot be said. More answers than
                 # timescales where the refit found fewer processes than the fit.
                 "timescales": [
@@ -172,7 +171,8 @@ def _write_structures(results: Results, folder: Path) -> list[str | None]:
     return [name if frames else None for name, frames in picked.items()]
 
 
-def _lag(time: TimeAxis, rows: int) -> dict[str, Any]:
+def _lag(results: Results, rows: int) -> dict[str, Any]:
+    time = results.data.time
     known = None if time.timestep_ps is None else time.time(rows)
     return {"frames": time.frames(rows), "time": known, "unit": time.unit}
 

@@ -21,25 +21,11 @@ BLOCK_RELAXATIONS = 10
 
 
 def block_bootstrap(moments: Moments, lag_index: int, slowest: float, random_state: int) -> tuple[Moments, np.ndarray]:
-    """Blocks long enough to be independent of each other, and how often each enters every replicate.
+    """Moments with neighbouring blocks joined, and how often each enters every replicate, (n_replicates, n_blocks).
 
-    Long blocks make the replicates independent, but there must be enough of them to resample.
-
-    Parameters
-    ----------
-    moments : Moments
-    lag_index : int
-        Blocks without a pair at this lag time are never drawn.
-    slowest : float
-        Slowest timescale in rows, which sets the length of a block.
-    random_state : int
-
-    Returns
-    -------
-    Moments
-        With neighbouring blocks joined.
-    ndarray (n_replicates, n_blocks)
-        How often each block is drawn, all with the same chance; no rows for fewer than 5 blocks with pairs.
+    The slowest timescale, in rows, sets the length of a block: long ones make the replicates independent, but there
+    must be enough of them to resample. All are drawn with the same chance, those without a pair at this lag time never;
+    there are no replicates for fewer than 5 blocks with pairs.
     """
     longest = moments.block_rows.sum() / (2 * MIN_BLOCKS)
     blocks = moments.merged(min(BLOCK_RELAXATIONS * slowest, longest))
@@ -76,9 +62,8 @@ def percentile_interval(replicates: np.ndarray, n_blocks: int) -> tuple[np.ndarr
     The level goes from the normal to the t distribution with n − 1 degrees of freedom and the width by √(n/(n−1))
     (Hesterberg, Am. Stat. 69 (2015) 371, "expanded percentile interval").
     """
-    tail = stats.norm.cdf(
-        np.sqrt(n_blocks / max(n_blocks - 1, 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, max(n_blocks - 1, 1))
-    )
+    freedom = max(n_blocks - 1, 1)
+    tail = stats.norm.cdf(np.sqrt(n_blocks / freedom) * stats.t.ppf((1 - CONFIDENCE) / 2, freedom))
     with np.errstate(invalid="ignore"):  # between two infinite timescales there is nothing to interpolate
         low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
     return low, high

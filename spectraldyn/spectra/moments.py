@@ -1,7 +1,7 @@
 """Second moments of the learned functions, per lag time and block: all that a spectrum needs of the data."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -37,20 +37,12 @@ class Moments:
     """Functions that are known exactly."""
 
     def means(self, lag_index: int = 0, counts: np.ndarray | None = None) -> Averages:
-        """Averages over all rows at one lag time.
-
-        Parameters
-        ----------
-        lag_index : int
-            Index into `lagtimes`.
-        counts : ndarray (..., n_blocks), optional
-            How often every block counts (bootstrap replicates); the averages then have shape (..., M, M).
-        """
-        if counts is None:
-            counts = np.ones(len(self.stretch))
+        """Averages over all rows at one lag time; (..., M, M) where `counts` (..., n_blocks) say how blocks count."""
+        counts = np.ones(len(self.stretch)) if counts is None else counts
         total = np.tensordot(counts, self.weight[lag_index], axes=1)[..., None, None]
         total = np.where(total > 0, total, 1)
-        a, b, c = (np.tensordot(counts, part[lag_index], axes=1) / total for part in self._parts)
+        parts = self.left, self.operator, self.right
+        a, b, c = (np.tensordot(counts, part[lag_index], axes=1) / total for part in parts)
         return a, b, c
 
     def spectrum(self, lag_index: int = 0) -> Spectrum:
@@ -73,20 +65,10 @@ class Moments:
             members = np.flatnonzero(self.stretch == number)
             n_groups = int(np.clip(self.block_rows[members].sum() // max(min_rows, 1), 1, len(members)))
             first += [int(part[0]) for part in np.array_split(members, n_groups)]
-        left, operator, right, weight = (np.add.reduceat(part, first, axis=1) for part in (*self._parts, self.weight))
-        return replace(
-            self,
-            left=left,
-            operator=operator,
-            right=right,
-            weight=weight,
-            stretch=self.stretch[first],
-            block_rows=np.add.reduceat(self.block_rows, first),
-        )
-
-    @property
-    def _parts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.left, self.operator, self.right
+        parts = self.left, self.operator, self.right, self.weight
+        left, operator, right, weight = (np.add.reduceat(part, first, axis=1) for part in parts)
+        stretch, rows = self.stretch[first], np.add.reduceat(self.block_rows, first)
+        return Moments(self.lagtimes, left, operator, right, weight, stretch, rows, self.tied, self.n_known)
 
 
 def lagged_moments(
@@ -98,22 +80,11 @@ def lagged_moments(
     tied: bool,
     weight: np.ndarray | None = None,
 ) -> Moments:
-    """Moments of functions that have been evaluated on all rows.
+    """Moments of functions that have been evaluated on all rows: [1, f] or, for sides that are not tied, [1, f, g].
 
-    Parameters
-    ----------
-    functions : ndarray (n_rows, M)
-        The first column is 1. For sides that are not tied [1, f, g].
-    stretches : sequence of range
-    blocks : sequence of range
-        In order, each within one stretch.
-    lags : iterable of int, or mapping
-        Lag times in rows; or lag time → distance of the two ends of a pair in `functions`, for ready-made pairs, which
-        are stored as all left ends followed by all right ends.
-    tied : bool
-        Take every pair in both directions of time.
-    weight : ndarray (n_rows,), optional
-        A pair carries the weight of its left end.
+    Blocks are in order, each within one stretch. The lags are lag times in rows; or lag time → distance of the two ends
+    of a pair in `functions`, for ready-made pairs, which are stored as all left ends followed by all right ends. Tied
+    sides take every pair in both directions of time. A pair carries the weight, (n_rows,), of its left end.
     """
     distances = dict(lags) if isinstance(lags, Mapping) else {lag: lag for lag in lags}
     ends = np.array([s.stop for s in stretches])
@@ -127,20 +98,12 @@ def lagged_moments(
             if stop <= block.start:
                 continue
             x, y = functions[block.start : stop], functions[block.start + distance : stop + distance]
-            w = np.ones(len(x)) if weight is None else weight[block.start : stop]
-            wx = x.T if weight is None else x.T * w
-            wy = y.T if weight is None else y.T * w
-            left[i, j], operator[i, j], right[i, j], total[i, j] = wx @ x, wx @ y, wy @ y, w.sum()
+            w = None if weight is None else weight[block.start : stop]
+            wx, wy = (x.T, y.T) if w is None else (x.T * w, y.T * w)
+            left[i, j], operator[i, j], right[i, j] = wx @ x, wx @ y, wy @ y
+            total[i, j] = len(x) if w is None else w.sum()
     if tied:
         left = right = (left + right) / 2
         operator = (operator + operator.swapaxes(2, 3)) / 2
-    return Moments(
-        lagtimes=np.array(list(distances)),
-        left=left,
-        operator=operator,
-        right=right,
-        weight=total,
-        stretch=stretch,
-        block_rows=np.array([len(b) for b in blocks]),
-        tied=tied,
-    )
+    block_rows = np.array([len(b) for b in blocks])
+    return Moments(np.array(list(distances)), left, operator, right, total, stretch, block_rows, tied)

@@ -48,19 +48,9 @@ def rates_from_eigenvalues(eigenvalues: np.ndarray, shift: float) -> np.ndarray:
 def rate_intervals(
     moments: Moments, spectrum: Spectrum, shift: float, correlation_rows: float, random_state: int
 ) -> list[Rate]:
-    """Rates with 95 % intervals from a block bootstrap.
+    """Rates with 95 % intervals from a block bootstrap, of the moments of the resolvent at shift η and their spectrum.
 
-    Parameters
-    ----------
-    moments : Moments
-        Of the resolvent.
-    spectrum : Spectrum
-        Of these moments.
-    shift : float
-        η.
-    correlation_rows : float
-        Number of successive states over which they remember each other; sets the length of the blocks.
-    random_state : int
+    The number of successive states over which they remember each other sets the length of the blocks.
     """
     blocks, counts = block_bootstrap(moments, 0, correlation_rows, random_state)
     modes = blocks.eigenmodes(spectrum)
@@ -70,28 +60,23 @@ def rate_intervals(
     if len(counts):
         quotients = rayleigh_quotients(blocks, 0, modes, counts)
         low, high = percentile_interval(shift * (1 / quotients - 1), len(blocks.stretch))
-    result = []
-    for k, rate in enumerate(rates_from_eigenvalues(spectrum.values, shift).tolist()):
+
+    def interval(k: int, rate: float) -> Rate:
         if rate <= 0:
-            result.append(Rate(0.0, None, None, "no change was seen between the states that it tells apart"))
-        elif low is None or high is None:
-            result.append(Rate(rate, None, None))
-        elif spread[k] < MIN_INDEPENDENT:
-            result.append(Rate(rate, None, None, "changes in too few independent stretches of the data"))
-        else:
-            result.append(Rate(rate, float(low[k]), float(high[k])))
-    return result
+            return Rate(0.0, None, None, "no change was seen between the states that it tells apart")
+        if low is None or high is None:
+            return Rate(rate, None, None)
+        if spread[k] < MIN_INDEPENDENT:
+            return Rate(rate, None, None, "changes in too few independent stretches of the data")
+        return Rate(rate, float(low[k]), float(high[k]))
+
+    return [interval(k, rate) for k, rate in enumerate(rates_from_eigenvalues(spectrum.values, shift).tolist())]
 
 
 def correlation_rows(modes: np.ndarray, stretches: Stretches) -> float:
     """Over how many successive states the slowest-changing mode remembers itself: −1/ln of its correlation at lag 1.
 
-    0 for independent states, in which successive ones have nothing to do with each other.
-
-    Parameters
-    ----------
-    modes : ndarray (n_rows, n_modes)
-    stretches : sequence of range
+    Modes are (n_rows, n_modes). 0 for independent states, in which successive ones have nothing to do with each other.
     """
     n_pairs = sum(max(len(s) - 1, 0) for s in stretches)
     if n_pairs == 0:

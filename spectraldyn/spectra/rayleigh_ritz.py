@@ -56,19 +56,11 @@ class Eigenmodes:
 def rayleigh_ritz(averages: Averages, *, tied: bool, n_known: int = 1, both_ends: bool = False) -> Spectrum:
     """Singular values and functions of the operator on the learned functions, less their part along the known ones.
 
-    Tied sides: the generalised symmetric problem B v = λ A v, with eigenvalues in the range of the operator by
-    construction. Otherwise canonical correlation analysis between left and right functions.
-
-    Parameters
-    ----------
-    averages : Averages
-        A = ⟨f, f⟩, B = ⟨f, T g⟩ and C = ⟨g, g⟩, the known functions first.
-    tied : bool
-        One set of functions on both sides, and a self-adjoint operator. B need not be symmetric in the sample.
-    n_known : int
-        Functions that are known exactly, as the constant one of a transfer operator is.
-    both_ends : bool
-        The averages are of all functions [known, f, g] at both ends of pairs, of which each side takes its own.
+    Tied sides, one set of functions and a self-adjoint operator: the generalised symmetric problem B v = λ A v, with
+    eigenvalues in the range of the operator by construction; B need not be symmetric in the sample. Otherwise canonical
+    correlation analysis between left and right functions. A = ⟨f, f⟩, B = ⟨f, T g⟩ and C = ⟨g, g⟩ have the known
+    functions first; with `both_ends` they are of all functions [known, f, g] at both ends of pairs, of which each side
+    takes its own.
     """
     a, b, c = averages
     if tied:
@@ -114,18 +106,10 @@ def orthonormal(
 ) -> np.ndarray:
     """Coefficients (M, k) of orthonormal functions that span the members less their part along the known functions.
 
-    Parameters
-    ----------
-    gram : ndarray (M, M)
-        Inner products; the known functions come first and are orthogonal to each other.
-    n_known : int
-    members : ndarray of int, optional
-        Indices of functions; by default all that are not known.
-    tolerance : float
-        See `RANK_TOLERANCE`.
+    The known functions come first in the inner products (M, M) and are orthogonal to each other; members are indices of
+    functions, by default all that are not known. See `RANK_TOLERANCE`.
     """
-    if members is None:
-        members = np.arange(n_known, len(gram))
+    members = np.arange(n_known, len(gram)) if members is None else members
     along = gram[:n_known, members] / np.diag(gram)[:n_known, None]
     rest = gram[np.ix_(members, members)] - gram[members, :n_known] @ along
     scale = np.sqrt(np.clip(np.diag(rest), 0, None))

@@ -9,17 +9,16 @@ import numpy as np
 
 from spectraldyn.spectra.rayleigh_ritz import Averages, Spectrum, leading, orthonormal, rayleigh_ritz
 
+SHRINKAGE = 0.2
+"""Weight of the training rows in the norms of a held-out score."""
+
 
 def vamp_scores(train: Spectrum, test: Averages) -> dict[str, float]:
     """VAMP-2 and VAMP-E on test averages of the singular functions and values found on training data.
 
     The constant mode is included and its 1 counted, as is usual. VAMP-E = tr(2 S Uᵀ C₀₁ V − S Uᵀ C₀₀ U S Vᵀ C₁₁ V);
-    VAMP-2 = ‖(Uᵀ C₀₀ U)^−½ Uᵀ C₀₁ V (Vᵀ C₁₁ V)^−½‖²_F.
-
-    Returns
-    -------
-    dict
-        "vamp2", "vampe"; NaN where the test data leave a function without variance.
+    VAMP-2 = ‖(Uᵀ C₀₀ U)^−½ Uᵀ C₀₁ V (Vᵀ C₁₁ V)^−½‖²_F. Keys "vamp2", "vampe"; NaN where the test data leave a function
+    without variance.
     """
     c00, c01, c11 = test
     constant = np.eye(len(c00))[:, :1]
@@ -36,13 +35,7 @@ def vamp_scores(train: Spectrum, test: Averages) -> dict[str, float]:
 def projected_norm(averages: Averages, tolerance: float, whole: bool = False) -> float:
     """‖A^−½ B C^−½‖²_F: the squared singular values of the operator on the span of the functions, summed.
 
-    Parameters
-    ----------
-    averages : Averages
-    tolerance : float
-        Directions with less than this share of the largest variance are left out.
-    whole : bool
-        NaN where there are any.
+    Directions with less than this share of the largest variance are left out; with `whole`, NaN where there are any.
     """
     a, b, c = averages
     left, right = (orthonormal(part, 0, tolerance=tolerance) for part in (a, c))
@@ -51,21 +44,22 @@ def projected_norm(averages: Averages, tolerance: float, whole: bool = False) ->
     return float(np.linalg.norm(left.T @ b @ right) ** 2)
 
 
+def shrunk_averages(train: Averages, test: Averages) -> Averages:
+    """Averages over held-out rows, the norms with a small weight on the training rows.
+
+    A held-out part that never visits a rare state would otherwise compare the noise of functions that do not vary
+    there.
+    """
+    c00, c11 = (SHRINKAGE * train[i] + (1 - SHRINKAGE) * test[i] for i in (0, 2))
+    return c00, test[1], c11
+
+
 def split_scores(train: Averages, test: Averages | None, *, tied: bool, n_modes: int | None = None) -> dict[str, float]:
     """Scores of the spectrum found on training pairs, on these and on held-out pairs.
 
-    Parameters
-    ----------
-    train, test : Averages
-        Of [1, f] (tied) or [1, f, g] at both ends of the pairs; None without held-out pairs.
-    tied : bool
-    n_modes : int, optional
-        Only the leading modes count, so that methods with more functions than others gain nothing by that.
-
-    Returns
-    -------
-    dict
-        "vamp2_train", "vamp2_test", "vampe_test"; the last two NaN without held-out pairs.
+    The averages are of [1, f] (tied) or [1, f, g] at both ends of the pairs. With `n_modes` only the leading modes
+    count, so that methods with more functions than others gain nothing by that. Keys "vamp2_train", "vamp2_test",
+    "vampe_test"; the last two NaN without held-out pairs.
     """
     spectrum = rayleigh_ritz(train, tied=tied, both_ends=not tied)
     if n_modes is not None:

@@ -64,15 +64,7 @@ def metastable_sets(modes: np.ndarray, clusters: Clusters, n_states: int) -> Met
 
     Memberships are the linear functions of [1, modes] that are as crisp as a partition of unity with values in
     [0, 1] can be. The simplex is found on cluster centres, which average over outliers; memberships of single frames
-    that stick out of it are clipped.
-
-    Parameters
-    ----------
-    modes : ndarray (n_frames, n_modes)
-        Slowest first.
-    clusters : Clusters
-    n_states : int
-        Between 2 and n_modes + 1.
+    that stick out of it are clipped. The modes (n_frames, n_modes) come slowest first; 2 ≤ n_states ≤ n_modes + 1.
     """
     corners = np.column_stack((np.ones(len(clusters.centres)), clusters.centres[:, : n_states - 1]))
     rotation = _optimise(corners, _inner_simplex(corners))

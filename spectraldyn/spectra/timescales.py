@@ -50,8 +50,7 @@ def timescales_from_eigenvalues(eigenvalues: np.ndarray, lagtime: float) -> np.n
     """
     negative = (np.imag(eigenvalues) == 0) & (np.real(eigenvalues) <= 0)
     magnitude = np.where(negative, 0.0, np.abs(eigenvalues))
-    # One to within rounding is no relaxation at all.
-    magnitude = np.where(magnitude > 1 - 1e-12, 1.0, magnitude)
+    magnitude[magnitude > 1 - 1e-12] = 1.0  # to within rounding: no relaxation at all
     with np.errstate(divide="ignore"):
         return lagtime / np.abs(np.log(magnitude))
 
@@ -79,27 +78,9 @@ def read_off_timescales(
     """Timescales with intervals at every lag time of the moments, or at some of them.
 
     The same bootstrap blocks serve all lag times at which they hold pairs. Transitions are counted once, of the
-    eigenfunctions at one lag time; a process at another lag time has those of the one that it overlaps with most.
-
-    Parameters
-    ----------
-    moments : Moments
-    functions : ndarray (n_rows, M)
-        Of which the moments are.
-    stretches : sequence of range
-    lagtime : int
-        Lag time in rows of the eigenfunctions whose transitions are counted, and of the slowest timescale, which sets
-        the length of a bootstrap block.
-    random_state : int
-    lagtimes : iterable of int, optional
-        In rows, each among those of the moments.
-    n_modes : int, optional
-        Only the leading ones.
-
-    Returns
-    -------
-    dict
-        Lag time in rows → timescales in rows.
+    eigenfunctions at `lagtime`, whose slowest timescale sets the length of a bootstrap block; a process at another lag
+    time has those of the one that it overlaps with most. The moments are those of `functions` (n_rows, M); all times
+    are in rows. With `n_modes` only the leading ones.
     """
     at_fit = moments.at(lagtime)
     modes = _modes(moments, at_fit, n_modes)
@@ -139,19 +120,8 @@ def timescales_at_lag(
 ) -> list[Timescale]:
     """Timescales in rows with 95 % intervals at one lag time, processes seen too rarely marked.
 
-    Parameters
-    ----------
-    moments : Moments
-        Of the functions that span the modes, by block.
-    lag_index : int
-        Index into `moments.lagtimes`.
-    modes : Eigenmodes
-        From the means of these moments at this lag time.
-    transitions : sequence of int or None
-        How often each process was seen to happen.
-    slowest : float
-        Slowest timescale in rows, which sets the length of a bootstrap block.
-    random_state : int
+    The modes are from the means of these moments at this lag time; the transitions say how often each process was seen
+    to happen. The slowest timescale, in rows, sets the length of a bootstrap block.
     """
     lag = int(moments.lagtimes[lag_index])
     blocks, counts = block_bootstrap(moments, lag_index, slowest, random_state)
@@ -173,45 +143,28 @@ def in_time(scale: Timescale, row_time: float) -> Timescale:
 
 
 def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Moments, lagtime: int) -> list[Timescale]:
-    """95 % intervals of timescales from their bootstrap replicates.
+    """95 % intervals of timescales in rows (k,) from their bootstrap replicates (n_replicates, k) of these blocks.
 
-    Parameters
-    ----------
-    values : ndarray (k,)
-        Timescales in rows from all data.
-    replicates : ndarray (n_replicates, k)
-        The same from every bootstrap replicate; no rows where there were too few blocks.
-    blocks : Moments
-        The blocks that were resampled.
-    lagtime : int
-
-    Notes
-    -----
-    See `percentile_interval`. An upper bound longer than all data together is no bound and is left open.
+    There are no replicates where there were too few blocks. See `percentile_interval`. An upper bound longer than all
+    data together is no bound and is left open.
     """
     total = blocks.block_rows.sum()
-    result = []
-    for k, value in enumerate(values):
-        low = high = None
-        if len(replicates):
-            lower, upper = percentile_interval(replicates[:, k], len(blocks.stretch))
-            low = float(lower) if lower > 0 else None
-            high = float(upper) if 0 < upper < total else None
-        reason = unresolved_reason(value, lagtime, total)
-        result.append(Timescale(float(value) if 0 < value <= total else None, low, high, None, reason))
-    return result
+    low = high = np.zeros(len(values))
+    if len(replicates):
+        low, high = percentile_interval(replicates, len(blocks.stretch))
+    return [
+        Timescale(
+            float(value) if 0 < value <= total else None,
+            float(lower) if lower > 0 else None,
+            float(upper) if 0 < upper < total else None,
+            unresolved=unresolved_reason(value, lagtime, total),
+        )
+        for value, lower, upper in zip(values, low, high, strict=True)
+    ]
 
 
 def unresolved_reason(value: float, lagtime: int, total: float) -> str | None:
-    """Why a timescale in rows must not be trusted, from its value alone; None where it may be.
-
-    Parameters
-    ----------
-    value : float
-    lagtime : int
-    total : float
-        Length of all data in rows.
-    """
+    """Why a timescale must not be trusted, from its value and the length of all data in rows; None where it may be."""
     if not value > 0:
         return "faster than the lag time can tell"
     if value < lagtime:
@@ -225,16 +178,9 @@ def with_rare_events(scale: Timescale, n_independent: float, total: float) -> Ti
     A mode that varies in fewer than three blocks has no bootstrap interval: its replicates either see it as a whole
     or not at all. Nor can resampling tell how often a rare event might have happened but did not: the rate of n
     independent events is known to within the exact Poisson interval of their number (Garwood, Biometrika 28 (1936)
-    437), and for fewer than ten transitions the interval of the timescale is widened to hold the same factors.
-
-    Parameters
-    ----------
-    scale : Timescale
-        With its number of transitions, any unit.
-    n_independent : float
-        In how many blocks it varies; see `participation`.
-    total : float
-        Length of all data in the same unit: an upper bound beyond it is left open.
+    437), and for fewer than ten transitions the interval of the timescale is widened to hold the same factors. An upper
+    bound beyond the length of all data, in the unit of the timescale, is left open. For the number of independent
+    blocks see `participation`.
     """
     count, value = scale.n_transitions, scale.value
     if scale.unresolved is not None or value is None or count is None:
@@ -265,17 +211,8 @@ def count_transitions(mode: np.ndarray, stretches: Stretches) -> int:
     Two cores with a gap between them (the outer thirds of the range that holds all but the outermost 0.05 % of the
     frames): a mere touch of the border is no transition (milestoning, as in Buchete & Hummer, J. Phys. Chem. B 112
     (2008) 6057).
-
-    Parameters
-    ----------
-    mode : ndarray (n_rows,)
-    stretches : sequence of range
     """
     low, high = np.quantile(mode, [0.0005, 0.9995])
     core = np.where(mode < low + (high - low) / 3, -1, np.where(mode > high - (high - low) / 3, 1, 0))
-    count = 0
-    for stretch in stretches:
-        visited = core[stretch.start : stretch.stop]
-        visited = visited[visited != 0]
-        count += int(np.count_nonzero(np.diff(visited)))
-    return count
+    visits = (core[stretch.start : stretch.stop] for stretch in stretches)
+    return sum(int(np.count_nonzero(np.diff(visited[visited != 0]))) for visited in visits)
