@@ -44,7 +44,7 @@ def test_prinz_from_independent_samples(beta, n_modes, n_steps):
     energy = system.energy(torch.from_numpy(samples)).numpy()
     weight = None if beta == 1 else np.exp(-(1 - beta) * energy)
     oracle = oracle_rates(system, samples, n_modes, weight)
-    options = {"max_steps": n_steps, "learning_rate": 0.01, "random_state": 0}
+    options = {"hidden": (48, 48), "batch_size": 256, "max_steps": n_steps, "learning_rate": 0.01, "random_state": 0}
     model = GeneratorSVD(n_modes, **options).fit_fetch(samples, sample_weight=weight)
     np.testing.assert_allclose(model.rates[:4], oracle[:4], rtol=0.03)
     np.testing.assert_allclose(model.rates, oracle, rtol=0.1)

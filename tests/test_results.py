@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import spectraldyn
-from spectraldyn.estimators import model, neural_svd
+from spectraldyn.estimators import generator_svd, model, neural_svd
 from spectraldyn.systems import SYSTEMS
 
 N_FRAMES = 1500
@@ -98,7 +98,7 @@ def evaluations(monkeypatch):
         seen.append(data.n_rows)
         return original(sides, data)
 
-    for module in (model, neural_svd):
+    for module in (model, neural_svd, generator_svd):
         monkeypatch.setattr(module, "evaluate", counted)
     return seen
 
