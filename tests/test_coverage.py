@@ -43,7 +43,7 @@ def test_learned_rates_lie_in_their_intervals():
     found = []
     for seed in range(N_SETS):
         data = Dataset([np.random.default_rng(seed).normal(size=(1000, 1))])
-        options = {"hidden": (8,), "batch_size": 256, "max_steps": 100, "learning_rate": 0.02, "random_state": seed}
+        options = {"hidden": (8,), "batch_size": 128, "max_steps": 60, "learning_rate": 0.02, "random_state": seed}
         fit = GeneratorSVD(1, shift=0.5, **options).fit(data)
         found.append(analyze_generator(fit.model_, data, 2, functions=fit.functions_).rates[0])
     judge(found, exact=1.0)
