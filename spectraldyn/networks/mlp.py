@@ -64,7 +64,7 @@ class BatchedLinear(nn.Module):
 
 
 class SeparateNetworks(nn.Module):
-    """As `CommonTrunk`, but L perceptrons of one output each that share nothing, evaluated as a batch of matrices."""
+    """As `CommonTrunk`, but L perceptrons with one output each that share nothing, evaluated as batched matrices."""
 
     separate = True
 
