@@ -17,8 +17,7 @@ from spectraldyn.baselines.records import Learned, Problem
 from spectraldyn.baselines.tuning import in_chunks, slow_coordinates, tuned
 from spectraldyn.spectra.rayleigh_ritz import orthonormal
 
-CENTRES_FROM = 10_000
-"""Frames, drawn at random, whose k-means centres carry the Gaussian functions."""
+CENTRES_FROM = 10_000  # frames, drawn at random, whose k-means centres carry the Gaussian functions
 
 
 def edmd(problem: Problem, n_centres: int = 100, widths: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0)) -> Learned:

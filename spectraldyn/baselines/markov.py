@@ -18,8 +18,7 @@ from spectraldyn.baselines.tuning import real_parts, slow_coordinates, tuned
 from spectraldyn.spectra.intervals import CONFIDENCE
 from spectraldyn.spectra.timescales import Timescale, unresolved_reason
 
-Discrete = list[np.ndarray]
-"""Cluster of every frame of several trajectories."""
+Discrete = list[np.ndarray]  # cluster of every frame of several trajectories
 
 
 def msm(problem: Problem, n_clusters: Sequence[int] = (50, 100, 200), n_samples: int = 100) -> Learned:

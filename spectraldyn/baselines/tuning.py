@@ -17,12 +17,9 @@ from spectraldyn.spectra.rayleigh_ritz import leading, rayleigh_ritz
 from spectraldyn.spectra.scores import pair_averages, vamp_scores
 
 FOLDS = 3
-SCORED_PAIRS = 10_000
-"""Pairs of either part of a fold that are scored: enough to choose a setting by."""
-KINETIC_VARIANCE = 0.95
-"""Share of the kinetic variance that the TICA coordinates keep, as is the field's practice."""
-CHUNK = 4096
-"""Frames for which a basis is evaluated at once."""
+SCORED_PAIRS = 10_000  # pairs of either part of a fold that are scored: enough to choose a setting by
+KINETIC_VARIANCE = 0.95  # share of the kinetic variance that the TICA coordinates keep, as is the field's practice
+CHUNK = 4096  # frames for which a basis is evaluated at once
 
 as_float64 = partial(np.asarray, dtype=np.float64)
 """The same array in double precision, as deeptime's covariances need it."""
@@ -53,13 +50,10 @@ def tuned(problem: Problem, fit: Callable[..., Learned], **tried: Sequence[Any])
     chosen = grid[int(scores.argmax())]
     started = time.perf_counter()
     learned = fit(problem, **chosen)
-    settings = {
-        **chosen,
-        **learned.settings,
-        "grid": {name: sorted(set(values)) for name, values in tried.items()},
-        "chosen by": f"VAMP-2, {FOLDS}-fold cross-validation",
-    }
-    return replace(learned, settings=settings, seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    search = {name: sorted(set(values)) for name, values in tried.items()}
+    how = {"grid": search, "chosen by": f"VAMP-2, {FOLDS}-fold cross-validation"}
+    return replace(learned, settings={**chosen, **learned.settings, **how}, seconds=seconds)
 
 
 def _score(
@@ -67,9 +61,8 @@ def _score(
 ) -> float:
     """VAMP-2 on the validation stretches of one fold, from at most some ten thousand pairs of either part.
 
-    The norms are those of validation and, with a small weight, training pairs, as in
-    `spectraldyn.learning.held_out_score`: validation blocks that never visit a rare state tell nothing of functions
-    that do not vary there.
+    The norms are those of validation and, with a small weight, training pairs, as in `held_out_score` of
+    `spectraldyn.learning`: blocks that never visit a rare state tell nothing of functions that do not vary there.
     """
     lag, tied = problem.lagtime, problem.reversible
     functions = fit(replace(problem, trajectories=[data.rows(np.array(part)) for part in fold[0]])).functions

@@ -23,14 +23,10 @@ class Featurizer:
     """Computes the same features for one file after another."""
 
     features: FeatureSet
-    topology: mdtraj.Trajectory
-    """One reference frame with the topology."""
-    atoms: str | None
-    """The selection `features` was defined with."""
+    topology: mdtraj.Trajectory  # one reference frame with the topology
+    atoms: str | None  # the selection `features` was defined with
     cache: bool
-    """Whether to use the store."""
-    notes: list[str] = field(default_factory=list)
-    """What the user should know about the store is added here."""
+    notes: list[str] = field(default_factory=list)  # what the user should know about the store is added here
 
     def __post_init__(self) -> None:
         self._names = [column.name for column in self.features.columns]
@@ -80,12 +76,13 @@ class Featurizer:
     def _into_store(self, key: str, path: Path, first: int, step: int) -> tuple[np.ndarray, FileSummary] | None:
         def fill(append: Callable[[np.ndarray], None]) -> dict[str, Any]:
             summary = self._read(path, first, step, append)
-            record = asdict(summary) | {
+            timestep_ps = None if summary.timestep_ps is None else float(summary.timestep_ps)
+            plain = {
                 "path": str(path),
-                "segment_starts": [int(start) for start in summary.segment_starts],
-                "timestep_ps": None if summary.timestep_ps is None else float(summary.timestep_ps),
+                "segment_starts": list(map(int, summary.segment_starts)),
+                "timestep_ps": timestep_ps,
             }
-            return {"columns": self._names, "summary": record}
+            return {"columns": self._names, "summary": asdict(summary) | plain}
 
         try:
             store.write_entry(key, len(self._names), fill)

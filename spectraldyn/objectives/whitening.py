@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-RIDGE = 1e-4
-"""Share of each function's squared norm that is added to it before a Gram matrix is factorised."""
+RIDGE = 1e-4  # share of each function's squared norm that is added to it before a Gram matrix is factorised
 
 
 def regularised(matrix: Tensor, ridge: float) -> Tensor:

@@ -22,8 +22,7 @@ class Separable(IndependentParts[Overdamped]):
     if there are no parts or they differ in inverse temperature or in being periodic.
     """
 
-    parts: tuple[Overdamped, ...]
-    """Their coordinates follow each other."""
+    parts: tuple[Overdamped, ...]  # their coordinates follow each other
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -37,7 +36,6 @@ class Separable(IndependentParts[Overdamped]):
 
     @property
     def beta(self) -> float:
-        """Inverse temperature of all parts."""
         return self.parts[0].beta
 
     @property
@@ -106,8 +104,7 @@ class Mapped:
     forward: Callable[[Tensor], Tensor]
     inverse: Callable[[Tensor], Tensor]
     """forward and inverse: (..., d) → Tensor (..., d): φ and φ⁻¹. Only φ is differentiated."""
-    domain: Domain
-    """sequence of (low, high): A box that holds practically all of the equilibrium distribution of y."""
+    domain: Domain  # sequence of (low, high): a box that holds practically all of the equilibrium distribution of y
     description: str = ""
     jacobian: Callable[[Tensor], Tensor] | None = None
     """(..., d) → Tensor (..., d, d): J, where automatic differentiation, one pass per coordinate, would be slow."""
@@ -125,7 +122,6 @@ class Mapped:
 
     @property
     def beta(self) -> float:
-        """Inverse temperature."""
         return self.latent.beta
 
     def energy(self, y: Tensor) -> Tensor:
