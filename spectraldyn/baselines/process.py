@@ -24,10 +24,9 @@ from spectraldyn.files import replacing
 from spectraldyn.spectra.timescales import Timescale
 
 THREADS = 1  # for every method, whatever library computes: networks of this size gain nothing from more
-THREAD_SETTINGS = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), str(THREADS)
-)
-"""Environment variables that numerical libraries read when they are loaded."""
+# Read by numerical libraries when they are loaded.
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREAD_SETTINGS = dict.fromkeys(_VARIABLES, str(THREADS))
 _PARTS = ("stretches", "train", "test")
 _ROWS, _JOB, _OUTCOME, _ERRORS = "rows.npy", "job.pt", "outcome.pt", "errors.txt"
 

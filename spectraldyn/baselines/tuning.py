@@ -82,8 +82,7 @@ def with_constant(left: np.ndarray, reversible: bool, right: np.ndarray | None =
     """Functions as the moments take them: [1, f], or [1, f, g] where not reversible; ArithmeticError if not finite."""
     parts = [np.ones((len(left), 1)), left] + ([] if reversible else [left if right is None else right])
     functions = np.concatenate(parts, axis=1)
-    bad = np.count_nonzero(~np.isfinite(functions).all(axis=1))
-    if bad:
+    if bad := np.count_nonzero(~np.isfinite(functions).all(axis=1)):
         raise ArithmeticError(f"its functions are not finite on {bad} of {len(functions)} frames")
     return functions
 

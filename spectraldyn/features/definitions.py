@@ -128,8 +128,7 @@ def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) 
         indices = np.asarray(topology.select(atoms), dtype=int)
     except (ValueError, TypeError, AttributeError, SyntaxError, NameError, LookupError, re.error) as error:
         examples = "write for example 'protein', 'name CA', 'resSeq 1 to 20'"
-        unclear = f"`atoms` is {atoms!r}, which is not a selection mdtraj understands ({examples})"
-        raise InputError(unclear) from error
+        raise InputError(f"`atoms` is {atoms!r}, which is not a selection mdtraj understands ({examples})") from error
     if len(indices) == 0:
         raise InputError(f"`atoms` is {atoms!r}, which selects none of the {topology.n_atoms} atoms of the topology")
     return Molecule(topology, np.isin(np.arange(topology.n_atoms), indices), reference)

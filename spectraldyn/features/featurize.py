@@ -68,7 +68,11 @@ class Featurizer:
             rows, meta = entry
             if meta["columns"] != self._names:
                 raise store.DamagedEntry(key)
-            return rows, _summary(meta["summary"], path)
+            record = meta["summary"]
+            # Its sentences name the file where it is now.
+            warnings = tuple(text.replace(record["path"], str(path)) for text in record["warnings"])
+            moved = {"path": path, "segment_starts": tuple(record["segment_starts"]), "warnings": warnings}
+            return rows, FileSummary(**record | moved)
         except (store.DamagedEntry, KeyError, TypeError):
             self.notes.append(f"the stored features of {path} were damaged and have been computed again")
             return None
@@ -119,10 +123,3 @@ def check_left(path: Path, n_frames: int, skipped: int) -> None:
     """InputError where skipping so many frames leaves nothing of a file."""
     if skipped >= n_frames:
         raise InputError(f"{path} has {n_frames} frames and `skip` leaves out the first {skipped}: nothing is left")
-
-
-def _summary(record: dict[str, Any], path: Path) -> FileSummary:
-    """A FileSummary as stored, with its sentences naming the file where it is now."""
-    warnings = tuple(text.replace(record["path"], str(path)) for text in record["warnings"])
-    starts = tuple(record["segment_starts"])
-    return FileSummary(**record | {"path": path, "segment_starts": starts, "warnings": warnings})

@@ -40,7 +40,6 @@ class Framework:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Of the formula."""
         return tuple(inspect.signature(self.formula).parameters)
 
     @property

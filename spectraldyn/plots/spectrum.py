@@ -66,9 +66,8 @@ def _slow_processes(
     times = row_time * np.array(sorted(by_lag))
     for k in range(max(map(len, by_lag.values()))):
         scales = [by_lag[lag][k] if k < len(by_lag[lag]) else None for lag in sorted(by_lag)]
-        value, low, high = (
-            np.array([getattr(scale, part, None) for scale in scales], dtype=float) for part in ("value", "low", "high")
-        )
+        parts = [[getattr(scale, part, None) for scale in scales] for part in ("value", "low", "high")]
+        value, low, high = np.array(parts, dtype=float)
         seen = value > times
         if seen.any():
             yield k, times[seen], value[seen], low[seen], high[seen]
@@ -104,8 +103,9 @@ def plot_rates(results: GeneratorResults, ax: Axes | None = None) -> Axes:
     value, low, high = ([getattr(rate, part) for rate in results.rates] for part in ("value", "low", "high"))
     style = look(0) | {"markersize": 5, "linestyle": "none", "capsize": 3}
     ax.errorbar(number, value, error_bars(value, low, high), **style, label="learned, 95 % interval")
-    ax.set(yscale="log", xlabel="process", ylabel=f"rate (1/{results.unit})", xticks=number)
-    ax.set_xlim(0.4, len(number) + 0.6)
+    ax.set(
+        yscale="log", xlabel="process", ylabel=f"rate (1/{results.unit})", xticks=number, xlim=(0.4, len(number) + 0.6)
+    )
     ax.legend(fontsize="small", frameon=False)
     return ax
 

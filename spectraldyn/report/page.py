@@ -66,8 +66,7 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     form = "resolvent in the energy space" if settings.form == "energy-space" else "shifted generator"
     processes = _processes(results, results.modes)
     for k, (row, rate) in enumerate(zip(processes, results.rates, strict=True)):
-        exact = None if results.exact_rates is None else float(results.exact_rates[k])
-        known = "" if exact is None else f", exact {format_number(exact, '–')}"
+        known = "" if results.exact_rates is None else f", exact {format_number(float(results.exact_rates[k]), '–')}"
         low, high = format_number(rate.low, "–"), format_number(rate.high, "–")
         row["rate"] = f"{format_number(rate.value, '–')} ({low} – {high}){known}"
     return {

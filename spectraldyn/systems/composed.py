@@ -80,7 +80,6 @@ class Separable(IndependentParts[Overdamped]):
         return np.concatenate(walks, axis=2)
 
     def default_timestep(self) -> float:
-        """The shortest of those of the parts."""
         return min(part.default_timestep() for part in self.parts)
 
     def _seeds(self, seed: int) -> list[int]:
@@ -117,7 +116,6 @@ class Mapped:
 
     @property
     def dimension(self) -> int:
-        """Number of coordinates d."""
         return len(self.domain)
 
     @property
@@ -168,7 +166,6 @@ class Mapped:
         return self._apply(self.forward, self.latent.simulate(n_frames, spacing, start=first, **options))
 
     def default_timestep(self) -> float:
-        """That of the latent system."""
         return self.latent.default_timestep()
 
     def _apply(self, function: Callable[[Tensor], Tensor], points: np.ndarray) -> np.ndarray:

@@ -158,8 +158,7 @@ def gradient_of(function: Function, x: Tensor) -> Tensor:
         values = function(at).sum()
         if not values.requires_grad:
             return torch.zeros_like(x)
-        (slope,) = torch.autograd.grad(values, at, materialize_grads=True)
-    return slope
+        return torch.autograd.grad(values, at, materialize_grads=True)[0]
 
 
 def finite_volume(energy: Function, diffusion: Function | float, beta: float, grid: Grid, n: int) -> GridSpectrum:
