@@ -31,8 +31,7 @@ class Comparison(Question):
     time: TimeAxis
     n_train_pairs: int
     n_test_pairs: int
-    warnings: list[str] = field(default_factory=list)
-    """On the data."""
+    warnings: list[str] = field(default_factory=list)  # on the data
 
     @property
     def unit(self) -> str:
@@ -79,12 +78,9 @@ class Comparison(Question):
             for number, scale in enumerate(result.timescales, 1):
                 if scale.unresolved is not None:
                     notes.setdefault(scale.unresolved, []).append(f"{result.method} {number}")
-        title = (
-            f"At lag {self.lag_time:g} {self.unit}; scores on {self.n_test_pairs} held-out pairs, "
-            f"{THREADS} thread for every method"
-        )
+        how = f"scores on {self.n_test_pairs} held-out pairs, {THREADS} thread for every method"
         remarks = (f"* unresolved, {why}: {', '.join(where)}" for why, where in notes.items())
-        return "\n".join([title, *aligned(table), *remarks])
+        return "\n".join([f"At lag {self.lag_time:g} {self.unit}; {how}", *aligned(table), *remarks])
 
 
 def compare_methods(
@@ -105,19 +101,16 @@ def compare_methods(
     Contiguous blocks, three tenths of the data, are held out; no pair crosses a cut, and no method sees them. What a
     method holds out for itself it takes from the training blocks. Held-out scores: moments of [1, f] over the training
     pairs give, by Rayleigh–Ritz (canonical correlation analysis where the dynamics are not taken as reversible),
-    `n_modes` functions with their values, which are scored on the held-out pairs (see
-    `spectraldyn.spectra.scores`). Timescales come from the same step over all pairs, with block-bootstrap
-    intervals; those of the Markov state model are its own, with Bayesian intervals. Every method runs alone in a new
-    process with one thread.
+    `n_modes` functions with their values, which are scored on the held-out pairs (see `spectraldyn.spectra.scores`).
+    Timescales come from the same step over all pairs, with block-bootstrap intervals; those of the Markov state model
+    are its own, with Bayesian intervals. Every method runs alone in a new process with one thread.
 
     Parameters
     ----------
     trajectories : list of ndarray (T, d)
         Or a Dataset.
-    lagtime : int
-        In frames (rows of the data).
-    n_modes : int
-        The constant process is not counted.
+    lagtime, n_modes : int
+        In frames (rows of the data); processes, the constant one not counted.
     methods : sequence of str, or mapping of str to dict, optional
         Names in `spectraldyn.baselines.METHODS`, or these with further arguments of each method, such as
         ``{"tica": {}, "neural-svd": {"max_steps": 500}}``; by default all.
@@ -150,10 +143,8 @@ def compare_methods(
     split = Split.of(data.stretches, question)
     n_train, n_test = map(len, split.starts)
     if min(n_train, n_test) < 2:
-        raise InputError(
-            f"the data are too short to hold part of them out: {data.n_rows} frames in {len(data)} uninterrupted "
-            f"stretches at a lag of {lagtime} frames"
-        )
+        size = f"{data.n_rows} frames in {len(data)} uninterrupted stretches at a lag of {lagtime} frames"
+        raise InputError(f"the data are too short to hold part of them out: {size}")
     results = []
     with (
         tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder,
@@ -228,7 +219,7 @@ def _checked(trajectories: Sequence[np.ndarray]) -> Dataset:
 
 def _cell(scale: Timescale) -> str:
     """A timescale with its interval, starred where it is unresolved."""
-    star = "*" * (scale.unresolved is not None)
+    value = format_number(scale.value, "–") + "*" * (scale.unresolved is not None)
     if scale.low is None and scale.high is None:
-        return format_number(scale.value, "–") + star
-    return f"{format_number(scale.value, '–')}{star} ({format_number(scale.low, '0')}–{format_number(scale.high, '∞')})"
+        return value
+    return f"{value} ({format_number(scale.low, '0')}–{format_number(scale.high, '∞')})"

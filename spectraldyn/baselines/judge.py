@@ -38,13 +38,12 @@ def judge_outcome(outcome: Outcome, split: Split) -> MethodResult:
     except (ArithmeticError, np.linalg.LinAlgError) as error:
         return MethodResult(result.method, str(error), settings=result.settings, warnings=result.warnings)
     if result.timescales:
-        seen = [scale.n_transitions for scale in timescales]
-        timescales = [_as_seen(own, count) for own, count in zip(result.timescales, seen, strict=False)]
+        timescales = [_as_seen(own, seen) for own, seen in zip(result.timescales, timescales, strict=False)]
     vamp2, vampe = (scores[name] if np.isfinite(scores[name]) else None for name in ("vamp2_test", "vampe_test"))
     return replace(result, timescales=timescales, vamp2_test=vamp2, vampe_test=vampe)
 
 
-def _as_seen(own: Timescale, n_transitions: int | None) -> Timescale:
+def _as_seen(own: Timescale, seen: Timescale) -> Timescale:
     """A method's own timescale, its interval as it is, marked as unresolved where the process was seen too rarely."""
-    counted = replace(own, n_transitions=n_transitions)
+    counted = replace(own, n_transitions=seen.n_transitions)
     return replace(counted, unresolved=with_rare_events(counted, np.inf, np.inf).unresolved)

@@ -178,6 +178,8 @@ class NeuralSVD(base.NeuralEstimator):
             held_out = np.tile(held_out_rows(stretches, 1, self.test_fraction, random), 2)
         else:
             data = self._dataset(X, at_least=1 if base.is_trajectory_list(X) else 2)
+            if data.weight is not None:
+                raise InputError("the data have weights, which lagged pairs do not take: fit `data.weighted(None)`")
             distance, stretches = lag, data.stretches
             starts = pair_starts(stretches, lag)
             if len(starts) < 2:

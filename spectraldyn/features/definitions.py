@@ -29,15 +29,12 @@ class FeatureSet:
     """The features chosen for one molecule."""
 
     names: list[str]
-    columns: tuple[Column, ...]
-    """In the order of `compute`."""
+    columns: tuple[Column, ...]  # in the order of `compute`
     blocks: list[Block]
     bonds: np.ndarray
     """(n_bonds, 2) int32: spanning tree of every molecule that holds a selected atom, from its first atom outwards."""
-    notes: list[str]
-    """What the user should know about the choice, one sentence each."""
-    periodic_notes: list[str]
-    """The same, for frames that carry a periodic box."""
+    notes: list[str]  # what the user should know about the choice, one sentence each
+    periodic_notes: list[str]  # the same, for frames that carry a periodic box
 
     def compute(self, chunk: mdtraj.Trajectory) -> np.ndarray:
         """Feature rows (n_frames, n_columns) float32 of a chunk of frames with all atoms; the chunk stays as it is."""
@@ -52,11 +49,8 @@ class FeatureSet:
     def _compute(self, chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         cut = periodic and len(self.bonds) and any(block.needs_whole_molecules for block in self.blocks)
         whole = _whole(chunk, self.bonds) if cut else chunk
-        parts = [
-            block.compute(whole if block.needs_whole_molecules else chunk, periodic)
-            for block in self.blocks
-            if block.compute is not None
-        ]
+        frames = [whole if block.needs_whole_molecules else chunk for block in self.blocks]
+        parts = [block.compute(own, periodic) for block, own in zip(self.blocks, frames, strict=True) if block.compute]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
@@ -133,10 +127,8 @@ def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) 
     try:
         indices = np.asarray(topology.select(atoms), dtype=int)
     except (ValueError, TypeError, AttributeError, SyntaxError, NameError, LookupError, re.error) as error:
-        raise InputError(
-            f"`atoms` is {atoms!r}, which is not a selection mdtraj understands (write for example 'protein', "
-            "'name CA', 'resSeq 1 to 20')"
-        ) from error
+        examples = "write for example 'protein', 'name CA', 'resSeq 1 to 20'"
+        raise InputError(f"`atoms` is {atoms!r}, which is not a selection mdtraj understands ({examples})") from error
     if len(indices) == 0:
         raise InputError(f"`atoms` is {atoms!r}, which selects none of the {topology.n_atoms} atoms of the topology")
     return Molecule(topology, np.isin(np.arange(topology.n_atoms), indices), reference)
@@ -177,10 +169,9 @@ def define_features(
         both = [name for name, block in blocks.items() if twice[0] in block.columns]
         raise InputError(f"the features {' and '.join(both)} share a column, {twice[0].name!r}: choose one of them")
     if len(columns) > MAX_COLUMNS:
-        raise InputError(
-            f"the features {', '.join(blocks)} have {len(columns):,} columns, more than the {MAX_COLUMNS:,} that can "
-            "be analysed together; choose fewer atoms with `atoms`, or fewer `features`"
-        )
+        many = f"{len(columns):,} columns, more than the {MAX_COLUMNS:,} that can be analysed together"
+        fewer = "choose fewer atoms with `atoms`, or fewer `features`"
+        raise InputError(f"the features {', '.join(blocks)} have {many}; {fewer}")
     periodic_notes = _periodic_notes(blocks, molecule, bonds)
     return FeatureSet(list(blocks), columns, list(blocks.values()), bonds, notes, periodic_notes)
 
@@ -191,11 +182,9 @@ def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
     many_alphas = max(len(alphas.columns), alphas.refused_columns)
     if (backbone.columns or backbone.refused_columns) and many_alphas > MAX_DEFAULT_COLUMNS:
         usable = len(backbone.columns) + many_alphas <= MAX_COLUMNS
-        notes.append(
-            f"the default features are torsions alone: ca-distances would make {many_alphas:,} columns, more than "
-            f"{MAX_DEFAULT_COLUMNS:,}; to have both, "
-            + ("ask for them by name (torsions,ca-distances)" if usable else "choose fewer atoms with `atoms`")
-        )
+        how = "ask for them by name (torsions,ca-distances)" if usable else "choose fewer atoms with `atoms`"
+        many = f"ca-distances would make {many_alphas:,} columns, more than {MAX_DEFAULT_COLUMNS:,}"
+        notes.append(f"the default features are torsions alone: {many}; to have both, {how}")
         return {"torsions": backbone}
     if backbone.columns or 0 < many_alphas <= MAX_DEFAULT_COLUMNS:
         blocks = {"torsions": backbone, "ca-distances": alphas}
@@ -206,21 +195,15 @@ def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
         if 0 < len(distances.columns) <= MAX_DEFAULT_COLUMNS:
             return {"heavy-distances": distances}
         if 0 < len(aligned.columns) <= MAX_DEFAULT_COLUMNS:
-            notes.append(
-                "the default features are aligned-positions: distances would make more than "
-                f"{MAX_DEFAULT_COLUMNS:,} columns"
-            )
+            many = f"distances would make more than {MAX_DEFAULT_COLUMNS:,} columns"
+            notes.append(f"the default features are aligned-positions: {many}")
             return {"aligned-positions": aligned}
     if 3 * n_atoms > MAX_DEFAULT_COLUMNS:
-        raise InputError(
-            f"there are no default features for {n_atoms:,} atoms without a peptide backbone: choose atoms "
-            f"with `atoms`, or features with `features` ({', '.join(FEATURES)})"
-        )
+        choose = f"choose atoms with `atoms`, or features with `features` ({', '.join(FEATURES)})"
+        raise InputError(f"there are no default features for {n_atoms:,} atoms without a peptide backbone: {choose}")
     if n_atoms > 1:
-        notes.append(
-            f"the default features are the raw positions of {n_atoms} particles, rigid motion included; "
-            "heavy-distances leaves it out"
-        )
+        raw = f"the raw positions of {n_atoms} particles, rigid motion included"
+        notes.append(f"the default features are {raw}; heavy-distances leaves it out")
     return {"positions": make.positions(molecule)}
 
 
@@ -256,13 +239,9 @@ def _periodic_notes(blocks: dict[str, Block], molecule: Molecule, bonds: np.ndar
     atoms = np.flatnonzero(molecule.selected) if "positions" in names else molecule.heavy
     notes = []
     if len(bonds):
-        notes.append(
-            f"{box}, so molecules were made whole along their bonds; which periodic image each molecule sits in is as "
-            "stored"
-        )
+        image = "which periodic image each molecule sits in is as stored"
+        notes.append(f"{box}, so molecules were made whole along their bonds; {image}")
     if single := len(np.setdiff1d(atoms, bonds)):
-        notes.append(
-            f"{box} and {single} of the atoms have no bonds, so their coordinates are as stored and jump where a "
-            "particle crosses the edge of the box"
-        )
+        jump = "their coordinates are as stored and jump where a particle crosses the edge of the box"
+        notes.append(f"{box} and {single} of the atoms have no bonds, so {jump}")
     return notes

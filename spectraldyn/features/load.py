@@ -32,11 +32,9 @@ class _Sampling(NamedTuple):
     timestep_ps: float | None
 
     def computed(self) -> tuple[int, int]:
-        """(first, step) of the frames to compute features of.
-
-        All frames unless a stride saves work: then entries of the store serve any skip. All as well for a skip in time
-        where the file itself must first tell the spacing.
-        """
+        """(first, step) of the frames to compute features of."""
+        # All of them unless a stride saves work: then entries of the store serve any skip. All as well for a skip in
+        # time where the file itself must first tell the spacing.
         known = self.skip.in_frames or self.skip.value == 0 or self.timestep_ps is not None
         return (self.skipped(self.timestep_ps), self.stride) if self.stride > 1 and known else (0, 1)
 

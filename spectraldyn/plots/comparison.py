@@ -27,9 +27,8 @@ def plot_comparison(
     for ax in axes[1:]:
         ax.set_yticks(place, [result.method for result in results] if ax is axes[1] else [])
         ax.tick_params(axis="y", length=0)
-        ax.set_ylim(0.4, len(results) + 0.6)
+        ax.set(ylim=(0.4, len(results) + 0.6), axisbelow=True)
         ax.grid(axis="y", color="0.92")
-        ax.set_axisbelow(True)
         for y, result in zip(place, results, strict=True):
             if result.failed is not None:
                 ax.annotate("failed", (0.5, y), xycoords=("axes fraction", "data"), **CENTRED,
@@ -81,8 +80,7 @@ def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[
     values = [s.value for result in results for s in result.timescales if s.value is not None]
     bottom = 0.6 * min([comparison.lag_time, *values])
     ax.axhspan(bottom, comparison.lag_time, color="0.9", linewidth=0, zorder=-1, label="faster than the lag time")
-    ax.set_ylim(bottom=bottom)
-    ax.set_xlim(0.5, comparison.n_modes + 0.5)
+    ax.set(xlim=(0.5, comparison.n_modes + 0.5), ylim=(bottom, None))
     ax.set_xticks(range(1, comparison.n_modes + 1), [f"process {k + 1}" for k in range(comparison.n_modes)])
     ax.tick_params(axis="x", length=0)
     for edge in range(1, comparison.n_modes):

@@ -171,12 +171,9 @@ def cosine_circle(amplitude: float) -> Overdamped:
         root = np.exp(amplitude / 2 * np.cos(points)) * np.sqrt(2 * np.pi * i0(amplitude))
         return waves.eigenfunctions(points, n) * root
 
+    exact, text = Exact(waves.eigenvalues, functions), f"one angle in U = {amplitude:g} cos x"
     return Overdamped(
-        lambda x: amplitude * torch.cos(x[..., 0]),
-        ((0.0, 2 * np.pi),),
-        periodic=True,
-        description=f"one angle in U = {amplitude:g} cos x",
-        exact=Exact(waves.eigenvalues, functions),
+        lambda x: amplitude * torch.cos(x[..., 0]), ((0.0, 2 * np.pi),), periodic=True, description=text, exact=exact
     )
 
 
@@ -231,11 +228,9 @@ class Run:
 
     n_frames: int
     """For at least 1000 times the slowest timescale t: a statistical error of about √(2t / length) = 4.5 %."""
-    spacing: float
-    timestep: float
-    lag: float
-    """spacing, timestep, lag: Between stored frames; of the integrator, for an error of the slowest timescale of at
-    most 0.5 %, to first order in the step; and to begin a fit with."""
+    spacing: float  # between stored frames
+    timestep: float  # for an error of the slowest timescale of at most 0.5 %, to first order in the step
+    lag: float  # to begin a fit with
 
 
 RUNS = {

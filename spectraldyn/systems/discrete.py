@@ -15,8 +15,7 @@ from spectraldyn.errors import InputError
 class MarkovChain:
     """A chain on finitely many states. InputError if the matrix is not one of probabilities whose rows sum to 1."""
 
-    matrix: np.ndarray
-    """(m, m): transition probabilities."""
+    matrix: np.ndarray  # (m, m): transition probabilities
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -79,8 +78,7 @@ class NoisyLogisticMap:
     Słomczyński, Życzkowski, "Dynamical entropy for systems with stochastic perturbation", Phys. Rev. E 62 (2000) 2018.
     """
 
-    power: int = 20
-    """N, even."""
+    power: int = 20  # N, even
     description: str = ""
 
     def __post_init__(self) -> None:

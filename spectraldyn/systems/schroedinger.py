@@ -20,12 +20,10 @@ from spectraldyn.systems.spectrum import Exact, GridSpectrum, IndependentParts, 
 class Schroedinger(Solvable):
     """H = −Δ + V in a box."""
 
-    potential: Function
-    """(..., d) → Tensor (...)."""
+    potential: Function  # (..., d) → Tensor (...)
     domain: Domain
     """sequence of (low, high): one interval per axis, outside which the wave functions vanish (or practically do)."""
-    periodic: bool = False
-    """The ends of every axis meet instead."""
+    periodic: bool = False  # the ends of every axis meet instead
     description: str = ""
     exact: Exact | None = None
     """Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions."""
@@ -59,8 +57,7 @@ class Schroedinger(Solvable):
 class SchroedingerSum(IndependentParts[Schroedinger]):
     """V(x) = Σ_k V_k(x_k): independent Schrödinger operators; energies add, eigenfunctions multiply."""
 
-    parts: Sequence[Schroedinger]
-    """Their coordinates follow each other."""
+    parts: Sequence[Schroedinger]  # their coordinates follow each other
     description: str = ""
 
     def potential(self, x: Tensor) -> Tensor:

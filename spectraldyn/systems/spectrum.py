@@ -46,7 +46,6 @@ class Solvable:
 
     @property
     def dimension(self) -> int:
-        """Number of coordinates d."""
         return len(self.domain)
 
     def on_grid(self, grid: Grid, n: int) -> GridSpectrum:
@@ -108,7 +107,6 @@ class IndependentParts(Generic[Part]):
 
     @property
     def dimension(self) -> int:
-        """Number of coordinates d."""
         return len(self.domain)
 
     @property
