@@ -289,7 +289,7 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
 def _tensors(record: Spectrum | Moments) -> dict[str, Any]:
     """A record of arrays and plain values, as torch saves it."""
     return {
-        name: torch.from_numpy(np.ascontiguousarray(value)) if isinstance(value, np.ndarray) else value
+        name: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
         for name, value in vars(record).items()
     }
 
