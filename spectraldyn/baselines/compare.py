@@ -101,16 +101,19 @@ def compare_methods(
     Contiguous blocks, three tenths of the data, are held out; no pair crosses a cut, and no method sees them. What a
     method holds out for itself it takes from the training blocks. Held-out scores: moments of [1, f] over the training
     pairs give, by Rayleigh–Ritz (canonical correlation analysis where the dynamics are not taken as reversible),
-    `n_modes` functions with their values, which are scored on the held-out pairs (see `spectraldyn.spectra.scores`).
-    Timescales come from the same step over all pairs, with block-bootstrap intervals; those of the Markov state model
-    are its own, with Bayesian intervals. Every method runs alone in a new process with one thread.
+    `n_modes` functions with their values, which are scored on the held-out pairs (see
+    `spectraldyn.spectra.scores`). Timescales come from the same step over all pairs, with block-bootstrap
+    intervals; those of the Markov state model are its own, with Bayesian intervals. Every method runs alone in a new
+    process with one thread.
 
     Parameters
     ----------
     trajectories : list of ndarray (T, d)
         Or a Dataset.
-    lagtime, n_modes : int
-        In frames (rows of the data); processes, the constant one not counted.
+    lagtime : int
+        In frames (rows of the data).
+    n_modes : int
+        Processes, the constant one not counted.
     methods : sequence of str, or mapping of str to dict, optional
         Names in `spectraldyn.baselines.METHODS`, or these with further arguments of each method, such as
         ``{"tica": {}, "neural-svd": {"max_steps": 500}}``; by default all.
@@ -124,12 +127,18 @@ def compare_methods(
         Seconds after which a method counts as failed.
     runner : Runner
         What does a method's job; see `spectraldyn.baselines.process`.
+    progress : bool
+        Show a progress bar on stderr.
 
     Returns
     -------
     Comparison
-        With times in frames, or in those of the data set. A method that fails is among the results, with the reason;
-        data or options that cannot be used raise an InputError.
+        With times in frames, or in those of the data set. A method that fails is among the results, with the reason.
+
+    Raises
+    ------
+    InputError
+        If the data or an option cannot be used.
     """
     chosen = check_methods(methods)
     for name, value in (("lagtime", lagtime), ("n_modes", n_modes)):
@@ -181,8 +190,15 @@ def compare_trajectories(
         See `load_features`.
     lag : str or int
         Lag time: stored frames (50) or a time ("50ps"); a multiple of `stride`.
+    progress : bool
+        Show progress bars on stderr.
     **options
         Of `compare_methods`, except the lag time.
+
+    Raises
+    ------
+    InputError
+        One sentence on what in the input cannot be used.
     """
     check_methods(options.get("methods"))
     data, lagtime = load_for_lag(

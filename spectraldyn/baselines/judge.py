@@ -11,11 +11,25 @@ from spectraldyn.spectra.timescales import Timescale, block_moments, read_off_ti
 
 
 def judge(left: np.ndarray, right: np.ndarray | None, split: Split) -> tuple[list[Timescale], dict[str, float]]:
-    """Timescales and scores of slow functions, each (n_rows, k), that have been evaluated on all rows.
+    """Timescales and scores of functions that have been evaluated on all rows.
 
-    `right` is given where they differ and the dynamics are not taken as reversible. Timescales are in rows, by
-    Rayleigh–Ritz over all pairs, with block-bootstrap intervals; scores are those of
-    `spectraldyn.spectra.scores.split_scores`. ArithmeticError if the functions are not finite, or do not vary.
+    Parameters
+    ----------
+    left, right : ndarray (n_rows, k)
+        Slow functions; `right` where they differ and the dynamics are not taken as reversible.
+    split : Split
+
+    Returns
+    -------
+    list of Timescale
+        In rows, by Rayleigh–Ritz over all pairs, with block-bootstrap intervals.
+    dict
+        See `spectraldyn.spectra.scores.split_scores`.
+
+    Raises
+    ------
+    ArithmeticError
+        If the functions are not finite, or do not vary.
     """
     lag, tied = split.lagtime, split.reversible
     functions = with_constant(left, tied, right)

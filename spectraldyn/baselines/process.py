@@ -82,9 +82,16 @@ def store_rows(folder: Path, data: Dataset) -> None:
 
 
 def run_job(folder: Path, job: Job, time_limit: float | None = None, runner: Runner = in_new_interpreter) -> Outcome:
-    """Do a job in a process of its own, in a folder with the rows of `store_rows`; whatever happens is an outcome.
+    """Do a job in a process of its own; whatever happens to it is an outcome.
 
-    The process is ended after `time_limit` seconds, with imports.
+    Parameters
+    ----------
+    folder : Path
+        With the rows of `store_rows`.
+    job : Job
+    time_limit : float, optional
+        Seconds, with imports, after which the process is ended.
+    runner : Runner
     """
     place = folder / job.method
     place.mkdir()

@@ -37,7 +37,17 @@ class FeatureSet:
     periodic_notes: list[str]  # the same, for frames that carry a periodic box
 
     def compute(self, chunk: mdtraj.Trajectory) -> np.ndarray:
-        """Feature rows (n_frames, n_columns) float32 of a chunk of frames with all atoms; the chunk stays as it is."""
+        """Feature rows of a chunk of frames.
+
+        Parameters
+        ----------
+        chunk : mdtraj.Trajectory
+            All atoms of the topology; left as it is.
+
+        Returns
+        -------
+        (n_frames, n_columns) float32
+        """
         boxed = _frames_with_box(chunk)
         if boxed.all() or not boxed.any():
             return self._compute(chunk, bool(boxed.any()))
@@ -95,7 +105,13 @@ FEATURES: dict[str, Feature] = {
 
 
 def feature_names(features: str | Sequence[str]) -> list[str]:
-    """Names from a comma-separated string or a sequence, each once; InputError for none, or one not in `FEATURES`."""
+    """Names from a comma-separated string or a sequence, each once.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one that is not in `FEATURES`.
+    """
     given = features.split(",") if isinstance(features, str) else list(features)
     names = list(dict.fromkeys(str(name).strip() for name in given))
     for name in names or [""]:
@@ -107,9 +123,17 @@ def feature_names(features: str | Sequence[str]) -> list[str]:
 def available_features(
     topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None = None
 ) -> list[tuple[str, str, int, str]]:
-    """What every feature would give for a molecule: (name, description, number of columns, reason why there are none).
+    """What every feature would give for a molecule.
 
-    The reason is empty where there are columns. InputError if `atoms` is not a selection or selects nothing.
+    Returns
+    -------
+    list of (name, description, number of columns, reason)
+        The reason says why a feature has no columns; it is empty where it has some.
+
+    Raises
+    ------
+    InputError
+        If `atoms` is not a selection or selects nothing.
     """
     molecule = _molecule(topology, atoms)
     blocks = {name: feature.build(molecule) for name, feature in FEATURES.items()}
@@ -137,7 +161,7 @@ def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) 
 def define_features(
     reference: mdtraj.Trajectory, features: str | Sequence[str] | None = None, atoms: str | None = None
 ) -> FeatureSet:
-    """Fix what the columns are for this molecule; InputError where they cannot be computed, or `atoms` selects none.
+    """Fix what the columns are, for this molecule.
 
     Parameters
     ----------
@@ -149,6 +173,11 @@ def define_features(
         aligned-positions where that makes too many columns, for any other molecule.
     atoms : str, optional
         Only these atoms enter, in mdtraj's selection language.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a feature has no columns for this molecule, or the selection is wrong or empty.
     """
     molecule = _molecule(reference, atoms)
     bonds = _spanning_bonds(molecule)

@@ -98,7 +98,14 @@ OTHER_NAMES = {
 def build_objective(name: str, parameters: Sequence[torch.nn.Parameter] = (), **options: Any) -> Objective:
     """The objective of that name for one training run, with an `InputWarning` if it does not converge in general.
 
-    `parameters` are all that the learned functions depend on; the options, such as `penalty`, are those of the formula.
+    Parameters
+    ----------
+    name : str
+        A key of `OBJECTIVES`.
+    parameters : sequence of torch.nn.Parameter
+        All that the learned functions depend on.
+    options
+        Of the formula, such as `penalty`.
     """
     framework = _lookup(name)
     for option in options:
@@ -114,8 +121,16 @@ def check_combination(
 ) -> None:
     """Refuse an objective that makes no sense with such an operator and such networks, and say why.
 
-    Tied: the operator is self-adjoint and its two sides are one set of functions. Positive: T ≥ 0, contraction: T ≤ 1;
-    transfer operators at equilibrium and resolvents are both, shifted generators are at most 1.
+    Parameters
+    ----------
+    name : str
+        A key of `OBJECTIVES`.
+    tied : bool
+        The operator is self-adjoint and its two sides are one set of functions.
+    separate_networks : bool
+        Every mode has a network of its own.
+    positive, contraction : bool
+        T ≥ 0; T ≤ 1. Transfer operators at equilibrium and resolvents are both, shifted generators are at most 1.
     """
     framework = _lookup(name)
     given = {"tied": tied, "separate_networks": separate_networks, "positive": positive, "contraction": contraction}

@@ -13,9 +13,19 @@ from spectraldyn.plots.figures import CENTRED, COLOURS, OPEN, error_bars, legend
 def plot_comparison(
     comparison: Comparison, axes: Sequence[Axes] | None = None, exact: Sequence[float] | None = None
 ) -> Sequence[Axes]:
-    """Methods side by side, in four axes: timescales by process, held-out scores, wall time and memory.
+    """Methods side by side: timescales by process, held-out scores, wall time and memory.
 
-    `exact` are known timescales in the unit of the comparison, slowest first; they are drawn as lines.
+    Parameters
+    ----------
+    comparison : Comparison
+    axes : sequence of four Axes, optional
+        For timescales, scores, time and memory.
+    exact : sequence of float, optional
+        Known timescales in the unit of the comparison, slowest first; drawn as lines.
+
+    Returns
+    -------
+    sequence of Axes
     """
     if axes is None:
         figure = Figure(figsize=(8.2, 6.6), layout="constrained")

@@ -189,17 +189,25 @@ def _number(value: Any) -> Any:
 
 
 def write_comparison(comparison: Comparison, out: str | Path, force: bool = False) -> Path:
-    """Write a comparison into a folder; it appears complete or not at all, with an InputError where it cannot.
+    """Write a comparison into a folder; it appears complete or not at all.
 
     Parameters
     ----------
+    comparison : Comparison
     out : str or Path
-        Folder; must not exist, unless `force` is given and it holds an earlier comparison, which is then replaced.
+        Folder; must not exist, unless `force` is given and it holds an earlier comparison.
+    force : bool
+        Replace an earlier comparison.
 
     Returns
     -------
     Path
         The folder, with compare.json (see `Comparison.rows`) and comparison.png.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
     """
     out = check_comparison_folder(out, force)
     with complete_folder(out) as draft:

@@ -18,8 +18,12 @@ from spectraldyn.systems.spectrum import IndependentParts
 class Separable(IndependentParts[Overdamped]):
     """U(x) = Σ_k U_k(x_k): independent parts, each an `Overdamped` system of its own coordinates.
 
-    Eigenvalues are sums, and eigenfunctions products, of those of the parts: exact answers in any dimension. InputError
-    if there are no parts or they differ in inverse temperature or in being periodic.
+    Eigenvalues are sums, and eigenfunctions products, of those of the parts: exact answers in any dimension.
+
+    Raises
+    ------
+    InputError
+        If there are no parts or they differ in inverse temperature or in being periodic.
     """
 
     parts: tuple[Overdamped, ...]  # their coordinates follow each other

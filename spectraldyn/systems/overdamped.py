@@ -30,14 +30,17 @@ eigenvectors over √m would be noise there."""
 
 @dataclass(frozen=True, eq=False)
 class Overdamped(Solvable):
-    """Overdamped Langevin dynamics in an energy; `description` is one line of physics.
+    """Overdamped Langevin dynamics in an energy.
 
     >>> well = Overdamped(lambda x: 3 * (x[..., 0] ** 2 - 1) ** 2 + x[..., 1] ** 2, domain=[(-2.5, 2.5), (-4, 4)])
     >>> well.rates(3)
     array([0.24185958, 2.0000011 , 2.24186068])
 
-    InputError if the domain is not one finite interval per axis, or beta or the diffusion is not positive; in more than
-    two dimensions by `sample` and `default_timestep`, and without a closed form by `rates` and `eigenfunctions`.
+    Raises
+    ------
+    InputError
+        If the domain is not one finite interval per axis, or beta or the diffusion is not positive. In more than two
+        dimensions: by `sample` and `default_timestep`, and without a closed form by `rates` and `eigenfunctions`.
     """
 
     energy: Function

@@ -143,11 +143,15 @@ def plane_waves(coefficients: np.ndarray) -> Exact:
 
 
 def hydrogen() -> Schroedinger:
-    """Two-dimensional hydrogen, H = −Δ − 1/r (Yang, Guo, Chan, Wong, Ching, "Analytic solution of a two-dimensional
-    hydrogen atom. I", Phys. Rev. A 43 (1991) 1186).
+    """Two-dimensional hydrogen, H = −Δ − 1/r.
 
     Energies −1/(2n + 1)², each 2n + 1 times (n ≥ 0, −n ≤ m ≤ n), with eigenfunctions
     e^{−s/2} s^|m| L^{2|m|}_{n−|m|}(s), s = 2r/(2n + 1), times cos mθ (m ≥ 0) or sin |m|θ.
+
+    References
+    ----------
+    Yang, Guo, Chan, Wong, Ching, "Analytic solution of a two-dimensional hydrogen atom. I", Phys. Rev. A 43 (1991)
+    1186.
     """
 
     def numbers(n: int) -> list[tuple[int, int]]:
