@@ -88,7 +88,16 @@ class TimeAxis:
     def rows_of_lag(self, lag: "Duration", longest: int) -> int:
         """A lag time that a user gave, in rows.
 
-        An InputError if it is no whole number of rows, not positive, or no shorter than the longest stretch.
+        Parameters
+        ----------
+        lag : Duration
+        longest : int
+            Rows of the longest stretch.
+
+        Raises
+        ------
+        InputError
+            If it is no whole number of rows, not positive, or longer than every stretch.
         """
         frames = lag.to_frames(self.timestep_ps, "`lag`")
         if frames < 1 or frames % self.stride:

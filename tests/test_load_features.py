@@ -179,7 +179,7 @@ def test_a_file_shorter_than_the_skip(dcd, top, stride, feature_store):
         ({"columns": ["x C9"]}, "`columns` names 'x C9', but these features have x C1, y C1"),
         ({"columns": []}, "`columns` is empty"),
         ({"columns": 7}, "7 columns are needed, but these features have 6"),
-        ({"columns": 0}, "`columns` is 0"),
+        ({"columns": 0}, "0 columns are needed, but these features have 6"),
         ({"files": []}, "`files` is empty"),
     ],
 )

@@ -17,8 +17,7 @@ from spectraldyn.baselines.records import Learned, Problem
 from spectraldyn.baselines.tuning import in_chunks, slow_coordinates, tuned
 from spectraldyn.spectra.rayleigh_ritz import orthonormal
 
-CENTRES_FROM = 10_000
-"""Frames, drawn at random, whose k-means centres carry the Gaussian functions."""
+CENTRES_FROM = 10_000  # frames, drawn at random, whose k-means centres carry the Gaussian functions
 
 
 def edmd(problem: Problem, n_centres: int = 100, widths: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0)) -> Learned:
@@ -32,8 +31,7 @@ def edmd(problem: Problem, n_centres: int = 100, widths: Sequence[float] = (1.0,
 def _edmd(problem: Problem, n_centres: int, width: float) -> Learned:
     transform = slow_coordinates(problem)
     x, y = (transform(ends) for ends in problem.pairs())
-    random = np.random.default_rng(problem.seed)
-    sample = x[random.choice(len(x), min(len(x), CENTRES_FROM), replace=False)]
+    sample = x[np.random.default_rng(problem.seed).choice(len(x), min(len(x), CENTRES_FROM), replace=False)]
     clusters = KMeans(min(n_centres, len(sample)), fixed_seed=problem.seed, n_jobs=1).fit_fetch(sample)
     # Data of few distinct points leave clusters in one place: no distance between them, no width of a Gaussian.
     centres = np.unique(clusters.cluster_centers, axis=0)

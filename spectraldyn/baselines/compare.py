@@ -31,8 +31,7 @@ class Comparison(Question):
     time: TimeAxis
     n_train_pairs: int
     n_test_pairs: int
-    warnings: list[str] = field(default_factory=list)
-    """On the data."""
+    warnings: list[str] = field(default_factory=list)  # on the data
 
     @property
     def unit(self) -> str:
@@ -79,12 +78,9 @@ class Comparison(Question):
             for number, scale in enumerate(result.timescales, 1):
                 if scale.unresolved is not None:
                     notes.setdefault(scale.unresolved, []).append(f"{result.method} {number}")
-        title = (
-            f"At lag {self.lag_time:g} {self.unit}; scores on {self.n_test_pairs} held-out pairs, "
-            f"{THREADS} thread for every method"
-        )
+        how = f"scores on {self.n_test_pairs} held-out pairs, {THREADS} thread for every method"
         remarks = (f"* unresolved, {why}: {', '.join(where)}" for why, where in notes.items())
-        return "\n".join([title, *aligned(table), *remarks])
+        return "\n".join([f"At lag {self.lag_time:g} {self.unit}; {how}", *aligned(table), *remarks])
 
 
 def compare_methods(
@@ -117,7 +113,7 @@ def compare_methods(
     lagtime : int
         In frames (rows of the data).
     n_modes : int
-        The constant process is not counted.
+        Processes, the constant one not counted.
     methods : sequence of str, or mapping of str to dict, optional
         Names in `spectraldyn.baselines.METHODS`, or these with further arguments of each method, such as
         ``{"tica": {}, "neural-svd": {"max_steps": 500}}``; by default all.
@@ -131,12 +127,18 @@ def compare_methods(
         Seconds after which a method counts as failed.
     runner : Runner
         What does a method's job; see `spectraldyn.baselines.process`.
+    progress : bool
+        Show a progress bar on stderr.
 
     Returns
     -------
     Comparison
-        With times in frames, or in those of the data set. A method that fails is among the results, with the reason;
-        data or options that cannot be used raise an InputError.
+        With times in frames, or in those of the data set. A method that fails is among the results, with the reason.
+
+    Raises
+    ------
+    InputError
+        If the data or an option cannot be used.
     """
     chosen = check_methods(methods)
     for name, value in (("lagtime", lagtime), ("n_modes", n_modes)):
@@ -150,10 +152,8 @@ def compare_methods(
     split = Split.of(data.stretches, question)
     n_train, n_test = map(len, split.starts)
     if min(n_train, n_test) < 2:
-        raise InputError(
-            f"the data are too short to hold part of them out: {data.n_rows} frames in {len(data)} uninterrupted "
-            f"stretches at a lag of {lagtime} frames"
-        )
+        size = f"{data.n_rows} frames in {len(data)} uninterrupted stretches at a lag of {lagtime} frames"
+        raise InputError(f"the data are too short to hold part of them out: {size}")
     results = []
     with (
         tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder,
@@ -190,8 +190,15 @@ def compare_trajectories(
         See `load_features`.
     lag : str or int
         Lag time: stored frames (50) or a time ("50ps"); a multiple of `stride`.
+    progress : bool
+        Show progress bars on stderr.
     **options
         Of `compare_methods`, except the lag time.
+
+    Raises
+    ------
+    InputError
+        One sentence on what in the input cannot be used.
     """
     check_methods(options.get("methods"))
     data, lagtime = load_for_lag(
@@ -228,7 +235,7 @@ def _checked(trajectories: Sequence[np.ndarray]) -> Dataset:
 
 def _cell(scale: Timescale) -> str:
     """A timescale with its interval, starred where it is unresolved."""
-    star = "*" * (scale.unresolved is not None)
+    value = format_number(scale.value, "–") + "*" * (scale.unresolved is not None)
     if scale.low is None and scale.high is None:
-        return format_number(scale.value, "–") + star
-    return f"{format_number(scale.value, '–')}{star} ({format_number(scale.low, '0')}–{format_number(scale.high, '∞')})"
+        return value
+    return f"{value} ({format_number(scale.low, '0')}–{format_number(scale.high, '∞')})"

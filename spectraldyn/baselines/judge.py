@@ -11,11 +11,25 @@ from spectraldyn.spectra.timescales import Timescale, block_moments, read_off_ti
 
 
 def judge(left: np.ndarray, right: np.ndarray | None, split: Split) -> tuple[list[Timescale], dict[str, float]]:
-    """Timescales and scores of slow functions, each (n_rows, k), that have been evaluated on all rows.
+    """Timescales and scores of functions that have been evaluated on all rows.
 
-    `right` is given where they differ and the dynamics are not taken as reversible. Timescales are in rows, by
-    Rayleigh–Ritz over all pairs, with block-bootstrap intervals; scores are those of
-    `spectraldyn.spectra.scores.split_scores`. ArithmeticError if the functions are not finite, or do not vary.
+    Parameters
+    ----------
+    left, right : ndarray (n_rows, k)
+        Slow functions; `right` where they differ and the dynamics are not taken as reversible.
+    split : Split
+
+    Returns
+    -------
+    list of Timescale
+        In rows, by Rayleigh–Ritz over all pairs, with block-bootstrap intervals.
+    dict
+        See `spectraldyn.spectra.scores.split_scores`.
+
+    Raises
+    ------
+    ArithmeticError
+        If the functions are not finite, or do not vary.
     """
     lag, tied = split.lagtime, split.reversible
     functions = with_constant(left, tied, right)
@@ -38,13 +52,12 @@ def judge_outcome(outcome: Outcome, split: Split) -> MethodResult:
     except (ArithmeticError, np.linalg.LinAlgError) as error:
         return MethodResult(result.method, str(error), settings=result.settings, warnings=result.warnings)
     if result.timescales:
-        seen = [scale.n_transitions for scale in timescales]
-        timescales = [_as_seen(own, count) for own, count in zip(result.timescales, seen, strict=False)]
+        timescales = [_as_seen(own, seen) for own, seen in zip(result.timescales, timescales, strict=False)]
     vamp2, vampe = (scores[name] if np.isfinite(scores[name]) else None for name in ("vamp2_test", "vampe_test"))
     return replace(result, timescales=timescales, vamp2_test=vamp2, vampe_test=vampe)
 
 
-def _as_seen(own: Timescale, n_transitions: int | None) -> Timescale:
+def _as_seen(own: Timescale, seen: Timescale) -> Timescale:
     """A method's own timescale, its interval as it is, marked as unresolved where the process was seen too rarely."""
-    counted = replace(own, n_transitions=n_transitions)
+    counted = replace(own, n_transitions=seen.n_transitions)
     return replace(counted, unresolved=with_rare_events(counted, np.inf, np.inf).unresolved)

@@ -18,9 +18,6 @@ from spectraldyn.baselines.tuning import real_parts, slow_coordinates, tuned
 from spectraldyn.spectra.intervals import CONFIDENCE
 from spectraldyn.spectra.timescales import Timescale, unresolved_reason
 
-Discrete = list[np.ndarray]
-"""Cluster of every frame of several trajectories."""
-
 
 def msm(problem: Problem, n_clusters: Sequence[int] = (50, 100, 200), n_samples: int = 100) -> Learned:
     """Maximum-likelihood Markov state model: its eigenvectors as functions, its own timescales with Bayesian intervals.
@@ -52,15 +49,15 @@ def _msm(problem: Problem, n_samples: int, clusters: int) -> Learned:
     )
 
 
-def _model(trajectories: Discrete, lagtime: int, reversible: bool) -> Any:
-    """Maximum-likelihood model of the largest connected set."""
+def _model(trajectories: list[np.ndarray], lagtime: int, reversible: bool) -> Any:
+    """Maximum-likelihood model of the largest connected set, from the cluster of every frame of the trajectories."""
     counts = TransitionCountEstimator(lagtime, "sliding").fit_fetch(trajectories).submodel_largest()
     if counts.n_states < 2:
         raise ValueError("no two clusters are connected by transitions in both directions")
     return MaximumLikelihoodMSM(reversible=reversible).fit_fetch(counts)
 
 
-def _timescales(trajectories: Discrete, problem: Problem, n_samples: int) -> list[Timescale]:
+def _timescales(trajectories: list[np.ndarray], problem: Problem, n_samples: int) -> list[Timescale]:
     """Maximum-likelihood timescales in frames; the 95 % intervals of a posterior given effective counts.
 
     deeptime asks for effective counts, as overlapping windows would make the intervals too narrow.

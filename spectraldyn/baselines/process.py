@@ -23,17 +23,15 @@ from spectraldyn.errors import InputError
 from spectraldyn.files import replacing
 from spectraldyn.spectra.timescales import Timescale
 
-THREADS = 1
-"""For every method, whatever library computes: networks of this size gain nothing from more."""
-THREAD_SETTINGS = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), str(THREADS)
-)
-"""Environment variables that numerical libraries read when they are loaded."""
+THREADS = 1  # for every method, whatever library computes: networks of this size gain nothing from more
+# Read by numerical libraries when they are loaded.
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+THREAD_SETTINGS = dict.fromkeys(_VARIABLES, str(THREADS))
+_PARTS = ("stretches", "train", "test")
 _ROWS, _JOB, _OUTCOME, _ERRORS = "rows.npy", "job.pt", "outcome.pt", "errors.txt"
 
 Runner = Callable[[Path, float | None], int]
-"""Does the job that lies in a folder, by `do_job`, within so many seconds; returns the exit code, or raises
-TimeoutError."""
+"""Does the job in a folder, by `do_job`, within so many seconds; returns the exit code, or raises TimeoutError."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,6 @@ class Job:
         parts = [[range(*ends) for ends in stored["parts"][name]] for name in _PARTS]
         method, options = stored["job"]
         return cls(method, options, Split(*parts, **stored["asked"]))
-
-
-_PARTS = ("stretches", "train", "test")
 
 
 def in_new_interpreter(place: Path, time_limit: float | None) -> int:
@@ -87,9 +82,16 @@ def store_rows(folder: Path, data: Dataset) -> None:
 
 
 def run_job(folder: Path, job: Job, time_limit: float | None = None, runner: Runner = in_new_interpreter) -> Outcome:
-    """Do a job in a process of its own, in a folder with the rows of `store_rows`; whatever happens is an outcome.
+    """Do a job in a process of its own; whatever happens to it is an outcome.
 
-    The process is ended after `time_limit` seconds, with imports.
+    Parameters
+    ----------
+    folder : Path
+        With the rows of `store_rows`.
+    job : Job
+    time_limit : float, optional
+        Seconds, with imports, after which the process is ended.
+    runner : Runner
     """
     place = folder / job.method
     place.mkdir()
@@ -138,11 +140,12 @@ def _do(job: Job, frames: np.ndarray) -> Outcome:
     left = np.asarray(learned.functions(frames), dtype=np.float64)
     other_side = None if split.reversible else learned.right
     right = None if other_side is None else np.asarray(other_side(frames), dtype=np.float64)
+    now = _largest_memory()
     result = MethodResult(
         job.method,
         seconds=seconds if learned.seconds is None else learned.seconds,
         tuning_seconds=None if learned.seconds is None else seconds,
-        peak_mb=_peak(before),
+        peak_mb=(now - before) / 1e6 if now and before else None,
         settings=learned.settings,
     )
     if learned.own_timescales is not None:
@@ -167,12 +170,6 @@ def _start_of_peak() -> float | None:
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew at what is in use now
     return _largest_memory()
-
-
-def _peak(before: float | None) -> float | None:
-    """Largest memory in use since, in 10⁶ bytes, less what was in use before."""
-    now = _largest_memory()
-    return None if before is None or now is None else (now - before) / 1e6
 
 
 def _largest_memory() -> float | None:

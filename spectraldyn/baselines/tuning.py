@@ -16,12 +16,9 @@ from spectraldyn.spectra.rayleigh_ritz import leading, rayleigh_ritz
 from spectraldyn.spectra.scores import pair_averages, shrunk_averages, vamp_scores
 
 FOLDS = 3
-SCORED_PAIRS = 10_000
-"""Pairs of either part of a fold that are scored: enough to choose a setting by."""
-KINETIC_VARIANCE = 0.95
-"""Share of the kinetic variance that the TICA coordinates keep, as is the field's practice."""
-CHUNK = 4096
-"""Frames for which a basis is evaluated at once."""
+SCORED_PAIRS = 10_000  # pairs of either part of a fold that are scored: enough to choose a setting by
+KINETIC_VARIANCE = 0.95  # share of the kinetic variance that the TICA coordinates keep, as is the field's practice
+CHUNK = 4096  # frames for which a basis is evaluated at once
 
 as_float64 = partial(np.asarray, dtype=np.float64)
 """The same array in double precision, as deeptime's covariances need it."""
@@ -52,13 +49,10 @@ def tuned(problem: Problem, fit: Callable[..., Learned], **tried: Sequence[Any])
     chosen = grid[int(scores.argmax())]
     started = time.perf_counter()
     learned = fit(problem, **chosen)
-    settings = {
-        **chosen,
-        **learned.settings,
-        "grid": {name: sorted(set(values)) for name, values in tried.items()},
-        "chosen by": f"VAMP-2, {FOLDS}-fold cross-validation",
-    }
-    return replace(learned, settings=settings, seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    search = {name: sorted(set(values)) for name, values in tried.items()}
+    how = {"grid": search, "chosen by": f"VAMP-2, {FOLDS}-fold cross-validation"}
+    return replace(learned, settings={**chosen, **learned.settings, **how}, seconds=seconds)
 
 
 def _score(
@@ -82,8 +76,7 @@ def with_constant(left: np.ndarray, reversible: bool, right: np.ndarray | None =
     """Functions as the moments take them: [1, f], or [1, f, g] where not reversible; ArithmeticError if not finite."""
     parts = [np.ones((len(left), 1)), left] + ([] if reversible else [left if right is None else right])
     functions = np.concatenate(parts, axis=1)
-    bad = np.count_nonzero(~np.isfinite(functions).all(axis=1))
-    if bad:
+    if bad := np.count_nonzero(~np.isfinite(functions).all(axis=1)):
         raise ArithmeticError(f"its functions are not finite on {bad} of {len(functions)} frames")
     return functions
 

@@ -16,10 +16,8 @@ from spectraldyn.estimators import NeuralSVD, evaluate
 from spectraldyn.estimators.base import pick_device, whitening_of
 from spectraldyn.networks import CommonTrunk, Sides
 
-VALIDATION_FRACTION = 0.2
-"""Share of the training data that is held out, in blocks; as much as by NeuralSVD."""
-PATIENCE = 5
-"""Epochs in a row without a better validation score after which training ends."""
+VALIDATION_FRACTION = 0.2  # share of the training data that is held out, in blocks; as much as by NeuralSVD
+PATIENCE = 5  # epochs in a row without a better validation score after which training ends
 
 Pairs = tuple[Tensor, Tensor]
 
@@ -56,18 +54,13 @@ def vampnet(
     sides, chosen, seconds = best
     whole = Sides(*(nn.Sequential(whitening.to(device), network) for network in sides.distinct)).double()
     n_left = problem.n_modes + 1
+    network = {"hidden": list(NeuralSVD().hidden), "activation": "gelu", "device": device.type}
+    grid = {"learning rate": list(learning_rates), "batch size": list(batch_sizes)}
+    until = f"at most {max_epochs} epochs, stopped after {PATIENCE} without a better score"
     return Learned(
         functions=lambda states: evaluate(whole, Dataset([states]))[:, 1:n_left],
         right=None if problem.reversible else lambda states: evaluate(whole, Dataset([states]))[:, n_left:],
-        settings={
-            **chosen,
-            "hidden": list(NeuralSVD().hidden),
-            "activation": "gelu",
-            "device": device.type,
-            "grid": {"learning rate": list(learning_rates), "batch size": list(batch_sizes)},
-            "chosen by": "VAMP-2 on validation blocks, at most "
-            f"{max_epochs} epochs, stopped after {PATIENCE} without a better score",
-        },
+        settings={**chosen, **network, "grid": grid, "chosen by": f"VAMP-2 on validation blocks, {until}"},
         seconds=seconds,
     )
 
@@ -82,7 +75,12 @@ def _train(
         n_lobes = 2 - problem.reversible
         lobes = [CommonTrunk(data[0].shape[1], problem.n_modes, tuple(NeuralSVD().hidden)) for _ in range(n_lobes)]
         estimator = VAMPNet(*lobes, device=data[0].device, learning_rate=learning_rate)
-        loader = _batches(data, batch_size, problem.seed)
+        pairs = TensorDataset(*data)
+        order = RandomSampler(pairs, generator=torch.Generator().manual_seed(problem.seed))
+        # A last batch of a few pairs has a singular covariance.
+        batches = BatchSampler(order, min(batch_size, len(pairs)), drop_last=True)
+        # Each batch is taken from the tensors in one go: pair by pair, loading would take longer than training.
+        loader = DataLoader(pairs, sampler=batches, batch_size=None)
         validation = DataLoader(TensorDataset(*held_out), batch_size=len(held_out[0]))
         best_score, best, since, epoch = -np.inf, estimator.fetch_model(), 0, 0
         while epoch < max_epochs and since < PATIENCE:
@@ -92,12 +90,3 @@ def _train(
             if score > best_score:
                 best_score, best, since = score, estimator.fetch_model(), 0
     return Sides(best.lobe, None if problem.reversible else best.lobe_timelagged), best_score, epoch
-
-
-def _batches(data: Pairs, batch_size: int, seed: int) -> DataLoader:
-    """Random batches, each taken from the tensors in one go: pair by pair, loading would take longer than training."""
-    pairs = TensorDataset(*data)
-    order = RandomSampler(pairs, generator=torch.Generator().manual_seed(seed))
-    # A last batch of a few pairs has a singular covariance.
-    batches = BatchSampler(order, min(batch_size, len(pairs)), drop_last=True)
-    return DataLoader(pairs, sampler=batches, batch_size=None)

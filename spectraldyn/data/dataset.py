@@ -79,11 +79,10 @@ class Dataset(list):
     ----------
     arrays : iterable of ndarray (T, d)
         Of one dtype, float32 or float64.
-    columns : sequence of Column, optional
-    time : TimeAxis
+    columns, time, files
+        What is known of the columns, the time axis and the files.
     weight : ndarray (n_rows,), optional
         Importance weight of every row.
-    files : sequence of InputFile
     sources : sequence of Source
         One for every stretch; none where the rows come from no file.
     topology : mdtraj.Trajectory, optional
@@ -143,10 +142,9 @@ class Dataset(list):
         """The same rows in as few arrays as they lie in: stretches that follow each other in memory are one part."""
         runs: list[list[np.ndarray]] = []
         for array in self:
-            if runs and _follows(runs[-1][-1], array):
-                runs[-1].append(array)
-            else:
-                runs.append([array])
+            if not (runs and _follows(runs[-1][-1], array)):
+                runs.append([])
+            runs[-1].append(array)
         return [_as_one(run) for run in runs]
 
     def weighted(self, weight: np.ndarray | None) -> "Dataset":

@@ -38,7 +38,13 @@ class Samples(Protocol):
 
 
 class Rows:
-    """Rows of features where the training runs, gathered by index from tensors (T, d) that hold them in order."""
+    """Rows of features where the training runs, gathered by index.
+
+    Parameters
+    ----------
+    parts : sequence of Tensor (T, d)
+        That hold the rows, in order.
+    """
 
     def __init__(self, *parts: Tensor) -> None:
         self.parts = parts

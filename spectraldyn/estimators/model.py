@@ -196,7 +196,13 @@ class NeuralSVDModel(_Model):
         return timescales_from_eigenvalues(self.eigenvalues, self.lagtime)[:k]
 
     def at_lagtime(self, lagtime: int) -> "NeuralSVDModel":
-        """The spectrum of the same functions at another lag time; InputError if no moments of it are stored."""
+        """The spectrum of the same functions at another lag time, from the stored moments.
+
+        Raises
+        ------
+        InputError
+            If no moments are stored for this lag time.
+        """
         stored = self.moments.lagtimes.tolist()
         if lagtime not in stored:
             raise InputError(f"lagtime {lagtime} is not among the lag times of this model: {stored}")
@@ -267,7 +273,13 @@ _MODELS: dict[str, tuple[type[_Model], type]] = {
 
 
 def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
-    """Read a model of either kind; InputError if the file is not a model saved by spectraldyn."""
+    """Read a model of either kind.
+
+    Raises
+    ------
+    InputError
+        If the file is not a model saved by spectraldyn.
+    """
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
         version = stored["spectraldyn_model"]

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import KW_ONLY, dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +41,6 @@ class _Pairs:
     train: np.ndarray
     test: np.ndarray
     """all, train, test: (n_pairs,) of int64: rows of the left ends."""
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """Networks, how their training went, and their held-out score."""
-
-    sides: Sides
-    history: History
-    score: float
 
 
 @dataclass(eq=False, repr=False)
@@ -155,8 +147,7 @@ class NeuralSVD(base.NeuralEstimator):
             self._begin(whitening, operator, split, settings, checkpoint.file(f"{number}"))
             for number, whitening in enumerate(self._inputs(base.whitening_of(data).to(device), split))
         ]
-        best = max(trained, key=lambda result: result.score)
-        sides, self.history_ = best.sides, best.history
+        sides, self.history_, _ = max(trained, key=itemgetter(2))  # the held-out score
         with cpu_settings(sides):
             scores = _scores(sides, split)
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
@@ -187,6 +178,8 @@ class NeuralSVD(base.NeuralEstimator):
             held_out = np.tile(held_out_rows(stretches, 1, self.test_fraction, random), 2)
         else:
             data = self._dataset(X, at_least=1 if base.is_trajectory_list(X) else 2)
+            if data.weight is not None:
+                raise InputError("the data have weights, which lagged pairs do not take: fit `data.weighted(None)`")
             distance, stretches = lag, data.stretches
             starts = pair_starts(stretches, lag)
             if len(starts) < 2:
@@ -213,8 +206,8 @@ class NeuralSVD(base.NeuralEstimator):
 
     def _begin(
         self, inputs: Whitening, operator: Operator, split: PairSamples, settings: TransferSettings, file: Path | None
-    ) -> _Trained:
-        """Train with held-out pairs in these coordinates."""
+    ) -> tuple[Sides, History, float]:
+        """Networks on these coordinates, how their training with held-out pairs went, and their held-out score."""
         layout, seed = settings.layout, settings.seed
         inputs = Whitening(inputs.mean, inputs.matrix.float())
         if self.warm_start:
@@ -229,7 +222,7 @@ class NeuralSVD(base.NeuralEstimator):
             if self.warm_start and layout.network == "common-trunk":
                 solve_last_layer(sides, operator, split, layout.n_modes)
             score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
-        return _Trained(sides, history, score)
+        return sides, history, score
 
     def _read_off(
         self, functions: np.ndarray, sides: Sides, pairs: _Pairs, scores: dict[str, float], settings: TransferSettings

@@ -22,8 +22,7 @@ class Molecule:
     """What the definition of a feature may look at."""
 
     topology: mdtraj.Topology
-    selected: np.ndarray
-    """(n_atoms,) bool: the atoms that may enter."""
+    selected: np.ndarray  # (n_atoms,) bool: the atoms that may enter
     reference: np.ndarray | None
     """(n_atoms, 3) float or None: coordinates (nm) to superpose on; None while features are only being listed."""
 
@@ -48,11 +47,9 @@ class Block:
 def _residue_labels(topology: mdtraj.Topology) -> list[str]:
     """A label for every residue, unique: "ALA2", "B:ALA2" where chains repeat it."""
     short = [f"{residue.name}{residue.resSeq}" for residue in topology.residues]
-    chains = [f"{residue.chain.chain_id or residue.chain.index + 1}" for residue in topology.residues]
+    chains = [f"{residue.chain.chain_id or residue.chain.index + 1}:" for residue in topology.residues]
     counts = Counter(short)
-    return _numbered(
-        [f"{chain}:{label}" if counts[label] > 1 else label for chain, label in zip(chains, short, strict=True)]
-    )
+    return _numbered(chain * (counts[label] > 1) + label for chain, label in zip(chains, short, strict=True))
 
 
 def _atom_labels(topology: mdtraj.Topology) -> list[str]:
@@ -78,11 +75,8 @@ def _too_many(n_columns: int) -> Block | None:
     """A block that is refused, where there would be more columns than any analysis can use."""
     if n_columns <= MAX_COLUMNS:
         return None
-    return Block(
-        reason=f"there would be {n_columns:,} columns, more than the {MAX_COLUMNS:,} that can be analysed together; "
-        "choose fewer atoms with `atoms`",
-        refused_columns=n_columns,
-    )
+    many = f"there would be {n_columns:,} columns, more than the {MAX_COLUMNS:,} that can be analysed together"
+    return Block(reason=f"{many}; choose fewer atoms with `atoms`", refused_columns=n_columns)
 
 
 def _dihedrals(molecule: Molecule, kinds: Sequence[str], missing: str) -> Block:

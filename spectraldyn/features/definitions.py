@@ -29,18 +29,25 @@ class FeatureSet:
     """The features chosen for one molecule."""
 
     names: list[str]
-    columns: tuple[Column, ...]
-    """In the order of `compute`."""
+    columns: tuple[Column, ...]  # in the order of `compute`
     blocks: list[Block]
     bonds: np.ndarray
     """(n_bonds, 2) int32: spanning tree of every molecule that holds a selected atom, from its first atom outwards."""
-    notes: list[str]
-    """What the user should know about the choice, one sentence each."""
-    periodic_notes: list[str]
-    """The same, for frames that carry a periodic box."""
+    notes: list[str]  # what the user should know about the choice, one sentence each
+    periodic_notes: list[str]  # the same, for frames that carry a periodic box
 
     def compute(self, chunk: mdtraj.Trajectory) -> np.ndarray:
-        """Feature rows (n_frames, n_columns) float32 of a chunk of frames with all atoms; the chunk stays as it is."""
+        """Feature rows of a chunk of frames.
+
+        Parameters
+        ----------
+        chunk : mdtraj.Trajectory
+            All atoms of the topology; left as it is.
+
+        Returns
+        -------
+        (n_frames, n_columns) float32
+        """
         boxed = _frames_with_box(chunk)
         if boxed.all() or not boxed.any():
             return self._compute(chunk, bool(boxed.any()))
@@ -52,11 +59,8 @@ class FeatureSet:
     def _compute(self, chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         cut = periodic and len(self.bonds) and any(block.needs_whole_molecules for block in self.blocks)
         whole = _whole(chunk, self.bonds) if cut else chunk
-        parts = [
-            block.compute(whole if block.needs_whole_molecules else chunk, periodic)
-            for block in self.blocks
-            if block.compute is not None
-        ]
+        frames = [whole if block.needs_whole_molecules else chunk for block in self.blocks]
+        parts = [block.compute(own, periodic) for block, own in zip(self.blocks, frames, strict=True) if block.compute]
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
@@ -101,7 +105,13 @@ FEATURES: dict[str, Feature] = {
 
 
 def feature_names(features: str | Sequence[str]) -> list[str]:
-    """Names from a comma-separated string or a sequence, each once; InputError for none, or one not in `FEATURES`."""
+    """Names from a comma-separated string or a sequence, each once.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one that is not in `FEATURES`.
+    """
     given = features.split(",") if isinstance(features, str) else list(features)
     names = list(dict.fromkeys(str(name).strip() for name in given))
     for name in names or [""]:
@@ -113,9 +123,17 @@ def feature_names(features: str | Sequence[str]) -> list[str]:
 def available_features(
     topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None = None
 ) -> list[tuple[str, str, int, str]]:
-    """What every feature would give for a molecule: (name, description, number of columns, reason why there are none).
+    """What every feature would give for a molecule.
 
-    The reason is empty where there are columns. InputError if `atoms` is not a selection or selects nothing.
+    Returns
+    -------
+    list of (name, description, number of columns, reason)
+        The reason says why a feature has no columns; it is empty where it has some.
+
+    Raises
+    ------
+    InputError
+        If `atoms` is not a selection or selects nothing.
     """
     molecule = _molecule(topology, atoms)
     blocks = {name: feature.build(molecule) for name, feature in FEATURES.items()}
@@ -133,10 +151,8 @@ def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) 
     try:
         indices = np.asarray(topology.select(atoms), dtype=int)
     except (ValueError, TypeError, AttributeError, SyntaxError, NameError, LookupError, re.error) as error:
-        raise InputError(
-            f"`atoms` is {atoms!r}, which is not a selection mdtraj understands (write for example 'protein', "
-            "'name CA', 'resSeq 1 to 20')"
-        ) from error
+        examples = "write for example 'protein', 'name CA', 'resSeq 1 to 20'"
+        raise InputError(f"`atoms` is {atoms!r}, which is not a selection mdtraj understands ({examples})") from error
     if len(indices) == 0:
         raise InputError(f"`atoms` is {atoms!r}, which selects none of the {topology.n_atoms} atoms of the topology")
     return Molecule(topology, np.isin(np.arange(topology.n_atoms), indices), reference)
@@ -145,7 +161,7 @@ def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) 
 def define_features(
     reference: mdtraj.Trajectory, features: str | Sequence[str] | None = None, atoms: str | None = None
 ) -> FeatureSet:
-    """Fix what the columns are for this molecule; InputError where they cannot be computed, or `atoms` selects none.
+    """Fix what the columns are, for this molecule.
 
     Parameters
     ----------
@@ -157,6 +173,11 @@ def define_features(
         aligned-positions where that makes too many columns, for any other molecule.
     atoms : str, optional
         Only these atoms enter, in mdtraj's selection language.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a feature has no columns for this molecule, or the selection is wrong or empty.
     """
     molecule = _molecule(reference, atoms)
     bonds = _spanning_bonds(molecule)
@@ -177,10 +198,9 @@ def define_features(
         both = [name for name, block in blocks.items() if twice[0] in block.columns]
         raise InputError(f"the features {' and '.join(both)} share a column, {twice[0].name!r}: choose one of them")
     if len(columns) > MAX_COLUMNS:
-        raise InputError(
-            f"the features {', '.join(blocks)} have {len(columns):,} columns, more than the {MAX_COLUMNS:,} that can "
-            "be analysed together; choose fewer atoms with `atoms`, or fewer `features`"
-        )
+        many = f"{len(columns):,} columns, more than the {MAX_COLUMNS:,} that can be analysed together"
+        fewer = "choose fewer atoms with `atoms`, or fewer `features`"
+        raise InputError(f"the features {', '.join(blocks)} have {many}; {fewer}")
     periodic_notes = _periodic_notes(blocks, molecule, bonds)
     return FeatureSet(list(blocks), columns, list(blocks.values()), bonds, notes, periodic_notes)
 
@@ -191,11 +211,9 @@ def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
     many_alphas = max(len(alphas.columns), alphas.refused_columns)
     if (backbone.columns or backbone.refused_columns) and many_alphas > MAX_DEFAULT_COLUMNS:
         usable = len(backbone.columns) + many_alphas <= MAX_COLUMNS
-        notes.append(
-            f"the default features are torsions alone: ca-distances would make {many_alphas:,} columns, more than "
-            f"{MAX_DEFAULT_COLUMNS:,}; to have both, "
-            + ("ask for them by name (torsions,ca-distances)" if usable else "choose fewer atoms with `atoms`")
-        )
+        how = "ask for them by name (torsions,ca-distances)" if usable else "choose fewer atoms with `atoms`"
+        many = f"ca-distances would make {many_alphas:,} columns, more than {MAX_DEFAULT_COLUMNS:,}"
+        notes.append(f"the default features are torsions alone: {many}; to have both, {how}")
         return {"torsions": backbone}
     if backbone.columns or 0 < many_alphas <= MAX_DEFAULT_COLUMNS:
         blocks = {"torsions": backbone, "ca-distances": alphas}
@@ -206,21 +224,15 @@ def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
         if 0 < len(distances.columns) <= MAX_DEFAULT_COLUMNS:
             return {"heavy-distances": distances}
         if 0 < len(aligned.columns) <= MAX_DEFAULT_COLUMNS:
-            notes.append(
-                "the default features are aligned-positions: distances would make more than "
-                f"{MAX_DEFAULT_COLUMNS:,} columns"
-            )
+            many = f"distances would make more than {MAX_DEFAULT_COLUMNS:,} columns"
+            notes.append(f"the default features are aligned-positions: {many}")
             return {"aligned-positions": aligned}
     if 3 * n_atoms > MAX_DEFAULT_COLUMNS:
-        raise InputError(
-            f"there are no default features for {n_atoms:,} atoms without a peptide backbone: choose atoms "
-            f"with `atoms`, or features with `features` ({', '.join(FEATURES)})"
-        )
+        choose = f"choose atoms with `atoms`, or features with `features` ({', '.join(FEATURES)})"
+        raise InputError(f"there are no default features for {n_atoms:,} atoms without a peptide backbone: {choose}")
     if n_atoms > 1:
-        notes.append(
-            f"the default features are the raw positions of {n_atoms} particles, rigid motion included; "
-            "heavy-distances leaves it out"
-        )
+        raw = f"the raw positions of {n_atoms} particles, rigid motion included"
+        notes.append(f"the default features are {raw}; heavy-distances leaves it out")
     return {"positions": make.positions(molecule)}
 
 
@@ -256,13 +268,9 @@ def _periodic_notes(blocks: dict[str, Block], molecule: Molecule, bonds: np.ndar
     atoms = np.flatnonzero(molecule.selected) if "positions" in names else molecule.heavy
     notes = []
     if len(bonds):
-        notes.append(
-            f"{box}, so molecules were made whole along their bonds; which periodic image each molecule sits in is as "
-            "stored"
-        )
+        image = "which periodic image each molecule sits in is as stored"
+        notes.append(f"{box}, so molecules were made whole along their bonds; {image}")
     if single := len(np.setdiff1d(atoms, bonds)):
-        notes.append(
-            f"{box} and {single} of the atoms have no bonds, so their coordinates are as stored and jump where a "
-            "particle crosses the edge of the box"
-        )
+        jump = "their coordinates are as stored and jump where a particle crosses the edge of the box"
+        notes.append(f"{box} and {single} of the atoms have no bonds, so {jump}")
     return notes

@@ -23,14 +23,10 @@ class Featurizer:
     """Computes the same features for one file after another."""
 
     features: FeatureSet
-    topology: mdtraj.Trajectory
-    """One reference frame with the topology."""
-    atoms: str | None
-    """The selection `features` was defined with."""
+    topology: mdtraj.Trajectory  # one reference frame with the topology
+    atoms: str | None  # the selection `features` was defined with
     cache: bool
-    """Whether to use the store."""
-    notes: list[str] = field(default_factory=list)
-    """What the user should know about the store is added here."""
+    notes: list[str] = field(default_factory=list)  # what the user should know about the store is added here
 
     def __post_init__(self) -> None:
         self._names = [column.name for column in self.features.columns]
@@ -72,7 +68,11 @@ class Featurizer:
             rows, meta = entry
             if meta["columns"] != self._names:
                 raise store.DamagedEntry(key)
-            return rows, _summary(meta["summary"], path)
+            record = meta["summary"]
+            # Its sentences name the file where it is now.
+            warnings = tuple(text.replace(record["path"], str(path)) for text in record["warnings"])
+            moved = {"path": path, "segment_starts": tuple(record["segment_starts"]), "warnings": warnings}
+            return rows, FileSummary(**record | moved)
         except (store.DamagedEntry, KeyError, TypeError):
             self.notes.append(f"the stored features of {path} were damaged and have been computed again")
             return None
@@ -80,12 +80,13 @@ class Featurizer:
     def _into_store(self, key: str, path: Path, first: int, step: int) -> tuple[np.ndarray, FileSummary] | None:
         def fill(append: Callable[[np.ndarray], None]) -> dict[str, Any]:
             summary = self._read(path, first, step, append)
-            record = asdict(summary) | {
+            timestep_ps = None if summary.timestep_ps is None else float(summary.timestep_ps)
+            plain = {
                 "path": str(path),
-                "segment_starts": [int(start) for start in summary.segment_starts],
-                "timestep_ps": None if summary.timestep_ps is None else float(summary.timestep_ps),
+                "segment_starts": list(map(int, summary.segment_starts)),
+                "timestep_ps": timestep_ps,
             }
-            return {"columns": self._names, "summary": record}
+            return {"columns": self._names, "summary": asdict(summary) | plain}
 
         try:
             store.write_entry(key, len(self._names), fill)
@@ -122,10 +123,3 @@ def check_left(path: Path, n_frames: int, skipped: int) -> None:
     """InputError where skipping so many frames leaves nothing of a file."""
     if skipped >= n_frames:
         raise InputError(f"{path} has {n_frames} frames and `skip` leaves out the first {skipped}: nothing is left")
-
-
-def _summary(record: dict[str, Any], path: Path) -> FileSummary:
-    """A FileSummary as stored, with its sentences naming the file where it is now."""
-    warnings = tuple(text.replace(record["path"], str(path)) for text in record["warnings"])
-    starts = tuple(record["segment_starts"])
-    return FileSummary(**record | {"path": path, "segment_starts": starts, "warnings": warnings})

@@ -32,11 +32,9 @@ class _Sampling(NamedTuple):
     timestep_ps: float | None
 
     def computed(self) -> tuple[int, int]:
-        """(first, step) of the frames to compute features of.
-
-        All frames unless a stride saves work: then entries of the store serve any skip. All as well for a skip in time
-        where the file itself must first tell the spacing.
-        """
+        """(first, step) of the frames to compute features of."""
+        # All of them unless a stride saves work: then entries of the store serve any skip. All as well for a skip in
+        # time where the file itself must first tell the spacing.
         known = self.skip.in_frames or self.skip.value == 0 or self.timestep_ps is not None
         return (self.skipped(self.timestep_ps), self.stride) if self.stride > 1 and known else (0, 1)
 
@@ -102,12 +100,18 @@ def load_features(
         that are not constant.
     cache : bool
         Keep the features on disk and use them again when file, topology and options are the same.
+    progress : bool
+        Show a progress bar over the files on stderr.
 
     Returns
     -------
     Dataset
-        Of float32 arrays, one for every uninterrupted stretch of a file. They may be views of files on disk. An
-        InputError says which file cannot be read or fails a check, or which option is wrong or does not fit the files.
+        Of float32 arrays, one for every uninterrupted stretch of a file. They may be views of files on disk.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or fails a check, or an option is wrong or does not fit the files.
     """
     paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(path) for path in files]
     if not paths:

@@ -115,10 +115,14 @@ def check_readable(path: str | Path) -> None:
 
 
 def file_key(path: str | Path) -> dict[str, int | str]:
-    """Identity of a file for caches, without reading it whole: JSON-able.
+    """Identity of a file for caches, without reading it whole.
 
-    It is the size in bytes, the time of the last change, and a digest of the first, middle and last 64 KiB. A file that
-    is changed elsewhere, with its size kept and its time of change set back, is not told apart.
+    Returns
+    -------
+    dict
+        JSON-able: ``size`` in bytes, ``mtime_ns``, and ``blake2b`` of the first, middle and last 64 KiB. A
+        file of which any of these changes is another; one that is changed elsewhere, with its size kept and its
+        time of change set back, is not told apart.
 
     Raises
     ------

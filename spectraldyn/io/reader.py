@@ -54,15 +54,22 @@ class Reader:
         return self.read([0]).unitcell_lengths is not None
 
     def read(self, rows: Iterable[int]) -> mdtraj.Trajectory:
-        """Frames by their numbers, counted from 0, in this order and as often as they are named.
+        """Frames by their numbers.
 
-        Only the frames asked for are decoded (of HDF5, the compressed chunks that hold them). Text files are read from
-        their beginning to the last frame asked for, though the numbers of other frames are not converted.
+        Of DCD, XTC, TRR, NetCDF and HDF5 files only the frames asked for are decoded (of HDF5, the compressed
+        chunks that hold them). Text files are read from their beginning to the last frame asked for, though the
+        numbers of other frames are not converted.
+
+        Parameters
+        ----------
+        rows : iterable of int
+            0-based frame numbers; the frames come back in this order, as often as they are named.
 
         Returns
         -------
         mdtraj.Trajectory
-            Without a unit cell where `scan` finds no valid box; without time stamps, ``time`` is the frame number.
+            Without a unit cell where `scan` finds no valid periodic box; without time stamps, ``time`` is the
+            frame number.
 
         Raises
         ------
@@ -93,9 +100,15 @@ class Reader:
 
 
 def open_trajectory(path: str | Path, topology: mdtraj.Topology | None = None) -> Reader:
-    """A trajectory file, to read any of its frames; PDB, GRO and HDF5 carry their own topology.
+    """A trajectory file, to read any of its frames.
 
     The file is open only while frames are read from it; it must not change as long as the reader is in use.
+
+    Parameters
+    ----------
+    path : path
+    topology : mdtraj.Topology, optional
+        None is allowed for files that carry their own (PDB, GRO, HDF5).
 
     Raises
     ------

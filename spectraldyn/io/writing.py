@@ -44,7 +44,14 @@ def write_structures(wanted: Mapping[Path, Sequence[tuple[Path, int]]], topology
 
 
 def check_output(out: str | Path, force: bool) -> tuple[Path, Path]:
-    """The trajectory file to write and the topology beside it; InputError where one of them may not be written."""
+    """The trajectory file to write and the topology beside it, where both can be written.
+
+    Raises
+    ------
+    InputError
+        If the ending is of no format that can be written, the folder does not exist or is not writable, or a file
+        exists and `force` is not set.
+    """
     path = Path(out)
     if path.suffix[1:] not in WRITTEN:
         raise InputError(f"`out` {path} has no known ending: give one of " + ", ".join(f".{name}" for name in WRITTEN))

@@ -180,10 +180,9 @@ class _Run:
     def take_step(self, operator: Operator, objective: Objective, batch: Batch) -> Tensor:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.rate(self.step)
-        loss, self.progress.objective = descend(
-            self.sides, operator, objective, self.progress.objective, batch, self.optimiser
-        )
-        self.progress.step += 1
+        progress = self.progress
+        loss, progress.objective = descend(self.sides, operator, objective, progress.objective, batch, self.optimiser)
+        progress.step += 1
         with torch.no_grad():
             torch._foreach_lerp_(self._averages, self._weights, self._follow if self.step > 1 else 1.0)
         return loss

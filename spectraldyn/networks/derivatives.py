@@ -276,5 +276,4 @@ def sine(a: Tensor) -> Derivatives:
     return s, c, -s, -c
 
 
-_ACTIVATIONS: dict[Any, Callable[[Tensor], Derivatives]]
-_ACTIVATIONS = {nn.Tanh: _tanh, nn.Softplus: _softplus, nn.SiLU: _silu, nn.GELU: _gelu}
+_ACTIVATIONS: dict[Any, Any] = {nn.Tanh: _tanh, nn.Softplus: _softplus, nn.SiLU: _silu, nn.GELU: _gelu}

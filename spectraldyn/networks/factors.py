@@ -21,9 +21,13 @@ from spectraldyn.records import Network
 
 
 class FourierFeatures(nn.Module):
-    """(cos ωᵀx, sin ωᵀx) for fixed frequencies ω, (d, m): (B, d) → (B, 2 m).
+    """(cos ωᵀx, sin ωᵀx) for fixed frequencies ω: (B, d) → (B, 2 m).
 
     Whole numbers as frequencies make features of period 2π.
+
+    Parameters
+    ----------
+    frequencies : Tensor (d, m)
 
     References
     ----------
@@ -101,10 +105,15 @@ def squared_radius(jet: Jet) -> Jet:
 
 
 class Factor(nn.Module):
-    """A network (B, d) → (B, L) times a known function, (B, 1) or (B, L), of the state: f_i(x) = a(x) n_i(x).
+    """A network times a known function of the state: f_i(x) = a(x) n_i(x).
 
     With an a that vanishes on the boundary every learned function does (Dirichlet conditions); with one that decays
     every learned function does (an envelope).
+
+    Parameters
+    ----------
+    factor : callable (B, d) → (B, 1) or (B, L)
+    network : module (B, d) → (B, L)
     """
 
     def __init__(self, factor: Network, network: nn.Module):

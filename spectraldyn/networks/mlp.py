@@ -64,7 +64,13 @@ class BatchedLinear(nn.Module):
 
 
 class SeparateNetworks(nn.Module):
-    """As `CommonTrunk`, but L perceptrons of one output each that share nothing, evaluated as a batch of matrices."""
+    """L perceptrons with one output each, evaluated together as one batch of matrices; nothing is shared.
+
+    Parameters
+    ----------
+    inputs, n_modes, hidden, activation
+        See `CommonTrunk`.
+    """
 
     separate = True
 

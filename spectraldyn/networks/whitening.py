@@ -10,7 +10,13 @@ from spectraldyn.networks.derivatives import Jet, affine
 
 
 class Whitening(nn.Module):
-    """Fixed linear map of the inputs to zero mean and, as `of` makes it, unit, uncorrelated variances."""
+    """Fixed linear map of the inputs to zero mean and, as `of` makes it, unit, uncorrelated variances.
+
+    Parameters
+    ----------
+    mean : Tensor (d,)
+    matrix : Tensor (d, k)
+    """
 
     mean: Tensor
     matrix: Tensor

@@ -7,8 +7,6 @@ residual on exactly the functions that are known.
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from spectraldyn.errors import InputError
 from spectraldyn.records import Action
 
@@ -17,17 +15,13 @@ def with_squared_norms(action: Action, squared_norms: Sequence[float]) -> Action
     """The same functions with the known ones rescaled to `squared_norms`, one for each of `action.known`."""
     if not action.known:
         return action
-    factors = action.f.new_ones(action.f.shape[1])
+    factors = action.f.new_ones(action.f.shape[1], 1)
     for i, (wanted, present) in enumerate(zip(squared_norms, action.known, strict=True)):
         factors[i] = (wanted / present) ** 0.5 if present > 0 else 0.0
-
-    def rescaled(functions: Tensor) -> Tensor:
-        return functions * factors[:, None]
-
-    f, Tf, known = rescaled(action.f), rescaled(action.Tf), tuple(squared_norms)
+    f, Tf, known = factors * action.f, factors * action.Tf, tuple(squared_norms)
     if action.tied:
         return Action.with_tied_sides(f, Tf, known)
-    return Action(f, rescaled(action.Tg), rescaled(action.g), Tf, known)
+    return Action(f, factors * action.Tg, factors * action.g, Tf, known)
 
 
 def unit_norm(action: Action) -> Action:

@@ -52,8 +52,17 @@ def augmented_lagrangian_laplacian(
     is minimised in f, where the stop-gradient sg keeps mode i from moving the modes before it, and maximised in the
     duals β: every call with gradients enabled ends with β_ij ← β_ij + rate · e_ij. At the saddle point the functions
     are orthonormal and 2 (1 − T) f_i + β_ii f_i = 0, so that 1 + β_ii/2 are the eigenvalues of T. The quadratic term
-    is unbiased in a batch; the barrier coefficient b is constant here. The state holds β as "duals" (L, L), lower
-    triangular, 0 at first.
+    is unbiased in a batch; the barrier coefficient b is constant here.
+
+    Parameters
+    ----------
+    action : Action
+        Tied sides.
+    state : dict
+        "duals" (L, L): β, lower triangular; 0 at first.
+    barrier : float
+        b.
+    dual_rate : float
     """
     require_tied(action)
     action = unit_norm(action)

@@ -44,7 +44,12 @@ def low_rank_loss(action: Action) -> Tensor:
 def joint_nesting(action: Action, level_weights: Tensor | None = None) -> Tensor:
     """Weighted sum Σ_ℓ w_ℓ L_ℓ over all levels ℓ (scalar), computed through its masks.
 
-    The weights w_ℓ ≥ 0 (L,), of which the last one is positive, are 1/L each by default.
+    Parameters
+    ----------
+    action : Action
+        L functions on each side.
+    level_weights : Tensor (L,), optional
+        The weights w_ℓ ≥ 0, the last one positive; 1/L each by default.
     """
     levels = action.f.shape[1]
     if level_weights is None:

@@ -21,8 +21,13 @@ from spectraldyn.records import Action
 def neuralef_loss(action: Action, floor: float = 0.01) -> Tensor:
     """−Σ_j (R_jj − Σ_{i<j} R_ij² / R_ii) (scalar) for a positive semidefinite operator.
 
-    `floor` is the least value of a denominator R_ii: sampled ones of small modes can be zero or negative. The order of
-    the modes stands as long as their eigenvalues are above floor / 4 (see `neural_eigenmaps_loss`).
+    Parameters
+    ----------
+    action : Action
+        Tied sides.
+    floor : float
+        Least value of a denominator R_ii: sampled ones of small modes can be zero or negative. The order of the modes
+        stands as long as their eigenvalues are above floor / 4 (see `neural_eigenmaps_loss`).
     """
     quotients, overlaps = _rayleigh(action)
     denominators = quotients.detach().clamp_min(floor)

@@ -20,7 +20,12 @@ from spectraldyn.records import Action
 def orbital_minimisation(action: Action, shift: float = 0.0) -> Tensor:
     """−2 Σ_i ⟨f_i, T f_i⟩ + Σ_ij ⟨f_i, f_j⟩⟨f_i, T f_j⟩ (scalar), unbiased in a batch.
 
-    `shift` is added to T, which must be positive semidefinite with it.
+    Parameters
+    ----------
+    action : Action
+        Tied sides.
+    shift : float
+        Added to T, which must be positive semidefinite with it.
     """
     action = unit_norm(affine(action, 1.0, shift))
     product = gram_product(action.f, action.f, g_other=action.Tf)

@@ -22,8 +22,16 @@ from spectraldyn.records import Action
 def projected_low_rank_loss(action: Action, rank: int, ridge: float = RIDGE) -> Tensor:
     """−Σ_{i≤rank} σ_i² of the operator projected on the span (scalar); biased in small batches, as every whitening.
 
-    There are m ≥ rank functions on each side; both numbers count the known ones. Tied sides cannot represent negative
-    eigenvalues: these count as 0.
+    Tied sides cannot represent negative eigenvalues: these count as 0.
+
+    Parameters
+    ----------
+    action : Action
+        m ≥ rank functions on each side, the known ones counted.
+    rank : int
+        Singular values that count, the known ones included.
+    ridge : float
+        See `spectraldyn.objectives.whitening.cholesky`.
     """
     K, finite = projected(action, ridge)
     if action.tied:

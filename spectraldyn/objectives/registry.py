@@ -28,22 +28,18 @@ class Framework:
     formula: Callable[..., Any]
     """Action → loss. With a second argument `state` it is an `Objective`, which carries its state; an argument
     `parameters` takes the trainable parameters, of which it keeps derivatives."""
-    ordered: bool
-    """The leading span of every size is optimal at the optimum, not just the span of all functions."""
+    ordered: bool  # the leading span of every size is optimal at the optimum, not just the span of all functions
     separate_networks: bool = False
     """Every mode follows a gradient of its own, which networks that share parameters between modes would mix."""
-    tied: bool = False
-    """Only for self-adjoint operators with the same functions on both sides."""
+    tied: bool = False  # only for self-adjoint operators with the same functions on both sides
     positive: bool = False
     """Only for positive semidefinite operators: negative eigenvalues make the loss unbounded or its order wrong."""
     contraction: bool = False
     """Only for operators whose eigenvalues are at most 1: written in terms of the Laplacian 1 − T ≥ 0."""
-    remark: str = ""
-    """Why it does not converge in general; empty where it does."""
+    remark: str = ""  # why it does not converge in general; empty where it does
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Names of the arguments of the formula."""
         return tuple(inspect.signature(self.formula).parameters)
 
     @property
@@ -64,10 +60,8 @@ def stateless(formula: Callable[[Action], Tensor]) -> Objective:
     return lambda action, state: (formula(action), state)
 
 
-_KINK = (
-    "its score has a kink at the optimum, where the spectral norms of the Gram matrices cross, and descent stays short "
-    "of it"
-)
+_CROSSING = "where the spectral norms of the Gram matrices cross"
+_KINK = f"its score has a kink at the optimum, {_CROSSING}, and descent stays short of it"
 _LAGGING = "its moving averages lag behind the functions, so that it needs smaller and many more steps than others"
 
 OBJECTIVES: dict[str, Framework] = {
@@ -104,7 +98,14 @@ OTHER_NAMES = {
 def build_objective(name: str, parameters: Sequence[torch.nn.Parameter] = (), **options: Any) -> Objective:
     """The objective of that name for one training run, with an `InputWarning` if it does not converge in general.
 
-    `parameters` are all that the learned functions depend on; the options, such as `penalty`, are those of the formula.
+    Parameters
+    ----------
+    name : str
+        A key of `OBJECTIVES`.
+    parameters : sequence of torch.nn.Parameter
+        All that the learned functions depend on.
+    options
+        Of the formula, such as `penalty`.
     """
     framework = _lookup(name)
     for option in options:
@@ -120,8 +121,16 @@ def check_combination(
 ) -> None:
     """Refuse an objective that makes no sense with such an operator and such networks, and say why.
 
-    Tied: the operator is self-adjoint and its two sides are one set of functions. Positive: T ≥ 0, contraction: T ≤ 1;
-    transfer operators at equilibrium and resolvents are both, shifted generators are at most 1.
+    Parameters
+    ----------
+    name : str
+        A key of `OBJECTIVES`.
+    tied : bool
+        The operator is self-adjoint and its two sides are one set of functions.
+    separate_networks : bool
+        Every mode has a network of its own.
+    positive, contraction : bool
+        T ≥ 0; T ≤ 1. Transfer operators at equilibrium and resolvents are both, shifted generators are at most 1.
     """
     framework = _lookup(name)
     given = {"tied": tied, "separate_networks": separate_networks, "positive": positive, "contraction": contraction}

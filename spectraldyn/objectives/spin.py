@@ -35,9 +35,20 @@ def spin(
     and left to autograd. In the second, J_kb = ⟨∂u_k/∂θ, u_b⟩ is averaged over the batches, as is the Σ behind L;
     Λ takes Π from the present batch. The gradient is unbiased as far as the averages have converged.
 
-    The state holds the moving averages, which start as plain means of "n_batches" and in which the newest batch has the
-    weight `decay`: "covariance" (L, L), of Σ, and "jacobian", of J for every parameter that the functions depend on, a
-    list of tensors (P, ...) of the P pairs b ≤ k in which k is learned; about L²/2 copies of the parameters.
+    Parameters
+    ----------
+    action : Action
+        Tied sides.
+    state : dict
+        "covariance" (L, L): moving average of Σ. "jacobian": moving average of J for every parameter, a list of tensors
+        (P, ...) of the P pairs b ≤ k in which k is learned; about L²/2 copies of the parameters. "n_batches": in the
+        averages.
+    parameters : sequence of torch.nn.Parameter
+        All that the functions depend on.
+    decay : float
+        Weight of the newest batch in the moving averages, which start as plain means.
+    ridge : float
+        See `cholesky`.
     """
     require_tied(action)
     u, Tu = action.f, action.Tf

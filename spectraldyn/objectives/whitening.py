@@ -3,25 +3,19 @@
 import torch
 from torch import Tensor
 
-RIDGE = 1e-4
-"""Share of each function's squared norm that is added to it before a Gram matrix is factorised."""
-
-
-def regularised(matrix: Tensor, ridge: float) -> Tensor:
-    """M + ridge · diag(M), shape (L, L): every function is regularised in proportion to its own squared norm.
-
-    This adds `ridge` to the diagonal of the correlations: positive definite, with a finite gradient, also for dependent
-    functions. Uncorrelated ones are only rescaled, so that the optimum over all functions stays where it is.
-    """
-    return matrix + torch.diag_embed((ridge * matrix.diagonal()).clamp_min(torch.finfo(matrix.dtype).tiny))
+RIDGE = 1e-4  # share of each function's squared norm that is added to it before a Gram matrix is factorised
 
 
 def cholesky(matrix: Tensor, ridge: float) -> Tensor:
-    """Lower triangular L with L Lᵀ the regularised matrix, (L, L); NaN instead of an error where there is none.
+    """Lower triangular L, shape (L, L), with L Lᵀ the regularised Gram matrix M + ridge · diag(M).
 
-    Only diverged functions have no factor: the loss then is NaN, which is what a training loop looks for.
+    Every function is regularised in proportion to its own squared norm, which adds `ridge` to the diagonal of the
+    correlations: positive definite, with a finite gradient, also for dependent functions. Uncorrelated ones are only
+    rescaled, so that the optimum over all functions stays where it is. Diverged functions alone have no factor: it is
+    NaN then instead of an error, and so is the loss, which is what a training loop looks for.
     """
-    factor, failed = torch.linalg.cholesky_ex(regularised(matrix, ridge))
+    ridged = matrix + torch.diag_embed((ridge * matrix.diagonal()).clamp_min(torch.finfo(matrix.dtype).tiny))
+    factor, failed = torch.linalg.cholesky_ex(ridged)
     return factor.masked_fill(failed[..., None, None] > 0, torch.nan)
 
 

@@ -79,13 +79,9 @@ class TransferResults(Results):
         return None if self.refitted_timescales_by_lag is None else agreement_summary(self.refit_agreement)
 
     def __repr__(self) -> str:
-        lines = [
-            f"Implied timescales at lag {self.lag_time:g} {self.unit}",
-            *timescale_table(self.timescales, self.unit),
-            *filter(None, [self.refit_summary]),
-            self._sets_line(),
-        ]
-        return "\n".join(lines)
+        title = f"Implied timescales at lag {self.lag_time:g} {self.unit}"
+        table, refits = timescale_table(self.timescales, self.unit), filter(None, [self.refit_summary])
+        return "\n".join([title, *table, *refits, self._sets_line()])
 
 
 @dataclass(frozen=True, repr=False)

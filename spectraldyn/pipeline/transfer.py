@@ -49,8 +49,7 @@ def analyze(
     if not isinstance(model, NeuralSVDModel):
         raise InputError("this is the model of a generator: use analyze_generator")
     check_states(n_states, model.n_modes)
-    if functions is None:
-        functions = model.functions(data)
+    functions = model.functions(data) if functions is None else functions
     modes = model.modes_from(functions)
     eigenfunctions = modes if model.reversible else functions @ model.eigenmodes.functions
     seed, stretches, lag = model.settings.seed, data.stretches, model.lagtime
@@ -118,8 +117,7 @@ def fit_trajectories(
     # What an interruption between two refits must not cost includes the fit that came before them.
     model, functions = fit_or_take_up(learner, data, kept_fits_folder(learner, data) if refit_lags else None)
     results = analyze(model, data, n_states, functions=functions)
-    if refit_lags:
-        results = refit_at_lags(results, learner)
+    results = refit_at_lags(results, learner) if refit_lags else results
     return dataclasses.replace(results, seconds=time.perf_counter() - started)
 
 

@@ -13,9 +13,19 @@ from spectraldyn.plots.figures import CENTRED, COLOURS, OPEN, error_bars, legend
 def plot_comparison(
     comparison: Comparison, axes: Sequence[Axes] | None = None, exact: Sequence[float] | None = None
 ) -> Sequence[Axes]:
-    """Methods side by side, in four axes: timescales by process, held-out scores, wall time and memory.
+    """Methods side by side: timescales by process, held-out scores, wall time and memory.
 
-    `exact` are known timescales in the unit of the comparison, slowest first; they are drawn as lines.
+    Parameters
+    ----------
+    comparison : Comparison
+    axes : sequence of four Axes, optional
+        For timescales, scores, time and memory.
+    exact : sequence of float, optional
+        Known timescales in the unit of the comparison, slowest first; drawn as lines.
+
+    Returns
+    -------
+    sequence of Axes
     """
     if axes is None:
         figure = Figure(figsize=(8.2, 6.6), layout="constrained")
@@ -27,9 +37,8 @@ def plot_comparison(
     for ax in axes[1:]:
         ax.set_yticks(place, [result.method for result in results] if ax is axes[1] else [])
         ax.tick_params(axis="y", length=0)
-        ax.set_ylim(0.4, len(results) + 0.6)
+        ax.set(ylim=(0.4, len(results) + 0.6), axisbelow=True)
         ax.grid(axis="y", color="0.92")
-        ax.set_axisbelow(True)
         for y, result in zip(place, results, strict=True):
             if result.failed is not None:
                 ax.annotate("failed", (0.5, y), xycoords=("axes fraction", "data"), **CENTRED,
@@ -81,8 +90,7 @@ def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[
     values = [s.value for result in results for s in result.timescales if s.value is not None]
     bottom = 0.6 * min([comparison.lag_time, *values])
     ax.axhspan(bottom, comparison.lag_time, color="0.9", linewidth=0, zorder=-1, label="faster than the lag time")
-    ax.set_ylim(bottom=bottom)
-    ax.set_xlim(0.5, comparison.n_modes + 0.5)
+    ax.set(xlim=(0.5, comparison.n_modes + 0.5), ylim=(bottom, None))
     ax.set_xticks(range(1, comparison.n_modes + 1), [f"process {k + 1}" for k in range(comparison.n_modes)])
     ax.tick_params(axis="x", length=0)
     for edge in range(1, comparison.n_modes):

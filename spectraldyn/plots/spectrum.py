@@ -66,9 +66,8 @@ def _slow_processes(
     times = row_time * np.array(sorted(by_lag))
     for k in range(max(map(len, by_lag.values()))):
         scales = [by_lag[lag][k] if k < len(by_lag[lag]) else None for lag in sorted(by_lag)]
-        value, low, high = (
-            np.array([getattr(scale, part, None) for scale in scales], dtype=float) for part in ("value", "low", "high")
-        )
+        parts = [[getattr(scale, part, None) for scale in scales] for part in ("value", "low", "high")]
+        value, low, high = np.array(parts, dtype=float)
         seen = value > times
         if seen.any():
             yield k, times[seen], value[seen], low[seen], high[seen]
@@ -82,10 +81,8 @@ def _up_to(high: np.ndarray, value: np.ndarray) -> np.ndarray:
 def _draw_refits(refits: ByLag, row_time: float, ax: Axes) -> list[float]:
     """Timescales of the refits over the lines of the one fit; returns the largest of every process."""
     # Larger than the markers on the lines, which stay visible inside.
-    style: dict[str, Any] = {
-        "linestyle": "none", "markersize": 7, "markeredgewidth": 0.9, "markerfacecolor": "none", "capsize": 4,
-        "linewidth": 1, "zorder": 3,
-    }  # fmt: skip
+    style: dict[str, Any] = {"linestyle": "none", "markersize": 7, "markeredgewidth": 0.9, "markerfacecolor": "none"}
+    style |= {"capsize": 4, "linewidth": 1, "zorder": 3}
     tops = []
     for k, times, value, low, high in _slow_processes(refits, row_time):
         bars = error_bars(value, np.where(np.isfinite(low), low, 0.0), _up_to(high, value))
@@ -102,17 +99,13 @@ def plot_rates(results: GeneratorResults, ax: Axes | None = None) -> Axes:
     ax = ax or figure_axes()
     number = np.arange(1, len(results.rates) + 1)
     if results.exact_rates is not None:
-        ax.plot(
-            number, results.exact_rates, linestyle="none", marker="_", markersize=22, markeredgewidth=2, color="0.55",
-            label="exact",
-        )  # fmt: skip
+        ax.plot(number, results.exact_rates, "_", markersize=22, markeredgewidth=2, color="0.55", label="exact")
     value, low, high = ([getattr(rate, part) for rate in results.rates] for part in ("value", "low", "high"))
-    ax.errorbar(
-        number, value, error_bars(value, low, high), **look(0), markersize=5, linestyle="none", capsize=3,
-        label="learned, 95 % interval",
-    )  # fmt: skip
-    ax.set(yscale="log", xlabel="process", ylabel=f"rate (1/{results.unit})", xticks=number)
-    ax.set_xlim(0.4, len(number) + 0.6)
+    style = look(0) | {"markersize": 5, "linestyle": "none", "capsize": 3}
+    ax.errorbar(number, value, error_bars(value, low, high), **style, label="learned, 95 % interval")
+    ax.set(
+        yscale="log", xlabel="process", ylabel=f"rate (1/{results.unit})", xticks=number, xlim=(0.4, len(number) + 0.6)
+    )
     ax.legend(fontsize="small", frameon=False)
     return ax
 
@@ -234,11 +227,8 @@ def coordinates(results: Results) -> tuple[np.ndarray, np.ndarray, tuple[str, st
 def _torsions(columns: tuple[Column, ...]) -> dict[str, list[int]]:
     """Residue → numbers of cos φ, sin φ, cos ψ and sin ψ, where all four are among the columns."""
     place = {(column.kind, column.site, column.part): number for number, column in enumerate(columns)}
-    wanted = {
-        column.site: [(kind, column.site, part) for kind in ("phi", "psi") for part in ("cos", "sin")]
-        for column in columns
-        if column.kind == "phi"
-    }
+    sites = [column.site for column in columns if column.kind == "phi"]
+    wanted = {site: [(kind, site, part) for kind in ("phi", "psi") for part in ("cos", "sin")] for site in sites}
     return {site: [place[key] for key in keys] for site, keys in wanted.items() if all(key in place for key in keys)}
 
 

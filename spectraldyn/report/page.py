@@ -8,17 +8,16 @@ import numpy as np
 
 from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, format_number
 
-CORRELATED_ROWS = 50_000
-"""Enough to tell which features a process moves most."""
+CORRELATED_ROWS = 50_000  # enough to tell which features a process moves most
+NAMES_SHOWN = 12
 
 
 def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) -> str:
     """The page, from results, the contents of results.json and the figures as data URLs."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spectraldyn", "report"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
+    loader = jinja2.PackageLoader("spectraldyn", "report")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["number"] = format_number
-    data = results.data
+    data, names = results.data, results.data.column_names
     others = len(data.files) - 1
     return environment.get_template("template.html").render(
         contents=contents,
@@ -26,7 +25,7 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
         typical=[_frame(results, rows[0]) if len(rows) else "–" for rows in results.representatives],
         reversible=results.model.reversible,
         scores=_scores(contents["scores"]),
-        features=f"{len(data.columns)} features: {_listing(data.column_names)}",
+        features=f"{len(names)} features: {', '.join(names[:NAMES_SHOWN])}" + ", …" * (len(names) > NAMES_SHOWN),
         figures=figures,
         **own_part(results),
     )
@@ -45,8 +44,8 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
     form = "{:.3g}" if np.iscomplexobj(model.eigenvalues) else "{:.4f}"
     periods = [2 * np.pi * results.lag_time / abs(np.angle(z)) if z.imag else None for z in model.eigenvalues]
     return {
-        "summary": f"{_length(results)}. {operator} at lag time {lag}, learned by NeuralSVD with "
-        f"{model.settings.objective} nesting; {model.n_modes} slow modes.",
+        "summary": f"{_length(results)}. {operator} at lag time {lag}, learned by NeuralSVD, "
+        f"objective {model.settings.objective}; {model.n_modes} slow modes.",
         "unit": results.unit,
         "lag": lag,
         "moves": strongest_features(results, results.eigenfunctions),
@@ -63,7 +62,7 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     form = "resolvent in the energy space" if settings.form == "energy-space" else "shifted generator"
     return {
         "summary": f"{_length(results)}. Generator of overdamped Langevin dynamics{potential}, learned by NeuralSVD "
-        f"({form}, shift {settings.shift:.4g}/{results.unit}, {settings.objective} nesting); {results.model.n_modes} "
+        f"({form}, shift {settings.shift:.4g}/{results.unit}, objective {settings.objective}); {results.model.n_modes} "
         "slow modes.",
         "unit": results.unit,
         "lag": None,
@@ -109,7 +108,3 @@ def strongest_features(results: Results, functions: np.ndarray, n_names: int = 2
 def _frame(results: Results, row: int) -> str:
     file, frame = results.data.frame(row)
     return f"frame {frame} of {file.path.name}" + (f" ({file.array})" if file.array else "")
-
-
-def _listing(names: list[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -1,4 +1,4 @@
-"""The folder of results: numbers as JSON, model, modes, structures, figures and the report."""
+"""The folder of results (numbers as JSON, model, modes, structures, figures, the report) and that of a comparison."""
 
 import base64
 import json
@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from spectraldyn import plots
+from spectraldyn.baselines import Comparison
 from spectraldyn.files import check_folder, complete_folder
 from spectraldyn.io import write_structures
 from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, holds_results, relative_path, save_modes
@@ -58,10 +59,8 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
         "states": plots.plot_states(results),
         "modes": plots.plot_modes(results)[0],
     }
-    embedded = {
-        name: "data:image/png;base64," + base64.b64encode(plots.save_figure(ax, folder / f"{name}.png")).decode()
-        for name, ax in figures.items()
-    }
+    pictures = {name: plots.save_figure(ax, folder / f"{name}.png") for name, ax in figures.items()}
+    embedded = {name: "data:image/png;base64," + base64.b64encode(png).decode() for name, png in pictures.items()}
     contents = results_dict(results, own, final, structures)
     (folder / "report.html").write_text(render(results, contents, embedded), encoding="utf-8")
     # Last of all: a folder with results.json is complete.
@@ -71,11 +70,9 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
 class OwnPart(NamedTuple):
     """What the results of one kind of operator alone have."""
 
-    unit: str
-    """Of every time."""
+    unit: str  # of every time
     figures: dict[str, Axes]
-    entries: dict[str, Any]
-    """Of results.json."""
+    entries: dict[str, Any]  # of results.json
 
 
 def results_dict(results: Results, own: OwnPart, out: Path, structures: list[str | None]) -> dict[str, Any]:
@@ -189,3 +186,47 @@ def _number(value: Any) -> Any:
     if np.iscomplexobj(value):
         return [float(value.real), float(value.imag)]
     return float(value) if math.isfinite(value) else None
+
+
+def write_comparison(comparison: Comparison, out: str | Path, force: bool = False) -> Path:
+    """Write a comparison into a folder; it appears complete or not at all.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    out : str or Path
+        Folder; must not exist, unless `force` is given and it holds an earlier comparison.
+    force : bool
+        Replace an earlier comparison.
+
+    Returns
+    -------
+    Path
+        The folder, with compare.json (see `Comparison.rows`) and comparison.png.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    out = check_comparison_folder(out, force)
+    with complete_folder(out) as draft:
+        plots.save_figure(plots.plot_comparison(comparison)[0], draft / "comparison.png")
+        (draft / "compare.json").write_text(
+            json.dumps(comparison.rows(), indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
+    return out
+
+
+def check_comparison_folder(out: str | Path, force: bool) -> Path:
+    """The folder to write, if it may be written; InputError otherwise."""
+    return check_folder(out, force, _holds_comparison, "compare.json")
+
+
+def _holds_comparison(folder: Path) -> bool:
+    try:
+        stored = json.loads((folder / "compare.json").read_text())
+    except (OSError, ValueError):
+        return False
+    known = {"method", "failed", "peak_mb"}
+    return isinstance(stored, list) and all(isinstance(row, dict) and known <= row.keys() for row in stored)

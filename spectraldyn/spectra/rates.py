@@ -14,13 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spectraldyn.data.stretches import Stretches
-from spectraldyn.spectra.intervals import (
-    MIN_INDEPENDENT,
-    block_bootstrap,
-    participation,
-    percentile_interval,
-    rayleigh_quotients,
-)
+from spectraldyn.spectra import intervals
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rayleigh_ritz import Spectrum
 
@@ -52,21 +46,21 @@ def rate_intervals(
 
     The number of successive states over which they remember each other sets the length of the blocks.
     """
-    blocks, counts = block_bootstrap(moments, 0, correlation_rows, random_state)
+    blocks, counts = intervals.block_bootstrap(moments, 0, correlation_rows, random_state)
     modes = blocks.eigenmodes(spectrum)
     v = spectrum.left
-    spread = participation(np.einsum("ik,bij,jk->bk", v, blocks.left[0] - blocks.operator[0], v))
+    spread = intervals.participation(np.einsum("ik,bij,jk->bk", v, blocks.left[0] - blocks.operator[0], v))
     low = high = None
     if len(counts):
-        quotients = rayleigh_quotients(blocks, 0, modes, counts)
-        low, high = percentile_interval(shift * (1 / quotients - 1), len(blocks.stretch))
+        quotients = intervals.rayleigh_quotients(blocks, 0, modes, counts)
+        low, high = intervals.percentile_interval(shift * (1 / quotients - 1), len(blocks.stretch))
 
     def interval(k: int, rate: float) -> Rate:
         if rate <= 0:
             return Rate(0.0, None, None, "no change was seen between the states that it tells apart")
         if low is None or high is None:
             return Rate(rate, None, None)
-        if spread[k] < MIN_INDEPENDENT:
+        if spread[k] < intervals.MIN_INDEPENDENT:
             return Rate(rate, None, None, "changes in too few independent stretches of the data")
         return Rate(rate, float(low[k]), float(high[k]))
 

@@ -8,14 +8,7 @@ from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
 from spectraldyn.data.stretches import Stretches, cut_blocks, n_rows
-from spectraldyn.spectra.intervals import (
-    CONFIDENCE,
-    MIN_INDEPENDENT,
-    block_bootstrap,
-    participation,
-    percentile_interval,
-    rayleigh_quotients,
-)
+from spectraldyn.spectra import intervals
 from spectraldyn.spectra.moments import Moments, lagged_moments
 from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, leading
 
@@ -124,11 +117,11 @@ def timescales_at_lag(
     to happen. The slowest timescale, in rows, sets the length of a bootstrap block.
     """
     lag = int(moments.lagtimes[lag_index])
-    blocks, counts = block_bootstrap(moments, lag_index, slowest, random_state)
-    replicates = timescales_from_eigenvalues(rayleigh_quotients(blocks, lag_index, modes, counts), lag)
+    blocks, counts = intervals.block_bootstrap(moments, lag_index, slowest, random_state)
+    replicates = timescales_from_eigenvalues(intervals.rayleigh_quotients(blocks, lag_index, modes, counts), lag)
     scales = timescale_intervals(timescales_from_eigenvalues(modes.values, lag), replicates, blocks, lag)
     v = modes.functions
-    independent = participation(np.einsum("ik,bij,jk->bk", v.conj(), blocks.left[lag_index], v).real)
+    independent = intervals.participation(np.einsum("ik,bij,jk->bk", v.conj(), blocks.left[lag_index], v).real)
     total = float(moments.block_rows.sum())
     return [
         with_rare_events(replace(scale, n_transitions=count), float(n_blocks), total)
@@ -151,7 +144,7 @@ def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Mome
     total = blocks.block_rows.sum()
     low = high = np.zeros(len(values))
     if len(replicates):
-        low, high = percentile_interval(replicates, len(blocks.stretch))
+        low, high = intervals.percentile_interval(replicates, len(blocks.stretch))
     return [
         Timescale(
             float(value) if 0 < value <= total else None,
@@ -185,17 +178,17 @@ def with_rare_events(scale: Timescale, n_independent: float, total: float) -> Ti
     count, value = scale.n_transitions, scale.value
     if scale.unresolved is not None or value is None or count is None:
         return scale
-    if n_independent < MIN_INDEPENDENT:
+    if n_independent < intervals.MIN_INDEPENDENT:
         scale = replace(scale, low=None, high=None, unresolved="varies in too few independent stretches of the data")
     if count >= MIN_TRANSITIONS:
         return scale
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - intervals.CONFIDENCE) / 2
     most = float(stats.chi2.ppf(1 - tail, 2 * (count + 1)) / 2)
     fewest = float(stats.chi2.ppf(tail, 2 * count) / 2) if count else 0.0
     low = value * max(count, 1) / most
     high = value * count / fewest if count else np.inf
     # No bound at all, where resampling gave none, cannot become one by widening; with too few blocks the events decide.
-    unbounded = scale.high is None and n_independent >= MIN_INDEPENDENT
+    unbounded = scale.high is None and n_independent >= intervals.MIN_INDEPENDENT
     high = max(high, scale.high or 0)
     return replace(
         scale,

@@ -77,7 +77,14 @@ def mixed_double_wells(n_dimensions: int = 30, seed: int = 0) -> Mapped:
 
     The wells are 4 (x² − 1)² and 3 (x² − 1)², the springs of stiffness 4 to 20, Q a random orthogonal matrix. Qᵀ times
     the map is x plus a term with Lipschitz constant 0.6: it is invertible everywhere, and the iteration
-    x ← Qᵀ (y − 0.3 Qᵀ sin(2Qᵀx)) contracts by 0.6 per round. The dimensions are at least 2; the seed is that of Q.
+    x ← Qᵀ (y − 0.3 Qᵀ sin(2Qᵀx)) contracts by 0.6 per round.
+
+    Parameters
+    ----------
+    n_dimensions : int
+        At least 2.
+    seed : int
+        Of Q.
     """
     springs = [ornstein_uhlenbeck(float(k)) for k in np.linspace(4, 20, n_dimensions - 2)]
     latent = Separable((double_well(4.0), double_well(3.0), *springs))
@@ -108,6 +115,8 @@ def mixed_double_wells(n_dimensions: int = 30, seed: int = 0) -> Mapped:
 def triple_well() -> Overdamped:
     """Two deep wells and a shallow one, at the inverse temperature 1.67 of the literature.
 
+    References
+    ----------
     Metzner, Schütte, Vanden-Eijnden, "Illustration of transition path theory on a collection of simple examples",
     J. Chem. Phys. 125 (2006) 084110, eq. 39.
     """
@@ -128,6 +137,8 @@ def muller_brown(temperature: float = 20.0) -> Overdamped:
     Reflecting walls belong to the system: beyond them, towards the upper left, the surface flattens 10 kT above the
     wells. A walker that could go there would add a slow process (rate 2.4 at kT = 20) that has next to no weight.
 
+    References
+    ----------
     Müller, Brown, "Location of saddle points and minimum energy paths by a constrained simplex optimization
     procedure", Theor. Chim. Acta 53 (1979) 75.
     """
@@ -171,12 +182,9 @@ def cosine_circle(amplitude: float) -> Overdamped:
         root = np.exp(amplitude / 2 * np.cos(points)) * np.sqrt(2 * np.pi * i0(amplitude))
         return waves.eigenfunctions(points, n) * root
 
+    exact, text = Exact(waves.eigenvalues, functions), f"one angle in U = {amplitude:g} cos x"
     return Overdamped(
-        lambda x: amplitude * torch.cos(x[..., 0]),
-        ((0.0, 2 * np.pi),),
-        periodic=True,
-        description=f"one angle in U = {amplitude:g} cos x",
-        exact=Exact(waves.eigenvalues, functions),
+        lambda x: amplitude * torch.cos(x[..., 0]), ((0.0, 2 * np.pi),), periodic=True, description=text, exact=exact
     )
 
 
@@ -231,11 +239,9 @@ class Run:
 
     n_frames: int
     """For at least 1000 times the slowest timescale t: a statistical error of about √(2t / length) = 4.5 %."""
-    spacing: float
-    timestep: float
-    lag: float
-    """spacing, timestep, lag: Between stored frames; of the integrator, for an error of the slowest timescale of at
-    most 0.5 %, to first order in the step; and to begin a fit with."""
+    spacing: float  # between stored frames
+    timestep: float  # for an error of the slowest timescale of at most 0.5 %, to first order in the step
+    lag: float  # to begin a fit with
 
 
 RUNS = {

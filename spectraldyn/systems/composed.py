@@ -18,12 +18,15 @@ from spectraldyn.systems.spectrum import IndependentParts
 class Separable(IndependentParts[Overdamped]):
     """U(x) = Σ_k U_k(x_k): independent parts, each an `Overdamped` system of its own coordinates.
 
-    Eigenvalues are sums, and eigenfunctions products, of those of the parts: exact answers in any dimension. InputError
-    if there are no parts or they differ in inverse temperature or in being periodic.
+    Eigenvalues are sums, and eigenfunctions products, of those of the parts: exact answers in any dimension.
+
+    Raises
+    ------
+    InputError
+        If there are no parts or they differ in inverse temperature or in being periodic.
     """
 
-    parts: tuple[Overdamped, ...]
-    """Their coordinates follow each other."""
+    parts: tuple[Overdamped, ...]  # their coordinates follow each other
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -37,7 +40,6 @@ class Separable(IndependentParts[Overdamped]):
 
     @property
     def beta(self) -> float:
-        """Inverse temperature of all parts."""
         return self.parts[0].beta
 
     @property
@@ -82,7 +84,6 @@ class Separable(IndependentParts[Overdamped]):
         return np.concatenate(walks, axis=2)
 
     def default_timestep(self) -> float:
-        """The shortest of those of the parts."""
         return min(part.default_timestep() for part in self.parts)
 
     def _seeds(self, seed: int) -> list[int]:
@@ -106,8 +107,7 @@ class Mapped:
     forward: Callable[[Tensor], Tensor]
     inverse: Callable[[Tensor], Tensor]
     """forward and inverse: (..., d) → Tensor (..., d): φ and φ⁻¹. Only φ is differentiated."""
-    domain: Domain
-    """sequence of (low, high): A box that holds practically all of the equilibrium distribution of y."""
+    domain: Domain  # sequence of (low, high): a box that holds practically all of the equilibrium distribution of y
     description: str = ""
     jacobian: Callable[[Tensor], Tensor] | None = None
     """(..., d) → Tensor (..., d, d): J, where automatic differentiation, one pass per coordinate, would be slow."""
@@ -120,12 +120,10 @@ class Mapped:
 
     @property
     def dimension(self) -> int:
-        """Number of coordinates d."""
         return len(self.domain)
 
     @property
     def beta(self) -> float:
-        """Inverse temperature."""
         return self.latent.beta
 
     def energy(self, y: Tensor) -> Tensor:
@@ -172,7 +170,6 @@ class Mapped:
         return self._apply(self.forward, self.latent.simulate(n_frames, spacing, start=first, **options))
 
     def default_timestep(self) -> float:
-        """That of the latent system."""
         return self.latent.default_timestep()
 
     def _apply(self, function: Callable[[Tensor], Tensor], points: np.ndarray) -> np.ndarray:

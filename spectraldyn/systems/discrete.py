@@ -13,10 +13,15 @@ from spectraldyn.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class MarkovChain:
-    """A chain on finitely many states. InputError if the matrix is not one of probabilities whose rows sum to 1."""
+    """A chain on finitely many states.
 
-    matrix: np.ndarray
-    """(m, m): transition probabilities."""
+    Raises
+    ------
+    InputError
+        If the matrix is not square, has a negative entry or a row that does not sum to 1.
+    """
+
+    matrix: np.ndarray  # (m, m): transition probabilities
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -74,13 +79,14 @@ class NoisyLogisticMap:
     The transition density is a trigonometric polynomial, p(y | x) = φ(F(x)) · φ(y) with F(x) = 4x (1 − x) and N + 1
     functions φ: all of the spectrum follows from (N + 1) × (N + 1) matrices, integrated by Gauss–Legendre quadrature.
 
+    References
+    ----------
     Kostic, Novelli, Maurer, Ciliberto, Rosasco, Pontil, "Learning dynamical systems via Koopman operator regression in
     reproducing kernel Hilbert spaces", NeurIPS 2022; the trigonometric noise is that of Ostruszka, Pakoński,
     Słomczyński, Życzkowski, "Dynamical entropy for systems with stochastic perturbation", Phys. Rev. E 62 (2000) 2018.
     """
 
-    power: int = 20
-    """N, even."""
+    power: int = 20  # N, even
     description: str = ""
 
     def __post_init__(self) -> None:

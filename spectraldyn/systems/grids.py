@@ -11,8 +11,7 @@ from torch import Tensor
 from spectraldyn.errors import InputError
 
 Domain = tuple[tuple[float, float], ...]
-Function = Callable[[Tensor], Tensor]
-"""Maps states (..., d) to one number each (...)."""
+Function = Callable[[Tensor], Tensor]  # maps states (..., d) to one number each (...)
 
 PAD = 4
 """Cells by which a periodic grid is continued: beyond the reach of a cubic spline within double precision's grasp."""
@@ -99,8 +98,6 @@ def on_points(function: Function, points: np.ndarray) -> np.ndarray:
         values = function(torch.from_numpy(np.ascontiguousarray(points, dtype=np.float64)))
     if not isinstance(values, Tensor) or values.shape != points.shape[:-1]:
         shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-        raise InputError(
-            f"a function of the system gives {shape} for states of shape {points.shape}: it must map a tensor of "
-            f"states (..., {points.shape[-1]}) to one number each (...)"
-        )
+        wanted = f"it must map a tensor of states (..., {points.shape[-1]}) to one number each (...)"
+        raise InputError(f"a function of the system gives {shape} for states of shape {points.shape}: {wanted}")
     return values.numpy().astype(np.float64)

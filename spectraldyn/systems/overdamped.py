@@ -30,14 +30,17 @@ eigenvectors over √m would be noise there."""
 
 @dataclass(frozen=True, eq=False)
 class Overdamped(Solvable):
-    """Overdamped Langevin dynamics in an energy; `description` is one line of physics.
+    """Overdamped Langevin dynamics in an energy.
 
     >>> well = Overdamped(lambda x: 3 * (x[..., 0] ** 2 - 1) ** 2 + x[..., 1] ** 2, domain=[(-2.5, 2.5), (-4, 4)])
     >>> well.rates(3)
     array([0.24185958, 2.0000011 , 2.24186068])
 
-    InputError if the domain is not one finite interval per axis, or beta or the diffusion is not positive; in more than
-    two dimensions by `sample` and `default_timestep`, and without a closed form by `rates` and `eigenfunctions`.
+    Raises
+    ------
+    InputError
+        If the domain is not one finite interval per axis, or beta or the diffusion is not positive. In more than two
+        dimensions: by `sample` and `default_timestep`, and without a closed form by `rates` and `eigenfunctions`.
     """
 
     energy: Function
@@ -46,12 +49,9 @@ class Overdamped(Solvable):
     """sequence of (low, high): one interval per axis: the whole space where `periodic` is set or D vanishes at the
     ends, else a box that holds practically all of the equilibrium distribution. Walkers that reach an end are
     reflected."""
-    diffusion: float | Function = 1.0
-    """(..., d) → Tensor (...): D, constant or dependent on position."""
-    beta: float = 1.0
-    """Inverse temperature."""
-    periodic: bool = False
-    """The ends of every axis meet."""
+    diffusion: float | Function = 1.0  # (..., d) → Tensor (...): D, constant or dependent on position
+    beta: float = 1.0  # inverse temperature
+    periodic: bool = False  # the ends of every axis meet
     description: str = ""
     exact: Exact | None = None
     """Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions."""
@@ -161,8 +161,7 @@ def gradient_of(function: Function, x: Tensor) -> Tensor:
         values = function(at).sum()
         if not values.requires_grad:
             return torch.zeros_like(x)
-        (slope,) = torch.autograd.grad(values, at, materialize_grads=True)
-    return slope
+        return torch.autograd.grad(values, at, materialize_grads=True)[0]
 
 
 def finite_volume(energy: Function, diffusion: Function | float, beta: float, grid: Grid, n: int) -> GridSpectrum:

@@ -20,12 +20,10 @@ from spectraldyn.systems.spectrum import Exact, GridSpectrum, IndependentParts, 
 class Schroedinger(Solvable):
     """H = −Δ + V in a box."""
 
-    potential: Function
-    """(..., d) → Tensor (...)."""
+    potential: Function  # (..., d) → Tensor (...)
     domain: Domain
     """sequence of (low, high): one interval per axis, outside which the wave functions vanish (or practically do)."""
-    periodic: bool = False
-    """The ends of every axis meet instead."""
+    periodic: bool = False  # the ends of every axis meet instead
     description: str = ""
     exact: Exact | None = None
     """Closed form of the spectrum; by default it is computed on a grid, for one and two dimensions."""
@@ -59,8 +57,7 @@ class Schroedinger(Solvable):
 class SchroedingerSum(IndependentParts[Schroedinger]):
     """V(x) = Σ_k V_k(x_k): independent Schrödinger operators; energies add, eigenfunctions multiply."""
 
-    parts: Sequence[Schroedinger]
-    """Their coordinates follow each other."""
+    parts: Sequence[Schroedinger]  # their coordinates follow each other
     description: str = ""
 
     def potential(self, x: Tensor) -> Tensor:
@@ -146,11 +143,15 @@ def plane_waves(coefficients: np.ndarray) -> Exact:
 
 
 def hydrogen() -> Schroedinger:
-    """Two-dimensional hydrogen, H = −Δ − 1/r (Yang, Guo, Chan, Wong, Ching, "Analytic solution of a two-dimensional
-    hydrogen atom. I", Phys. Rev. A 43 (1991) 1186).
+    """Two-dimensional hydrogen, H = −Δ − 1/r.
 
     Energies −1/(2n + 1)², each 2n + 1 times (n ≥ 0, −n ≤ m ≤ n), with eigenfunctions
     e^{−s/2} s^|m| L^{2|m|}_{n−|m|}(s), s = 2r/(2n + 1), times cos mθ (m ≥ 0) or sin |m|θ.
+
+    References
+    ----------
+    Yang, Guo, Chan, Wong, Ching, "Analytic solution of a two-dimensional hydrogen atom. I", Phys. Rev. A 43 (1991)
+    1186.
     """
 
     def numbers(n: int) -> list[tuple[int, int]]:

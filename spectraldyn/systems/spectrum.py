@@ -46,7 +46,6 @@ class Solvable:
 
     @property
     def dimension(self) -> int:
-        """Number of coordinates d."""
         return len(self.domain)
 
     def on_grid(self, grid: Grid, n: int) -> GridSpectrum:
@@ -108,7 +107,6 @@ class IndependentParts(Generic[Part]):
 
     @property
     def dimension(self) -> int:
-        """Number of coordinates d."""
         return len(self.domain)
 
     @property
@@ -165,9 +163,23 @@ class KnownEigenfunctions(Protocol):
 def oracle_timescales(
     system: KnownEigenfunctions, trajectories: Sequence[np.ndarray], lagtime: int, n_modes: int
 ) -> np.ndarray:
-    """Timescales (n_modes,) in frames, descending, from trajectories (T, d) in the coordinates of the system.
+    """Timescales in frames by Rayleigh–Ritz with the true eigenfunctions, on symmetrised moments of the data.
 
-    By Rayleigh–Ritz with the true eigenfunctions, on symmetrised moments: the best that any estimator can do.
+    The best that any estimator can do on given data.
+
+    Parameters
+    ----------
+    system : Overdamped, Separable or Mapped
+    trajectories : sequence of ndarray (T, d)
+        In the coordinates of the system.
+    lagtime : int
+        In frames.
+    n_modes : int
+
+    Returns
+    -------
+    ndarray (n_modes,)
+        Descending.
     """
     instantaneous = lagged = 0.0
     for frames in trajectories:

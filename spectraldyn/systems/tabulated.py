@@ -14,12 +14,9 @@ from scipy.signal import lfilter
 
 from spectraldyn.systems.simulate import System, progress_bar, steps_between
 
-MOST_WALKERS = 100
-"""Above this number, stepping all walkers in one tensor is faster."""
-CELLS = {1: 20_000, 2: 300}
-"""Of the table, per axis."""
-CHUNK = 200_000
-"""Steps whose random numbers are drawn at a time."""
+MOST_WALKERS = 100  # above this number, stepping all walkers in one tensor is faster
+CELLS = {1: 20_000, 2: 300}  # of the table, per axis
+CHUNK = 200_000  # steps whose random numbers are drawn at a time
 
 Advance = Callable[[list[float], list[float], np.ndarray], tuple[np.ndarray, list[float]]]
 """One chunk: from a position, the carried half of the last kick and the noise (n_frames, n_steps, d), to the positions
