@@ -178,9 +178,9 @@ def test_own_topology(extension, trajectory, tmp_path):
 @pytest.mark.parametrize("extension", sorted(set(EXTENSIONS) - OWN_TOPOLOGY))
 def test_no_topology(extension, trajectory, tmp_path):
     path = save(trajectory, tmp_path / f"a.{extension}")
-    with pytest.raises(InputError, match=r"carries no topology.*--top"):
+    with pytest.raises(InputError, match=r"carries no topology.*give one with `top`"):
         scan(path, None)
-    with pytest.raises(InputError, match=r"carries no topology.*--top"):
+    with pytest.raises(InputError, match=r"carries no topology.*give one with `top`"):
         load_topology(None, [path])
     with pytest.raises(InputError, match=rf"a.{extension}: .*topology"):
         load_topology(path, [])
@@ -1243,12 +1243,12 @@ def test_common_timestep():
     assert common_timestep([bare, bare], None) is None
     with pytest.raises(InputError, match=r"^c: the time stamps say 2 ps between frames, those of a 1 ps"):
         common_timestep([a, c], None)
-    with pytest.raises(InputError, match=r"^a: the time stamps say 1 ps .* --timestep says 2 ps"):
+    with pytest.raises(InputError, match=r"^a: the time stamps say 1 ps .* `timestep` says 2 ps"):
         common_timestep([a], 2.0)
-    with pytest.raises(InputError, match=r"^bare: .*a has frames 1 ps apart.*--timestep"):
+    with pytest.raises(InputError, match=r"^bare: .*a has frames 1 ps apart.*`timestep`"):
         common_timestep([a, bare], None)
     for wrong in (0.0, -1.0, np.nan, np.inf):
-        with pytest.raises(InputError, match="--timestep"):
+        with pytest.raises(InputError, match="`timestep`"):
             common_timestep([bare], wrong)
 
 

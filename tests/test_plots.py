@@ -155,7 +155,7 @@ def test_free_energy_along_one_mode_is_that_of_its_law():
     exact = middle**2 / 2
     exact -= np.average(exact[seen] - energy[seen], weights=counts[seen])
     assert np.abs((energy - exact)[seen] * np.sqrt(counts[seen])).max() < 4
-    assert labels(ax) == ("mode 1", "free energy (kT)")
+    assert labels(ax) == ("mode 1 (standard deviations)", "free energy (kT)")
 
 
 def test_free_energy_in_the_plane_of_two_modes():

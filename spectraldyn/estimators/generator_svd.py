@@ -149,7 +149,7 @@ class GeneratorSVD(base.NeuralEstimator):
         if self.form == "energy-space":
             return energy_space_resolvent(self.diffusion, shift)
         if self.force is None:
-            raise InputError("form='strong' needs the force: give force=, or use form='energy-space'")
+            raise InputError("form='strong' needs the force: give `force`, or use form='energy-space'")
         return shifted_generator(self.force, self.diffusion, shift, self.beta)
 
     def _shift(self, whitening: Whitening, data: Dataset, seed: int) -> float:
@@ -159,7 +159,7 @@ class GeneratorSVD(base.NeuralEstimator):
             return float(self.shift)
         fastest = _rough_rates(whitening, self.diffusion, data, seed)[: self.n_modes][-1]
         if not (np.isfinite(fastest) and fastest > 0):
-            raise InputError("no shift could be estimated from these states and this diffusion: give shift=")
+            raise InputError("no shift could be estimated from these states and this diffusion: give `shift`")
         return float(fastest * (0.5 if self.form == "energy-space" else STRONG_SHIFT))
 
     def _read_off(

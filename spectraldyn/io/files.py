@@ -100,19 +100,19 @@ def common_timestep(summaries: Sequence[FileSummary], timestep_ps: float | None)
         stamps, others have none, and the user says nothing.
     """
     if timestep_ps is not None and not (np.isfinite(timestep_ps) and timestep_ps > 0):
-        raise InputError(f"--timestep is {timestep_ps:g} ps: the frame spacing must be positive")
+        raise InputError(f"`timestep` is {timestep_ps:g} ps: the frame spacing must be positive")
     stamped = [(summary.path, summary.timestep_ps) for summary in summaries if summary.timestep_ps is not None]
     for path, spacing in stamped:
         (first, usual), said = stamped[0], f"{path}: the time stamps say {spacing:g} ps between frames"
         if timestep_ps is not None and abs(spacing - timestep_ps) > 1e-3 * timestep_ps:
-            said += f", --timestep says {timestep_ps:g} ps"
-            raise InputError(f"{said}: leave --timestep out, or correct the file")
+            said += f", `timestep` says {timestep_ps:g} ps"
+            raise InputError(f"{said}: leave `timestep` out, or correct the file")
         if abs(spacing - usual) > 1e-3 * usual:
             raise InputError(f"{said}, those of {first} {usual:g} ps: analyse only files of one spacing together")
     bare = [summary.path for summary in summaries if summary.timestep_ps is None]
     if timestep_ps is None and stamped and bare:
         others = f"{stamped[0][0]} has frames {stamped[0][1]:g} ps apart"
-        raise InputError(f"{bare[0]}: the file has no usable time stamps, while {others}: give --timestep")
+        raise InputError(f"{bare[0]}: the file has no usable time stamps, while {others}: give `timestep`")
     return float(timestep_ps) if timestep_ps is not None else stamped[0][1] if stamped else None
 
 
@@ -183,7 +183,7 @@ def _lines(file: str, topology: mdtraj.Topology | None) -> list[str]:
             for name, rows in read_arrays(Path(file))
         ]
     found = scan(file, topology or load_topology(None, [file]).topology)
-    times = "no usable time stamps (a lag in time needs --timestep)"
+    times = "no usable time stamps (a lag in time needs `timestep`)"
     if found.timestep_ps is not None:
         times = f"{found.timestep_ps:g} ps apart, {found.n_frames * found.timestep_ps / 1000:.4g} ns"
     box = "periodic box" if found.periodic else "no periodic box"

@@ -148,7 +148,7 @@ def load_topology(top: str | Path | None, files: Sequence[str | Path]) -> mdtraj
     source = top if top is not None else next((path for path in files if carries_topology(path)), None)
     if source is None:
         given = f"{files[0]} carries" if len(files) == 1 else "the trajectories carry"
-        raise InputError(f"{given} no topology: give one with --top (a PDB file of the same atoms, for example)")
+        raise InputError(f"{given} no topology: give one with `top` (a PDB file of the same atoms, for example)")
     check_readable(source)
     name = plain_extension(source)
     if name in FORMATS and name != "arc" and not carries_topology(source):

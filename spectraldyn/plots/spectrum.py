@@ -129,7 +129,7 @@ def plot_free_energy(results: Results, ax: Axes | None = None) -> Axes:
     if modes.shape[1] == 1:
         counts, edges = np.histogram(modes[:, 0], bins=80)
         ax.stairs(_energy(counts), edges, baseline=None, color=COLOURS[0])
-        ax.set(xlabel="mode 1", ylabel="free energy (kT)")
+        ax.set(xlabel=MODE_LABELS[0], ylabel="free energy (kT)")
         return ax
     counts, x, y = np.histogram2d(modes[:, 0], modes[:, 1], bins=90)
     mesh = ax.pcolormesh(x, y, _energy(counts).T, cmap=colormaps["viridis"], rasterized=True)

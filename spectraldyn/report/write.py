@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from spectraldyn import plots
 from spectraldyn.baselines import Comparison
@@ -71,7 +70,7 @@ class OwnPart(NamedTuple):
     """What the results of one kind of operator alone have."""
 
     unit: str  # of every time
-    figures: dict[str, Axes]
+    figures: dict[str, Any]  # axes by the name of the picture
     entries: dict[str, Any]  # of results.json
 
 
