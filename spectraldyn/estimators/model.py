@@ -286,7 +286,8 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as error:
         raise InputError(f"{path} is not a model saved by spectraldyn ({type(error).__name__})") from error
     if version != FORMAT:
-        raise InputError(f"{path} was saved by another spectraldyn (model format {version}, this one reads {FORMAT})")
+        of_another = f"model format {version}, this one reads {FORMAT}"
+        raise InputError(f"{path} was saved by another spectraldyn ({of_another}): fit again")
     settings = stored["settings"]
     kind, settings_type = _MODELS[settings.pop("operator")]
     layout = Layout(**{field.name: settings.pop(field.name) for field in dataclasses.fields(Layout)})
