@@ -123,8 +123,7 @@ class Text:
 
     def chunks(self) -> Iterator[Frames]:
         pending: list[Frames] = []
-        for _, frame in self._walk(lambda number: True):
-            assert frame is not None
+        for frame in self._frames(lambda number: True):
             # A change in the number of atoms is found, and named, by the checks.
             full = len(pending) == frames_per_chunk(frame.xyz.shape[1])
             if pending and (full or pending[0].xyz.shape != frame.xyz.shape):
@@ -135,11 +134,13 @@ class Text:
             yield joined(pending)
 
     def take(self, rows: np.ndarray) -> Frames:
-        walk = self._walk(set(rows.tolist()).__contains__)
-        found = list(itertools.islice((frame for _, frame in walk if frame is not None), len(rows)))
+        found = list(itertools.islice(self._frames(set(rows.tolist()).__contains__), len(rows)))
         if len(found) < len(rows):
             raise absent(rows[-1], self.extent()[0])
         return joined(found)
+
+    def _frames(self, wanted: Callable[[int], bool]) -> Iterator[Frames]:
+        return (frame for _, frame in self._walk(wanted) if frame is not None)
 
     def _walk(self, wanted: Callable[[int], bool]) -> Iterator[tuple[Record, Frames | None]]:
         """Every frame, converted where it is wanted, with every fault told by its frame."""

@@ -127,4 +127,5 @@ def orthonormal(
 def _members(n_functions: int, n_known: int, both_ends: bool) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the left and of the right functions."""
     everyone = np.arange(n_known, n_functions)
-    return tuple(np.split(everyone, 2)) if both_ends else (everyone, everyone)  # type: ignore[return-value]
+    left, right = np.split(everyone, 2) if both_ends else (everyone, everyone)
+    return left, right
