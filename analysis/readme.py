@@ -90,9 +90,9 @@ def benchmarks() -> str:
         "measurement in the JSON file of the same name in `analysis/results/`, and this page by "
         "`python -m analysis.readme benchmarks`. The *oracle* is Rayleigh–Ritz with the true eigenfunctions on the "
         "same data, the best that a method can do there; scores are held out. A fit of NeuralSVD trains twice, on slow "
-        "linear coordinates and on all alike: seconds of a fit hold both, a race to an accuracy the first alone. All of "
-        "it was measured before features were taken from where they lie and frames were clustered on a part of them: what "
-        "is learned has not changed, but seconds and memory of a fit on many frames are less today.",
+        "linear coordinates and on all alike: seconds of a fit hold both, a race to an accuracy the first alone. All "
+        "was measured before features were taken from where they lie and frames clustered on a part of them: what is "
+        "learned has not changed, but seconds and memory of a fit on many frames are less today.",
     ]
     for name, heading in STUDIES.items():
         path = ROOT / "analysis" / "results" / f"{name}.md"

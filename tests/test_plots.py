@@ -8,6 +8,7 @@ import pytest
 
 from spectraldyn import Dataset, GeneratorResults, plots
 from spectraldyn.data import Column
+from spectraldyn.plots.figures import log_ticks
 from spectraldyn.plots.spectrum import MAX_POINTS
 from spectraldyn.report.page import strongest_features
 from spectraldyn.spectra.rates import Rate
@@ -232,3 +233,20 @@ def test_features_that_a_process_moves_most():
     (both,) = strongest_features(results(columns, frames), (hidden[:, 0] + 1j * hidden[:, 1])[:, None])
     assert sorted(both) == ["distance A B", "phi ALA2 sin"]
     assert [len(names) for names in strongest_features(results(columns, frames), hidden, n_names=3)] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [((5.1, 51), ["5", "10", "20", "50"]), ((1, 4), ["1", "2"]), ((0.004, 60), ["0.01", "0.1", "1", "10"])],
+)
+def test_logarithmic_ticks_are_few_plain_numbers(values, shown):
+    ax = plots.figure_axes()
+    ax.plot(values, [0, 0])
+    ax.set_xscale("log")
+    log_ticks(ax.xaxis)
+    ax.figure.draw_without_rendering()
+    low, high = ax.get_xlim()
+    labelled = zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+    ticks = [label.get_text() for at, label in labelled if low <= at <= high]
+    assert ticks == shown
+    assert not any(label.get_text() for label in ax.get_xticklabels(minor=True))

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spectraldyn.baselines import Comparison
-from spectraldyn.plots.figures import CENTRED, COLOURS, OPEN, error_bars, legend_beside, look
+from spectraldyn.plots.figures import CENTRED, COLOURS, OPEN, error_bars, legend_beside, log_ticks, look
 
 
 def plot_comparison(
@@ -57,6 +57,8 @@ def plot_comparison(
     scores.set(xlabel="held-out score")
     times.set(xlabel="wall time (s)", xscale="log")
     memory.set(xlabel="peak memory (MB)", xscale="log")
+    for ax in (times, memory):
+        log_ticks(ax.xaxis)
     for ax in (scores, times):
         ax.legend(
             fontsize="x-small", frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, reverse=True

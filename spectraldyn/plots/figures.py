@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8B6914", "#222222")
 """Okabe and Ito's palette: distinct in the common forms of colour blindness; markers tell them apart in grey."""
@@ -29,6 +31,14 @@ def error_bars(value: Any, low: Any, high: Any) -> np.ndarray:
 def legend_beside(ax: Axes, **options: Any) -> None:
     """A small legend to the right of the axes."""
     ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, **options)
+
+
+def log_ticks(axis: Axis) -> None:
+    """A logarithmic axis with plain numbers, few enough not to run into each other."""
+    low, high = axis.get_data_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
 
 
 def figure_axes(width: float = 5.2, height: float = 3.9) -> Axes:

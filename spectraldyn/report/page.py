@@ -45,7 +45,7 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
     periods = [2 * np.pi * results.lag_time / abs(np.angle(z)) if z.imag else None for z in model.eigenvalues]
     return {
         "summary": f"{_length(results)}. {operator} at lag time {lag}, learned by NeuralSVD, "
-        f"objective {model.settings.objective}; {model.n_modes} slow modes.",
+        f"objective {model.settings.objective}; {_modes(model.n_modes)}.",
         "unit": results.unit,
         "lag": lag,
         "moves": strongest_features(results, results.eigenfunctions),
@@ -62,14 +62,18 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     form = "resolvent in the energy space" if settings.form == "energy-space" else "shifted generator"
     return {
         "summary": f"{_length(results)}. Generator of overdamped Langevin dynamics{potential}, learned by NeuralSVD "
-        f"({form}, shift {settings.shift:.4g}/{results.unit}, objective {settings.objective}); {results.model.n_modes} "
-        "slow modes.",
+        f"({form}, shift {settings.shift:.4g}/{results.unit}, objective {settings.objective}); "
+        f"{_modes(results.model.n_modes)}.",
         "unit": results.unit,
         "lag": None,
         "moves": strongest_features(results, results.modes),
         "periods": [None] * len(results.rates),
         "exact": None if results.exact_rates is None else results.exact_rates.tolist(),
     }
+
+
+def _modes(number: int) -> str:
+    return f"{number} slow mode{'s' * (number > 1)}"
 
 
 def _length(results: Results) -> str:
