@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 import spectraldyn as sd
+from analysis.benchmarks.record import RESULTS, markdown
 from analysis.references import oracle_rates
-from analysis.validation import RESULTS, markdown
 from spectraldyn import GeneratorSVD, load_features
 from spectraldyn.spectra.rates import rate_intervals
 

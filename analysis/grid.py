@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from analysis.benchmarks.record import RESULTS, markdown
 from analysis.distances import subspace_distance
 from analysis.problems import PROBLEMS, Problem
-from analysis.validation import RESULTS, markdown
 from spectraldyn.learning.spectrum import LearnedSpectrum, learn_spectrum
 from spectraldyn.objectives import OBJECTIVES
 

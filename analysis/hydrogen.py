@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.benchmarks.record import RESULTS, markdown
 from analysis.distances import angle_distance, level_distance, orthogonality, subspace_distance
-from analysis.validation import RESULTS, markdown
 from spectraldyn import Batch, FreshSamples, learn_spectrum
 from spectraldyn.learning import LearnedSpectrum
 from spectraldyn.networks.derivatives import (

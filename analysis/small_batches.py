@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from analysis import grid
-from analysis.validation import RESULTS, markdown
+from analysis.benchmarks.record import RESULTS, markdown
 from spectraldyn.networks.mlp import CommonTrunk
 from spectraldyn.objectives import OBJECTIVES, spin
 from spectraldyn.operators import Action

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 import spectraldyn as sd
+from analysis.benchmarks.record import RESULTS, markdown
 from spectraldyn import NeuralSVD, fit_trajectories, load_features
-
-RESULTS = Path(__file__).parent / "results"
 
 KNOWN = {
     "double_well_2d": {
@@ -131,16 +130,6 @@ def norms(data: Path, seeds: int) -> list[dict[str, Any]]:
 
 
 STUDIES = {"known": known, "molecules": molecules, "norms": norms}
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    def cell(value: Any) -> str:
-        if value is None:
-            return "–"
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-    return "\n".join([*lines, *("| " + " | ".join(cell(v) for v in row.values()) + " |" for row in rows)]) + "\n"
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The training loop: how its learning rate goes, and which of its evaluations is kept."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -36,7 +37,7 @@ def test_what_is_evaluated_is_the_moving_average_of_the_parameters(n_steps, reac
     run = _Run(sides, Schedule(n_steps), torch.Generator())
     seen, average = [], None
     for _ in range(5):
-        run.take_step(lambda f, g, x: f.weight.sum(), lambda action, state: (action, state), None)
+        run.advance(partial(run.take_step, lambda f, g, x: f.weight.sum(), lambda action, state: (action, state), None))
         seen.append(sides.left.weight.item())
         average = seen[-1] if average is None else average + (seen[-1] - average) / reach
         assert run.averaged.left.weight.item() == pytest.approx(average, rel=1e-6)

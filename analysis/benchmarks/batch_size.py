@@ -20,9 +20,8 @@ from deeptime.decomposition.deep import VAMPNet
 
 import spectraldyn as sd
 from analysis.benchmarks import race
-from analysis.benchmarks.record import write
+from analysis.benchmarks.record import RESULTS, write
 from analysis.small_batches import naive_joint
-from analysis.validation import RESULTS
 from spectraldyn.objectives import Objective
 
 SAMPLES = 160_000

@@ -26,8 +26,7 @@ import torch
 from sklearn.base import clone
 
 import spectraldyn as sd
-from analysis.benchmarks.record import write
-from analysis.validation import RESULTS
+from analysis.benchmarks.record import RESULTS, write
 from spectraldyn import Dataset, NeuralSVD, TransferResults, analyze, refit_at_lags
 from spectraldyn.spectra.timescales import Timescale, block_moments, read_off_timescales
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from analysis.validation import RESULTS, markdown
+import spectraldyn as sd
 
 Rows = Sequence[Mapping[str, Any]]
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "analysis" / "results"
 
 
 def write(
@@ -41,10 +42,20 @@ def write(
     parts = [text] if text else []
     for heading, shown in ({"": rows} if tables is None else tables).items():
         if shown:
-            parts += [f"## {heading}"] * bool(heading) + [markdown([dict(row) for row in shown]).rstrip()]
+            parts += [f"## {heading}"] * bool(heading) + [markdown(shown).rstrip()]
     parts += ["`" + about["command"] + "`", "; ".join(f"{key}: {value}" for key, value in about["machine"].items())]
     parts += [", ".join(f"{key} {value}" for key, value in about["versions"].items())]
     (folder / f"{name}.md").write_text("\n\n".join(parts) + "\n")
+
+
+def markdown(rows: Rows) -> str:
+    def cell(value: Any) -> str:
+        if value is None:
+            return "–"
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
+    return "\n".join([*lines, *("| " + " | ".join(cell(v) for v in row.values()) + " |" for row in rows)]) + "\n"
 
 
 def machine() -> dict[str, Any]:
@@ -60,8 +71,8 @@ def machine() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of Python, the packages that do the arithmetic, and this repository."""
-    packages = {name: version(name) for name in ("torch", "deeptime", "numpy", "spectraldyn")}
-    return {"python": platform.python_version(), **packages, "commit": _commit()}
+    packages = {name: version(name) for name in ("torch", "deeptime", "numpy")}
+    return {"python": platform.python_version(), **packages, "spectraldyn": sd.__version__, "commit": _commit()}
 
 
 def command() -> str:

@@ -13,8 +13,8 @@ import torch
 
 from analysis.benchmarks.oracle import oracle
 from analysis.benchmarks.processes import in_forked_process
+from analysis.benchmarks.record import RESULTS
 from analysis.benchmarks.samples import Sample
-from analysis.validation import RESULTS
 from spectraldyn import compare_methods
 from spectraldyn.baselines import MethodResult
 

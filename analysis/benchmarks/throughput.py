@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import spectraldyn as sd
-from analysis.benchmarks.record import write
-from analysis.validation import RESULTS
+from analysis.benchmarks.record import RESULTS, write
 
 N_FRAMES, N_INPUTS, N_MODES, LAG = 100_000, 30, 5, 5
 NETWORKS = {"64-64 GELU (default)": ((64, 64), "gelu"), "128-128-128 SiLU": ((128, 128, 128), "silu")}

@@ -20,8 +20,7 @@ import torch
 
 import spectraldyn as sd
 from analysis.benchmarks.race import LIMIT, N_MODES, Clock, Data, ours, simulated, vampnet
-from analysis.benchmarks.record import write
-from analysis.validation import RESULTS
+from analysis.benchmarks.record import RESULTS, write
 from spectraldyn.learning.warm_start import EXTRA_FUNCTIONS, FOLDED_PAIRS, MIN_BATCH, PAIRS_PER_FUNCTION, STEPS
 
 Contestant = Callable[..., Any]

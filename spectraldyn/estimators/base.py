@@ -137,7 +137,8 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Where the state of this very training is kept: the same data, options and seed lead to the same place."""
         if self.checkpoint_folder is None:
             return Checkpoint(None)
-        options = [self.objective, self.batch_size, self.max_steps, self.learning_rate, self.test_fraction]
+        device = pick_device(self.device).type  # whose random numbers are its own
+        options = [self.objective, self.batch_size, self.max_steps, self.learning_rate, self.test_fraction, device]
         key = json.dumps([*map(str, settings), options, torch.__version__, data.digest()], default=str)
         digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
         return Checkpoint(Path(self.checkpoint_folder) / f"training-{digest}")

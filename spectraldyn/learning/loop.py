@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from spectraldyn.data import Samples, Scored
+from spectraldyn.data import PairSamples, Samples, Scored, WeightedSamples
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.files import replacing
 from spectraldyn.learning.averages import operator_moments
+from spectraldyn.learning.graphs import GraphedStep, Step, learning_rate, set_learning_rate
 from spectraldyn.networks.sides import Sides
 from spectraldyn.records import Batch, Objective, Operator, State
 from spectraldyn.spectra.rayleigh_ritz import Averages
@@ -112,13 +113,13 @@ def learn(
         run.load(checkpoint)
     every = max(1, n_steps // EVALUATIONS)
     scored = samples.scored()
+    take_step = _step_of(run, operator, objective, samples)
     with (
         cpu_settings(sides),
         tqdm(total=n_steps, initial=run.step, desc="training", unit="step", disable=not progress) as bar,
     ):
         while run.step < n_steps:
-            batch = samples.draw(schedule.batch_size, run.generator)
-            loss = run.take_step(operator, objective, batch)
+            loss = run.advance(take_step)
             bar.update()
             if run.step % every == 0 or run.step == n_steps:
                 if not loss.isfinite():
@@ -133,6 +134,16 @@ def learn(
     done = run.progress
     sides.load_state_dict(done.kept, strict=False)
     return History(done.steps, done.scores, done.losses, done.kept_step)
+
+
+def _step_of(run: "_Run", operator: Operator, objective: Objective, samples: Samples) -> Step:
+    """A step of this training; on a GPU replayed as a CUDA graph where the batches are rows of data."""
+
+    def step(state: State) -> tuple[Tensor, State]:
+        return run.take_step(operator, objective, samples.draw(run.schedule.batch_size, run.generator), state)
+
+    # Any other samples may be made in Python, of which a graph knows nothing.
+    return GraphedStep(step, run.generator) if isinstance(samples, PairSamples | WeightedSamples) else step
 
 
 def descend(
@@ -167,7 +178,8 @@ class _Run:
         # The whitening, which may be large, is one for all copies.
         shared = {id(buffer): buffer for buffer in sides.buffers()}
         self.averaged = copy.deepcopy(sides, shared).requires_grad_(False)
-        self.optimiser = torch.optim.Adam(sides.parameters(), schedule.learning_rate, fused=True)
+        rate, on_gpu = learning_rate(schedule.learning_rate, sides.device), sides.device.type == "cuda"
+        self.optimiser = torch.optim.Adam(sides.parameters(), rate, fused=True, capturable=on_gpu)
         self.progress = _Progress()
         self._weights: list[Tensor] = list(sides.parameters())
         self._averages: list[Tensor] = list(self.averaged.parameters())
@@ -177,15 +189,19 @@ class _Run:
     def step(self) -> int:
         return self.progress.step
 
-    def take_step(self, operator: Operator, objective: Objective, batch: Batch) -> Tensor:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule.rate(self.step)
-        progress = self.progress
-        loss, progress.objective = descend(self.sides, operator, objective, progress.objective, batch, self.optimiser)
-        progress.step += 1
-        with torch.no_grad():
-            torch._foreach_lerp_(self._averages, self._weights, self._follow if self.step > 1 else 1.0)
+    def advance(self, take_step: Step) -> Tensor:
+        """One step more; the loss."""
+        set_learning_rate(self.optimiser, self.schedule.rate(self.step))
+        loss, self.progress.objective = take_step(self.progress.objective)
+        self.progress.step += 1
         return loss
+
+    def take_step(self, operator: Operator, objective: Objective, batch: Batch, state: State) -> tuple[Tensor, State]:
+        """What a step does to tensors."""
+        loss, state = descend(self.sides, operator, objective, state, batch, self.optimiser)
+        with torch.no_grad():
+            torch._foreach_lerp_(self._averages, self._weights, self._follow if self.step else 1.0)
+        return loss.detach(), state
 
     def judge(self, operator: Operator, scored: Scored | None) -> float:
         """Held-out score of the averaged parameters."""

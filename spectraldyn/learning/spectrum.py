@@ -112,13 +112,11 @@ def learn_spectrum(
     if not rows:
         raise InputError("read_off is empty: give the rows on which the spectrum is to be read off")
     sides = Sides(copy.deepcopy(network), copy.deepcopy(right_network)).to(samples.device)
-    trial = operator(sides.left, sides.right, samples.draw(2, torch.Generator(samples.device).manual_seed(0)))
-    if trial.tied and not sides.tied:
+    tied = operator(sides.left, sides.right, samples.draw(2, torch.Generator(samples.device).manual_seed(0))).tied
+    if tied and not sides.tied:
         raise InputError("this operator ties both sides, so that right_network would never be used: leave it out")
     separate = any(getattr(module, "separate", False) for module in network.modules())
-    check_combination(
-        objective, tied=trial.tied, separate_networks=separate, positive=positive, contraction=contraction
-    )
+    check_combination(objective, tied=tied, separate_networks=separate, positive=positive, contraction=contraction)
     rule = build_objective(objective, list(sides.parameters()), **objective_options)
     schedule = Schedule(n_steps, batch_size, learning_rate, average_share)
     history = learn(operator, samples, sides, rule, schedule, seed=seed, progress=progress)
