@@ -20,6 +20,10 @@ Step = Callable[[State], tuple[Tensor, State]]
 """From what the objective remembers to the loss, without gradient, and what it remembers then."""
 
 
+_FAILED: list[torch.cuda.CUDAGraph] = []
+"""Graphs whose capture failed: the allocator goes on asking them what belongs to them."""
+
+
 class GraphedStep:
     """A step of training that is captured as a CUDA graph and replayed from then on.
 
@@ -62,7 +66,7 @@ class GraphedStep:
             return self._step(state)
         if self._warm_up:
             self._warm_up -= 1
-            return self._run_on(self._stream, state)
+            return (self._run_on if self._warm_up else self._try_on)(self._stream, state)
         self._capture(self._stream)
         return self(state)
 
@@ -72,6 +76,20 @@ class GraphedStep:
         with torch.cuda.stream(stream):
             result = self._step(state)
         current.wait_stream(stream)
+        return result
+
+    def _try_on(self, stream: torch.cuda.Stream, state: State) -> tuple[Tensor, State]:
+        """The same, and see whether something waits for the GPU: a capture would fail, and not without a trace."""
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                result = self._run_on(stream, state)
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        if any("called a synchronizing CUDA operation" in str(warning.message) for warning in caught):
+            self._give_up("an operation waits for the GPU")
         return result
 
     def _capture(self, stream: torch.cuda.Stream) -> None:
@@ -84,14 +102,17 @@ class GraphedStep:
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 loss, _ = self._step({})
         except RuntimeError as error:
-            self._stream = None
             torch.cuda.set_stream(current)
+            _FAILED.append(graph)
             self._end_capture()
-            cause = str(error.__context__ or error).strip().partition("\n")[0]
-            sentence = f"training steps cannot be captured as a CUDA graph and are slower without ({cause})"
-            warnings.warn(sentence, InputWarning, stacklevel=4)
+            self._give_up(str(error.__context__ or error).strip().partition("\n")[0])
         else:
             self._captured = graph, loss
+
+    def _give_up(self, cause: str) -> None:
+        self._stream = None
+        sentence = f"training steps cannot be captured as a CUDA graph and are slower without one: {cause}"
+        warnings.warn(sentence, InputWarning, stacklevel=5)
 
     def _end_capture(self) -> None:
         """Let generators, also that of the device, draw again: they wait for a capture to end, which one that fails
