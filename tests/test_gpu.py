@@ -70,9 +70,8 @@ def dry_run(tmp_path_factory):
     gpu.run(gpu.TINY, CPU, folder, {name: section for name, section in gpu.SECTIONS.items() if name != "compile"})
     late = {"precision": dataclasses.replace(gpu.SECTIONS["precision"], seconds=-1.0)}
     gpu.run(gpu.TINY, CPU, folder, late)
-    return [json.loads(line) for line in (folder / "gpu.jsonl").read_text().splitlines()], (
-        folder / "gpu.md"
-    ).read_text()
+    rows = [json.loads(line) for line in (folder / "gpu.jsonl").read_text().splitlines()]
+    return rows, (folder / "gpu.md").read_text()
 
 
 def test_a_dry_run_measures_every_case(dry_run):
@@ -162,11 +161,9 @@ def test_on_the_cpu_a_step_runs_as_it_is():
 
 
 def test_learning_rates_are_set_whatever_holds_them():
-    parameter = torch.nn.Parameter(torch.ones(1))
+    first, second = (torch.nn.Parameter(torch.ones(1)) for _ in range(2))
     tensor = torch.tensor(0.5)
-    optimiser = torch.optim.SGD(
-        [{"params": [parameter], "lr": tensor}, {"params": [torch.nn.Parameter(torch.ones(1))]}]
-    )
+    optimiser = torch.optim.SGD([{"params": [first], "lr": tensor}, {"params": [second]}])
     set_learning_rate(optimiser, 0.25)
     assert optimiser.param_groups[0]["lr"] is tensor
     assert [float(group["lr"]) for group in optimiser.param_groups] == [0.25, 0.25]
@@ -264,12 +261,6 @@ def test_a_step_that_waits_for_the_gpu_goes_on_without_a_graph():
 
 
 @on_a_gpu
-def test_a_capture_that_fails_unforeseen_does_no_harm(monkeypatch):
-    monkeypatch.setattr(GraphedStep, "_try_on", GraphedStep._run_on)
-    test_a_step_that_waits_for_the_gpu_goes_on_without_a_graph()
-
-
-@on_a_gpu
 def test_an_objective_with_memory_is_never_replayed():
     """Its state would stand still."""
     seen = []
@@ -320,12 +311,19 @@ def test_functions_are_those_of_the_cpu():
 
 
 @on_a_gpu
-@pytest.mark.parametrize("options", [{}, {"reversible": False}, {"warm_start": False, "max_steps": 300}])
+@pytest.mark.parametrize("options", [{}, {"reversible": False}])
 def test_a_fit_agrees_with_that_of_the_cpu(options):
-    """Exact timescales of the linear processes are −1/ln .98 and −1/ln .9; random numbers differ between devices."""
+    """To within what seeds make of it, .1 % and 1 %: random numbers differ between devices."""
     data = walks(20_000).numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("error", InputWarning)
         on = {d: NeuralSVD(2, 2, device=d, random_state=0, **options).fit_fetch(data) for d in ("cpu", "cuda")}
-    np.testing.assert_allclose(on["cuda"].singular_values, on["cpu"].singular_values, rtol=0.01)
-    np.testing.assert_allclose(on["cuda"].timescales()[0], on["cpu"].timescales()[0], rtol=0.05)
+    for own, rtol in enumerate([0.004, 0.025]):
+        assert on["cuda"].singular_values[own] == pytest.approx(on["cpu"].singular_values[own], rel=rtol)
+    assert on["cuda"].scores == pytest.approx(on["cpu"].scores, rel=0.05)
+
+
+@on_a_gpu
+def test_a_capture_that_fails_unforeseen_does_no_harm(monkeypatch):
+    monkeypatch.setattr(GraphedStep, "_try_on", GraphedStep._run_on)
+    test_a_step_that_waits_for_the_gpu_goes_on_without_a_graph()

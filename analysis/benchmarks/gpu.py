@@ -30,6 +30,7 @@ import spectraldyn as sd
 from analysis.benchmarks.gpu_steps import (
     FULL,
     LARGE,
+    LONG,
     N_INPUTS,
     N_MODES,
     TINY,
@@ -232,7 +233,8 @@ def page_of(about: Row, sizes: Sizes, device: torch.device, tables: list[str], l
     card = about["GPU"] if device.type == "cuda" else "no GPU: a dry run, whose numbers mean nothing"
     notes = [
         f"## {card}, {about['date']}",
-        f"Speed: {N_INPUTS} inputs, {N_MODES} modes, {sizes.steps} steps, medians of {sizes.rounds}; our loop with all "
+        f"Speed: {N_INPUTS} inputs, {N_MODES} modes, {sizes.steps} steps ({LONG:.0%} of them above "
+        f"{sizes.batch} pairs), medians of {sizes.rounds} rounds; our loop with all "
         f"that it sets up, the graph included. Fits: {sizes.fit_frames:,} frames of double wells in "
         f"{sizes.fit_dimensions} dimensions. Precision: {LARGE} network, {sizes.batch} pairs, {sizes.steps} steps.",
     ]
