@@ -210,7 +210,14 @@ def run(sizes: Sizes, device: torch.device, folder: Path, sections: dict[str, Se
     folder.mkdir(parents=True, exist_ok=True)
     about = {"date": datetime.now(UTC).isoformat(timespec="minutes"), **machine(), **versions(), "command": command()}
     end = time.perf_counter() + SECONDS
-    tables, left_out = [], []
+    left_out = []
+
+    def tell(*parts: str) -> None:
+        """At once, so that a run that is cut short has its tables."""
+        with (folder / "gpu.md").open("a") as page:
+            page.writelines(f"{part.rstrip()}\n\n" for part in parts)
+
+    tell(*heading(about, sizes, device))
     for name, section in sections.items():
         deadline = min(time.perf_counter() + section.seconds, end)
         rows = []
@@ -224,12 +231,13 @@ def run(sizes: Sizes, device: torch.device, folder: Path, sections: dict[str, Se
             with (folder / "gpu.jsonl").open("a") as lines:
                 lines.write(json.dumps({"section": name, **rows[-1], "about": about}) + "\n")
         if shown := rows and section.table(rows):
-            tables.append(f"### {section.title}\n\n{markdown(shown)}")
-    with (folder / "gpu.md").open("a") as page:
-        page.write(page_of(about, sizes, device, tables, left_out))
+            tell(f"### {section.title}", markdown(shown))
+    left = f"Left out for want of time: {'; '.join(left_out)}." if left_out else "Nothing was left out."
+    tell(left, "; ".join(f"{key}: {value}" for key, value in about.items()))
 
 
-def page_of(about: Row, sizes: Sizes, device: torch.device, tables: list[str], left_out: list[str]) -> str:
+def heading(about: Row, sizes: Sizes, device: torch.device) -> list[str]:
+    """Paragraphs before the tables."""
     card = about["GPU"] if device.type == "cuda" else "no GPU: a dry run, whose numbers mean nothing"
     notes = [
         f"## {card}, {about['date']}",
@@ -238,10 +246,7 @@ def page_of(about: Row, sizes: Sizes, device: torch.device, tables: list[str], l
         f"that it sets up, the graph included. Fits: {sizes.fit_frames:,} frames of double wells in "
         f"{sizes.fit_dimensions} dimensions. Precision: {LARGE} network, {sizes.batch} pairs, {sizes.steps} steps.",
     ]
-    if device.type != "cuda":
-        notes.append(WITHOUT)
-    left = f"Left out for want of time: {'; '.join(left_out)}." if left_out else "Nothing was left out."
-    return "\n\n".join([*notes, *tables, left, "; ".join(f"{key}: {value}" for key, value in about.items())]) + "\n\n"
+    return notes if device.type == "cuda" else [*notes, WITHOUT]
 
 
 def main() -> int:
