@@ -1,8 +1,10 @@
 """Methods side by side: exact answers, scores by hand, deeptime's own numbers, failures, the command line."""
 
 import json
+import sys
 from dataclasses import replace
 from functools import partial
+from types import ModuleType
 from unittest import mock
 
 import numpy as np
@@ -23,14 +25,21 @@ from spectraldyn.baselines import (
     Problem,
     Question,
     Split,
+    best_or_tied,
+    check_methods,
+    is_installed,
     judge,
     judge_outcome,
+    median_result,
     process,
     run_job,
+    split_seeds,
     store_rows,
 )
+from spectraldyn.baselines.methods import LIBRARIES
 from spectraldyn.cli import main
 from spectraldyn.data import Dataset, cross_validation_folds, n_rows, split_stretches, stretches_of
+from spectraldyn.errors import InputError
 from spectraldyn.spectra import timescales as its
 from spectraldyn.spectra.scores import pair_averages, split_scores
 from spectraldyn.spectra.timescales import Timescale
@@ -44,7 +53,13 @@ QUICK = {
     "kernel-edmd": {"n_pairs": 500, "widths": [0.5, 1.0], "regularisations": [0.1]},
     "msm": {"n_clusters": [40, 80], "n_samples": 30},
     "vampnet": {"learning_rates": [5e-3], "batch_sizes": [1024], "max_epochs": 30},
+    "srv": {"learning_rates": [5e-3], "batch_sizes": [1024], "max_steps": 200},
+    "nystroem-rrr": {"n_pairs": 2000, "widths": [1.0, 2.0], "n_centres": [50]},
 }
+OPTIONAL = [
+    pytest.param(name, marks=pytest.mark.skipif(not is_installed(name), reason=f"{LIBRARIES.get(name)} is missing"))
+    for name in METHODS
+]
 
 
 def spring(n_frames: int = 10_000, n_trajectories: int = 3) -> list[np.ndarray]:
@@ -79,7 +94,7 @@ def judged(method: str, trajectories: list[np.ndarray], n_modes: int, everything
     return judge_outcome(Outcome(MethodResult(method, timescales=own), learned.functions(frames)), split)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OPTIONAL)
 def test_timescales_of_a_spring(method):
     """Every method against Rayleigh–Ritz with the exact eigenfunctions on the same data; linear ones know only He_1."""
     trajectories = spring()
@@ -156,7 +171,7 @@ def test_no_method_sees_what_it_is_judged_on():
         jobs.append(Job.load(place / "job.pt"))
         return in_forked_process(place, time_limit)
 
-    comparison = compare_methods(trajectories, LAG, 1, {"tica": {}}, runner=runner)
+    comparison = compare_methods(trajectories, LAG, 1, {"tica": {}}, n_splits=1, runner=runner)
     split = split_of(trajectories)
     assert jobs == [Job("tica", {}, replace(split, device="auto"))]
     frames = np.concatenate(trajectories)
@@ -173,7 +188,7 @@ def test_no_method_sees_what_it_is_judged_on():
 
 def test_plain_values_of_a_row():
     result = MethodResult("tica", timescales=[Timescale(3.0, 2.0, 5.0)])
-    (row,) = Comparison([result], TimeAxis(), 10, 5, lagtime=LAG, n_modes=2, seed=0).rows()
+    (row,) = Comparison([[result]], TimeAxis(), 10, 5, lagtime=LAG, n_modes=2, seed=0).rows()
     assert (row["timescales"], row["low"], row["high"]) == ([3.0, None], [2.0, None], [5.0, None])
 
 
@@ -229,8 +244,9 @@ def test_a_method_that_fails_is_a_row_that_says_so(tmp_path):
     """All frames at two points, which leave two centres; and Gaussians of no width."""
     random = np.random.default_rng(0)
     hops = [(np.cumsum(random.random(2000) < 0.05) % 2 * 2.0 - 1)[:, None] for _ in range(2)]
-    works = compare_methods(hops, LAG, 1, {"edmd": {"widths": [1.0]}}, runner=in_forked_process)
-    comparison = compare_methods(hops, LAG, 1, {"tica": {}, "edmd": {"widths": [0.0]}}, runner=in_forked_process)
+    one = {"n_splits": 1, "runner": in_forked_process}
+    works = compare_methods(hops, LAG, 1, {"edmd": {"widths": [1.0]}}, **one)
+    comparison = compare_methods(hops, LAG, 1, {"tica": {}, "edmd": {"widths": [0.0]}}, **one)
     tica, edmd = comparison.rows()
     assert works.rows()[0]["timescales"] == pytest.approx(tica["timescales"], rel=1e-6)
     assert tica["failed"] is None
@@ -248,8 +264,155 @@ def test_a_method_that_fails_is_a_row_that_says_so(tmp_path):
     plots.save_figure(axes[0], tmp_path / "comparison.png")
 
 
+def test_several_splits(tmp_path):
+    """The first split is that of a single one; medians and standard errors are those of the values."""
+    trajectories, methods = [np.column_stack((x, np.sin(3 * x))) for x in spring(3000)], {"tica": {}, "vamp": {}}
+    one, three = (
+        compare_methods(trajectories, LAG, 1, methods, n_splits=n, random_state=4, runner=in_forked_process)
+        for n in (1, 3)
+    )
+    priceless = {"seconds": None, "peak_mb": None}
+    for single, several in zip(one.results, three.runs, strict=True):
+        assert replace(several[0], **priceless) == replace(single, **priceless)
+        assert len({run.vampe_test for run in several}) == 3
+    row = three.rows()[0]
+    scores = [split["vamp2_test"] for split in row["splits"]]
+    assert row["vamp2_test"] == sorted(scores)[1]
+    deviations = np.array(scores) - np.mean(scores)
+    assert row["standard_error"]["vamp2_test"] == pytest.approx(np.sqrt((deviations**2).sum() / 2 / 3))
+    times = [split["timescales"][0] for split in row["splits"]]
+    middle = int(np.argsort(times)[1])
+    assert (row["timescales"], row["low"]) == (row["splits"][middle]["timescales"], row["splits"][middle]["low"])
+    assert [split["seed"] for split in row["splits"]] == split_seeds(4, 3)
+    assert (row["n_splits"], row["n_failed"]) == (3, 0)
+    assert "medians over 3 splits" in repr(three)
+    assert f"{row['vamp2_test']:.3f} ± {row['standard_error']['vamp2_test']:.3f}" in repr(three)
+    # Both find the same function but for a hair, in every split.
+    assert all(row["best_or_tied"]["vamp2_test"] for row in three.rows()) or any(three.marks["vamp2_test"])
+    axes = plots.plot_comparison(three)
+    assert "best or tied" in [text.get_text() for text in axes[1].get_legend().get_texts()]
+    plots.save_figure(axes[0], tmp_path / "comparison.png")
+
+
+def test_seeds_of_splits():
+    assert split_seeds(7, 1) == [7]
+    assert split_seeds(7, 3) == split_seeds(7, 5)[:3]
+    seeds = [*split_seeds(0, 20), *split_seeds(1, 20)]
+    assert len(set(seeds)) == 40
+    assert 0 <= min(seeds) <= max(seeds) < 2**32
+
+
+def scored(method: str, *scores: float | None) -> list[MethodResult]:
+    return [MethodResult(method, vampe_test=score) for score in scores]
+
+
+def test_ties_by_hand():
+    """The best median is 2.0. Behind it by 0.1 on each split is behind; by 0.2, 0, 0.1, which is 0.1 ± 0.058, too; by
+    0.3, −0.3, 0.1, which is 0.03 ± 0.18, is a tie."""
+    best = scored("best", 2.0, 1.0, 3.0)
+    others = {
+        "always a little less": [1.9, 0.9, 2.9],
+        "less by more than the error": [1.8, 1.0, 2.9],
+        "sometimes less": [1.7, 1.3, 2.9],
+        "the same to rounding": [2.0 - 1e-12, 1.0 - 1e-12, 3.0 - 1e-12],
+        "better where it did not fail": [9.0, None, 9.0],
+    }
+    runs = [best, *(scored(name, *scores) for name, scores in others.items())]
+    assert best_or_tied(runs, "vampe_test") == [True, False, False, True, True, False]
+    assert best_or_tied([own[:1] for own in runs], "vampe_test") == [False] * 6
+    assert best_or_tied([scored("none", None, None, None)], "vampe_test") == [False]
+
+
+def test_medians_over_what_was_found():
+    def run(*values: float | None) -> MethodResult:
+        scales = [Timescale(value, value and value / 2, value and 2 * value) for value in values]
+        return MethodResult("msm", timescales=scales, seconds=1.0 if values[0] is None else values[0])
+
+    result = median_result([run(30.0, 9.0, 5.0), run(20.0, None), run(40.0, 7.0), MethodResult("msm", "broken")])
+    assert [scale.value for scale in result.timescales] == [30.0, 7.0, None]
+    assert (result.timescales[0].low, result.timescales[1].high) == (15.0, 14.0)
+    assert result.timescales[2].unresolved == "undetermined on 2 of 3 splits"
+    assert (result.failed, result.seconds, result.vamp2_test) == (None, 30.0, None)
+    broken = [MethodResult("msm", why) for why in ("broken", "too short", "broken")]
+    assert median_result(broken).failed == "broken; too short"
+
+
+def test_a_method_that_fails_on_some_splits_keeps_the_numbers_of_the_others(tmp_path):
+    late = split_seeds(0, 3)[1]
+
+    def runner(place, time_limit):
+        job = Job.load(place / "job.pt")
+        if job.method == "vamp" and job.split.seed == late:
+            raise TimeoutError
+        return in_forked_process(place, time_limit)
+
+    comparison = compare_methods(spring(2000), LAG, 1, ["tica", "vamp"], time_limit=50, runner=runner)
+    tica, vamp = comparison.rows()
+    assert (tica["n_failed"], vamp["n_failed"], vamp["failed"]) == (0, 1, None)
+    assert "failed on 1 of 3: not done within 50 seconds" in repr(comparison)
+    kept = [split["vampe_test"] for split in vamp["splits"] if split["seed"] != late]
+    assert vamp["vampe_test"] == pytest.approx(np.mean(kept))
+    assert vamp["best_or_tied"] == {"vamp2_test": False, "vampe_test": False}
+    assert tica["best_or_tied"] == {"vamp2_test": True, "vampe_test": True}
+    plots.save_figure(plots.plot_comparison(comparison)[0], tmp_path / "comparison.png")
+
+
+def test_a_score_below_zero_is_an_arrow_at_the_edge():
+    runs = [[MethodResult("edmd", vamp2_test=1.8, vampe_test=-180.0)], [MethodResult("tica", vamp2_test=1.7)]]
+    axes = plots.plot_comparison(Comparison(runs, TimeAxis(), 10, 5, lagtime=LAG, n_modes=1, seed=0))
+    assert "◂ -180" in [text.get_text() for text in axes[1].texts]
+    assert axes[1].get_xlim()[0] > -1
+
+
+def test_methods_for_reversible_dynamics_say_so():
+    problem = Problem(spring(200), lagtime=LAG, n_modes=1, seed=0, reversible=False)
+    for method in ("srv", "nystroem-rrr"):
+        with pytest.raises(InputError, match="reversible"):
+            METHODS[method](problem)
+
+
+def test_a_method_whose_library_is_missing(monkeypatch):
+    """Left out of what is done by default; asked for by name, it says what to install."""
+    monkeypatch.setitem(LIBRARIES, "vamp", "no_such_library")
+    assert "tica" in check_methods(None)
+    assert "vamp" not in check_methods(None)
+    with pytest.raises(InputError, match=r"'vamp' needs no_such_library, .* pip install no_such_library"):
+        check_methods("tica,vamp")
+
+
+def test_pairs_there_and_back_for_an_estimator_of_one_trajectory(monkeypatch):
+    """A stand-in for kooplearn's estimator: all rows of what it gets, as far apart as it is told, are pairs."""
+    seen = []
+
+    class StandIn:
+        def __init__(self, lag_time, n_components, **options):
+            self.lag_time, self.n_components = lag_time, n_components
+
+        def fit(self, rows):
+            seen.append((rows[: -self.lag_time, 0], rows[self.lag_time :, 0]))
+            return self
+
+        def eig(self, eval_right_on):
+            return None, eval_right_on ** np.arange(self.n_components)
+
+    package, kernel = ModuleType("kooplearn"), ModuleType("kooplearn.kernel")
+    kernel.NystroemKernelRidge = StandIn
+    monkeypatch.setitem(sys.modules, "kooplearn", package)
+    monkeypatch.setitem(sys.modules, "kooplearn.kernel", kernel)
+    result = judged("nystroem-rrr", [np.array(x) for x in spring(2000)], 2)
+    best = oracle_timescales(SYSTEMS["ornstein-uhlenbeck"], spring(2000), LAG, 2)
+    assert [scale.value for scale in result.timescales] == pytest.approx(best, rel=1e-6)
+    before, after = seen[-1]
+    n_pairs = len(before) // 2
+    assert n_pairs == 2000
+    np.testing.assert_array_equal(before[:n_pairs], after[n_pairs:])
+    np.testing.assert_array_equal(after[:n_pairs], before[n_pairs:])
+    # Neighbours in a pair are alike, as e^{−5/30} says.
+    assert np.corrcoef(before, after)[0, 1] == pytest.approx(np.exp(-LAG / TAU), abs=0.06)
+
+
 def test_a_method_that_takes_too_long_has_failed():
-    comparison = compare_methods(spring(500), LAG, 1, ["tica"], time_limit=0.05)
+    comparison = compare_methods(spring(500), LAG, 1, ["tica"], n_splits=1, time_limit=0.05)
     assert comparison.results[0].failed == "not done within 0.05 seconds"
 
 
@@ -287,10 +450,11 @@ def test_command_line(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     np.savez("spring.npz", **{f"run{i}": part for i, part in enumerate(spring(2000))})
     compare = ["compare", "spring.npz", "--lag", "5", "--modes", "1"]
-    assert main([*compare, "--methods", "tica,vamp"]) == 0
+    assert main([*compare, "--methods", "tica,vamp", "--splits", "1"]) == 0
     printed = capfd.readouterr()
     assert "comparing" in printed.err
     assert "VAMP-E" in printed.out
+    assert "One split decides nothing" in printed.out
     folder = tmp_path / "spring-comparison"
     assert {path.name for path in folder.iterdir()} == {"compare.json", "comparison.png"}
     rows = json.loads((folder / "compare.json").read_text())
@@ -329,7 +493,8 @@ def test_times_are_in_the_unit_of_the_files(tmp_path, monkeypatch, capfd):
     read = ["--top", str(folder / "double_well.pdb"), "--features", "positions", "--timestep", "0.2ps", "--stride", "2"]
     assert main(["compare", *files, *read, "--lag", "1ps"]) == 2
     assert "multiple of --stride" in capfd.readouterr().err
-    assert main(["compare", *files, *read, "--lag", "2ps", "--methods", "tica", "--modes", "1", "--out", "well"]) == 0
+    chosen = ["--methods", "tica", "--modes", "1", "--splits", "2"]
+    assert main(["compare", *files, *read, "--lag", "2ps", *chosen, "--out", "well"]) == 0
     row = json.loads((tmp_path / "well" / "compare.json").read_text())[0]
     assert (row["lag"], row["unit"]) == (2.0, "ps")
     positions = load_features(files, top=read[1], features="positions", timestep="0.2ps", stride=2)

@@ -27,7 +27,7 @@ def srv(
         raise InputError(
             "a state-free reversible VAMPNet takes the dynamics as reversible: vampnet is its like without"
         )
-    asked = {"random_state": problem.seed, "device": problem.device, "max_steps": max_steps}
+    asked: dict[str, Any] = {"random_state": problem.seed, "device": problem.device, "max_steps": max_steps}
 
     def train(**setting: Any) -> tuple[tuple[NeuralSVDModel, int], float]:
         estimator = NeuralSVD(
