@@ -1,5 +1,6 @@
 """Methods side by side: medians over the splits, as a table and as plain values."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -145,8 +146,9 @@ def _time_cell(scale: Timescale | None, values: Sequence[float | None]) -> str:
     """A timescale with its spread and interval, starred where it is unresolved."""
     if scale is None:
         return "–"
-    error = standard_error(values)
-    spread = "" if error is None or scale.value is None else f" ± {format_number(error, '–')}"
+    error, spread = standard_error(values), ""
+    if error is not None and scale.value:
+        spread = f" ± {error:.{max(0, 2 - math.floor(math.log10(scale.value)))}f}"  # as many digits as the value has
     value = format_number(scale.value, "–") + "*" * (scale.unresolved is not None) + spread
     if scale.low is None and scale.high is None:
         return value

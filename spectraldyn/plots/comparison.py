@@ -29,7 +29,7 @@ def plot_comparison(
     """
     if axes is None:
         figure = Figure(figsize=(8.2, 6.6), layout="constrained")
-        grid = figure.add_gridspec(2, 3, height_ratios=(1.25, 1))
+        grid = figure.add_gridspec(2, 3, height_ratios=(1.25, 1), width_ratios=(1.4, 1, 1))
         axes = [figure.add_subplot(grid[0, :]), *(figure.add_subplot(grid[1, k]) for k in range(3))]
     _plot_compared_timescales(comparison, axes[0], exact)
     results = comparison.results
@@ -59,7 +59,7 @@ def plot_comparison(
         log_ticks(ax.xaxis)
     for ax in (scores, times):
         ax.legend(
-            fontsize="x-small", frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, reverse=True
+            fontsize="x-small", frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, reverse=True
         )
     return axes
 
@@ -88,7 +88,9 @@ def _plot_scores(comparison: Comparison, ax: Axes, place: np.ndarray) -> None:
                         markerfacecolor=face or colour)  # fmt: skip
     if any(any(marked) for marked in comparison.marks.values()):
         ax.plot([], [], linestyle="none", marker="o", markersize=6, color=COLOURS[5], label="best or tied")
-    ax.set(xlabel="held-out score")
+    # A wide error bar would squeeze all others too: scores end at one for every function and one for the constant.
+    low, high = ax.get_xlim()
+    ax.set(xlabel="held-out score", xlim=(max(low, -0.1), min(high, comparison.n_modes + 1.2)))
 
 
 def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[float] | None) -> None:
@@ -98,10 +100,12 @@ def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[
     """
     results = comparison.results
     offsets = np.linspace(-0.34, 0.34, len(results)) if len(results) > 1 else np.zeros(1)
-    beside = 0.17 / len(results)  # a quarter of the way to the next method
+    beside = min(0.04, 0.17 / len(results))  # at most a quarter of the way to the next method
     for number, (result, runs, offset) in enumerate(zip(results, comparison.runs, offsets, strict=True)):
         style = look(number) | {"markersize": 6}
-        failed = "" if result.failed is None else " (failed)"
+        n_failed = sum(run.failed is not None for run in runs)
+        some = f" (failed on {n_failed} of {len(runs)})" if n_failed else ""
+        failed = some if result.failed is None else " (failed)"
         ax.plot([], [], linestyle="none", **style, label=result.method + failed)
         for process, scale in enumerate(result.timescales, 1):
             if scale.value is None:
@@ -118,6 +122,8 @@ def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[
                             linewidth=1.2, zorder=0)  # fmt: skip
     if any(scale.unresolved for result in results for scale in result.timescales):
         ax.plot([], [], **OPEN, marker="o", color="0.35", label="unresolved")
+    if comparison.n_splits > 1:
+        ax.plot([], [], linestyle="none", marker=".", markersize=3, color="0.35", label="single splits")
     for process, value in enumerate([] if exact is None else list(exact)[: comparison.n_modes], 1):
         line = [process - 0.42, process + 0.42], [value, value]
         ax.plot(*line, color="0.35", linewidth=1, zorder=0, label="exact" if process == 1 else None)
