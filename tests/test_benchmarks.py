@@ -44,7 +44,7 @@ def test_the_oracle_is_rayleigh_ritz_on_the_split_of_a_comparison():
     assert [scale.value for scale in best.timescales] == pytest.approx(expected)
     one = oracle(sample.eigenfunctions, sample.lagtime, 1, seed=5)
     comparison = compare_methods(
-        sample.trajectories, sample.lagtime, 1, ["tica"], random_state=5, runner=in_forked_process
+        sample.trajectories, sample.lagtime, 1, ["tica"], n_splits=1, random_state=5, runner=in_forked_process
     )
     (tica,) = comparison.results
     assert tica.failed is None

@@ -1,8 +1,10 @@
 """Methods side by side: exact answers, scores by hand, deeptime's own numbers, failures, the command line."""
 
 import json
+import sys
 from dataclasses import replace
 from functools import partial
+from types import ModuleType
 from unittest import mock
 
 import numpy as np
@@ -11,6 +13,7 @@ from deeptime.decomposition import TICA, VAMP
 from problems import REPOSITORY_DATA
 from scipy.linalg import eigh
 from scipy.signal import lfilter
+from springs import LAG, TAU, spring
 
 from analysis.benchmarks.processes import in_forked_process
 from spectraldyn import baselines, compare_methods, compare_trajectories, load_features, plots
@@ -23,37 +26,37 @@ from spectraldyn.baselines import (
     Problem,
     Question,
     Split,
+    check_methods,
+    is_installed,
     judge,
     judge_outcome,
     process,
     run_job,
     store_rows,
 )
+from spectraldyn.baselines.methods import LIBRARIES
 from spectraldyn.cli import main
 from spectraldyn.data import Dataset, cross_validation_folds, n_rows, split_stretches, stretches_of
+from spectraldyn.errors import InputError
 from spectraldyn.spectra import timescales as its
 from spectraldyn.spectra.scores import pair_averages, split_scores
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.systems import SYSTEMS, oracle_timescales
 from spectraldyn.units import TimeAxis
 
-TAU, LAG = 30.0, 5
 QUICK = {
     "neural-svd": {"max_steps": 400},
     "edmd": {"n_centres": 30, "widths": [2.0, 4.0]},
     "kernel-edmd": {"n_pairs": 500, "widths": [0.5, 1.0], "regularisations": [0.1]},
     "msm": {"n_clusters": [40, 80], "n_samples": 30},
     "vampnet": {"learning_rates": [5e-3], "batch_sizes": [1024], "max_epochs": 30},
+    "srv": {"learning_rates": [5e-3], "batch_sizes": [1024], "max_steps": 200},
+    "nystroem-rrr": {"n_pairs": 2000, "widths": [1.0, 2.0], "n_centres": [50]},
 }
-
-
-def spring(n_frames: int = 10_000, n_trajectories: int = 3) -> list[np.ndarray]:
-    """An Ornstein–Uhlenbeck process of variance 1, sampled exactly: eigenfunctions He_n(x), timescales τ/n."""
-    random = np.random.default_rng(5)
-    decay = np.exp(-1 / TAU)
-    noise = random.normal(size=(n_trajectories, n_frames)) * np.sqrt(1 - decay**2)
-    noise[:, 0] = random.normal(size=n_trajectories)
-    return [x[:, None] for x in lfilter([1], [1, -decay], noise, axis=1)]
+OPTIONAL = [
+    pytest.param(name, marks=pytest.mark.skipif(not is_installed(name), reason=f"{LIBRARIES.get(name)} is missing"))
+    for name in METHODS
+]
 
 
 def split_of(trajectories: list[np.ndarray], n_modes: int = 1, reversible: bool = True) -> Split:
@@ -79,7 +82,7 @@ def judged(method: str, trajectories: list[np.ndarray], n_modes: int, everything
     return judge_outcome(Outcome(MethodResult(method, timescales=own), learned.functions(frames)), split)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OPTIONAL)
 def test_timescales_of_a_spring(method):
     """Every method against Rayleigh–Ritz with the exact eigenfunctions on the same data; linear ones know only He_1."""
     trajectories = spring()
@@ -156,7 +159,7 @@ def test_no_method_sees_what_it_is_judged_on():
         jobs.append(Job.load(place / "job.pt"))
         return in_forked_process(place, time_limit)
 
-    comparison = compare_methods(trajectories, LAG, 1, {"tica": {}}, runner=runner)
+    comparison = compare_methods(trajectories, LAG, 1, {"tica": {}}, n_splits=1, runner=runner)
     split = split_of(trajectories)
     assert jobs == [Job("tica", {}, replace(split, device="auto"))]
     frames = np.concatenate(trajectories)
@@ -173,7 +176,7 @@ def test_no_method_sees_what_it_is_judged_on():
 
 def test_plain_values_of_a_row():
     result = MethodResult("tica", timescales=[Timescale(3.0, 2.0, 5.0)])
-    (row,) = Comparison([result], TimeAxis(), 10, 5, lagtime=LAG, n_modes=2, seed=0).rows()
+    (row,) = Comparison([[result]], TimeAxis(), 10, 5, lagtime=LAG, n_modes=2, seed=0).rows()
     assert (row["timescales"], row["low"], row["high"]) == ([3.0, None], [2.0, None], [5.0, None])
 
 
@@ -229,8 +232,9 @@ def test_a_method_that_fails_is_a_row_that_says_so(tmp_path):
     """All frames at two points, which leave two centres; and Gaussians of no width."""
     random = np.random.default_rng(0)
     hops = [(np.cumsum(random.random(2000) < 0.05) % 2 * 2.0 - 1)[:, None] for _ in range(2)]
-    works = compare_methods(hops, LAG, 1, {"edmd": {"widths": [1.0]}}, runner=in_forked_process)
-    comparison = compare_methods(hops, LAG, 1, {"tica": {}, "edmd": {"widths": [0.0]}}, runner=in_forked_process)
+    one = {"n_splits": 1, "runner": in_forked_process}
+    works = compare_methods(hops, LAG, 1, {"edmd": {"widths": [1.0]}}, **one)
+    comparison = compare_methods(hops, LAG, 1, {"tica": {}, "edmd": {"widths": [0.0]}}, **one)
     tica, edmd = comparison.rows()
     assert works.rows()[0]["timescales"] == pytest.approx(tica["timescales"], rel=1e-6)
     assert tica["failed"] is None
@@ -248,8 +252,55 @@ def test_a_method_that_fails_is_a_row_that_says_so(tmp_path):
     plots.save_figure(axes[0], tmp_path / "comparison.png")
 
 
+def test_methods_for_reversible_dynamics_say_so():
+    problem = Problem(spring(200), lagtime=LAG, n_modes=1, seed=0, reversible=False)
+    for method in ("srv", "nystroem-rrr"):
+        with pytest.raises(InputError, match="reversible"):
+            METHODS[method](problem)
+
+
+def test_a_method_whose_library_is_missing(monkeypatch):
+    """Left out of what is done by default; asked for by name, it says what to install."""
+    monkeypatch.setitem(LIBRARIES, "vamp", "no_such_library")
+    assert "tica" in check_methods(None)
+    assert "vamp" not in check_methods(None)
+    with pytest.raises(InputError, match=r"'vamp' needs no_such_library, .* pip install no_such_library"):
+        check_methods("tica,vamp")
+
+
+def test_pairs_there_and_back_for_an_estimator_of_one_trajectory(monkeypatch):
+    """A stand-in for kooplearn's estimator: all rows of what it gets, as far apart as it is told, are pairs."""
+    seen = []
+
+    class StandIn:
+        def __init__(self, lag_time, n_components, **options):
+            self.lag_time, self.n_components = lag_time, n_components
+
+        def fit(self, rows):
+            seen.append((rows[: -self.lag_time, 0], rows[self.lag_time :, 0]))
+            return self
+
+        def eig(self, eval_right_on):
+            return None, eval_right_on ** np.arange(self.n_components)
+
+    package, kernel = ModuleType("kooplearn"), ModuleType("kooplearn.kernel")
+    kernel.NystroemKernelRidge = StandIn
+    monkeypatch.setitem(sys.modules, "kooplearn", package)
+    monkeypatch.setitem(sys.modules, "kooplearn.kernel", kernel)
+    result = judged("nystroem-rrr", [np.array(x) for x in spring(2000)], 2)
+    best = oracle_timescales(SYSTEMS["ornstein-uhlenbeck"], spring(2000), LAG, 2)
+    assert [scale.value for scale in result.timescales] == pytest.approx(best, rel=1e-6)
+    before, after = seen[-1]
+    n_pairs = len(before) // 2
+    assert n_pairs == 2000
+    np.testing.assert_array_equal(before[:n_pairs], after[n_pairs:])
+    np.testing.assert_array_equal(after[:n_pairs], before[n_pairs:])
+    # Neighbours in a pair are alike, as e^{−5/30} says.
+    assert np.corrcoef(before, after)[0, 1] == pytest.approx(np.exp(-LAG / TAU), abs=0.06)
+
+
 def test_a_method_that_takes_too_long_has_failed():
-    comparison = compare_methods(spring(500), LAG, 1, ["tica"], time_limit=0.05)
+    comparison = compare_methods(spring(500), LAG, 1, ["tica"], n_splits=1, time_limit=0.05)
     assert comparison.results[0].failed == "not done within 0.05 seconds"
 
 
@@ -287,10 +338,11 @@ def test_command_line(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     np.savez("spring.npz", **{f"run{i}": part for i, part in enumerate(spring(2000))})
     compare = ["compare", "spring.npz", "--lag", "5", "--modes", "1"]
-    assert main([*compare, "--methods", "tica,vamp"]) == 0
+    assert main([*compare, "--methods", "tica,vamp", "--splits", "1"]) == 0
     printed = capfd.readouterr()
     assert "comparing" in printed.err
     assert "VAMP-E" in printed.out
+    assert "One split decides nothing" in printed.out
     folder = tmp_path / "spring-comparison"
     assert {path.name for path in folder.iterdir()} == {"compare.json", "comparison.png"}
     rows = json.loads((folder / "compare.json").read_text())
@@ -329,7 +381,8 @@ def test_times_are_in_the_unit_of_the_files(tmp_path, monkeypatch, capfd):
     read = ["--top", str(folder / "double_well.pdb"), "--features", "positions", "--timestep", "0.2ps", "--stride", "2"]
     assert main(["compare", *files, *read, "--lag", "1ps"]) == 2
     assert "multiple of --stride" in capfd.readouterr().err
-    assert main(["compare", *files, *read, "--lag", "2ps", "--methods", "tica", "--modes", "1", "--out", "well"]) == 0
+    chosen = ["--methods", "tica", "--modes", "1", "--splits", "2"]
+    assert main(["compare", *files, *read, "--lag", "2ps", *chosen, "--out", "well"]) == 0
     row = json.loads((tmp_path / "well" / "compare.json").read_text())[0]
     assert (row["lag"], row["unit"]) == (2.0, "ps")
     positions = load_features(files, top=read[1], features="positions", timestep="0.2ps", stride=2)

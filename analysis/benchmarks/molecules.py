@@ -42,7 +42,7 @@ def loaded(folder: Path) -> Dataset:
 def compared(data: Dataset, seed: int, options: Options = OPTIONS) -> list[Row]:
     """One row for every method."""
     comparison = compare_methods(
-        data, round(LAG_PS / data.time.row_time), N_MODES, options, random_state=seed, device="cpu",
+        data, round(LAG_PS / data.time.row_time), N_MODES, options, n_splits=1, random_state=seed, device="cpu",
         runner=in_forked_process,
     )  # fmt: skip
     return [

@@ -133,8 +133,8 @@ def compared(
     n_modes = n_modes or len(sample.exact)
     best = oracle(sample.eigenfunctions, sample.lagtime, n_modes, seed)
     comparison = compare_methods(
-        sample.trajectories, sample.lagtime, n_modes, options, random_state=seed, device="cpu", time_limit=time_limit,
-        runner=in_forked_process,
+        sample.trajectories, sample.lagtime, n_modes, options, n_splits=1, random_state=seed, device="cpu",
+        time_limit=time_limit, runner=in_forked_process,
     )  # fmt: skip
     return [_row(result, best, sample, n_modes) for result in (best, *comparison.results)]
 

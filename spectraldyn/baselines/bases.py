@@ -20,7 +20,7 @@ from spectraldyn.spectra.rayleigh_ritz import orthonormal
 CENTRES_FROM = 10_000  # frames, drawn at random, whose k-means centres carry the Gaussian functions
 
 
-def edmd(problem: Problem, n_centres: int = 100, widths: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0)) -> Learned:
+def edmd(problem: Problem, n_centres: int = 100, widths: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)) -> Learned:
     """EDMD on the constant and Gaussian functions around k-means centres.
 
     Their width, in medians of the distance from a centre to its nearest neighbour, is chosen by cross-validation.

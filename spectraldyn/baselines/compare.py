@@ -1,8 +1,9 @@
-"""NeuralSVD beside the field's own estimators: the same features, the same split, the same scores."""
+"""NeuralSVD beside the field's own estimators: the same features, the same splits, the same scores."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,77 +11,18 @@ import numpy as np
 from sklearn.utils import check_array
 from tqdm.auto import tqdm
 
+from spectraldyn.baselines.comparison import Comparison
 from spectraldyn.baselines.judge import judge_outcome
-from spectraldyn.baselines.methods import METHODS
-from spectraldyn.baselines.process import THREADS, Job, Runner, in_new_interpreter, run_job, store_rows
+from spectraldyn.baselines.methods import LIBRARIES, METHODS, is_installed
+from spectraldyn.baselines.process import Job, Runner, in_new_interpreter, run_job, store_rows
 from spectraldyn.baselines.records import MethodResult, Question, Split
-from spectraldyn.data import Dataset, TimeAxis
+from spectraldyn.baselines.summary import split_seeds
+from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
-from spectraldyn.pipeline import aligned, format_number, load_for_lag
-from spectraldyn.spectra.timescales import Timescale, in_time
-from spectraldyn.version import __version__
+from spectraldyn.pipeline import load_for_lag
+from spectraldyn.spectra.timescales import in_time
 
 Methods = str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None
-
-
-@dataclass(frozen=True, repr=False)
-class Comparison(Question):
-    """The question, and methods side by side."""
-
-    results: list[MethodResult]
-    time: TimeAxis
-    n_train_pairs: int
-    n_test_pairs: int
-    warnings: list[str] = field(default_factory=list)  # on the data
-
-    @property
-    def unit(self) -> str:
-        """Of every time: "ps", or "frames" (stored ones) where their spacing is unknown."""
-        return self.time.unit
-
-    @property
-    def lag_time(self) -> float:
-        """Lag time in `unit`."""
-        return self.time.time(self.lagtime)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One dictionary of plain values for every method, as compare.json holds them; what is undetermined is None."""
-        return [self._row(result) for result in self.results]
-
-    def _row(self, result: MethodResult) -> dict[str, Any]:
-        scales: list[Timescale | None] = [*result.timescales, *[None] * self.n_modes][: self.n_modes]
-        return {
-            **vars(result),
-            "unit": self.unit,
-            "lag": self.lag_time,
-            "timescales": [scale and scale.value for scale in scales],
-            **{name: [scale and getattr(scale, name) for scale in scales] for name in ("low", "high", "unresolved")},
-            "threads": THREADS,
-            "train_pairs": self.n_train_pairs,
-            "test_pairs": self.n_test_pairs,
-            "reversible": self.reversible,
-            "seed": self.seed,
-            "version": __version__,
-        }
-
-    def __repr__(self) -> str:
-        heads = [f"timescale {k + 1} ({self.unit})" for k in range(self.n_modes)]
-        table = [("method", *heads, "VAMP-2", "VAMP-E", "seconds", "with tuning", "peak MB", "")]
-        notes: dict[str, list[str]] = {}
-        for result in self.results:
-            if result.failed is not None:
-                table.append((result.method, *["–"] * (len(table[0]) - 2), f"failed: {result.failed}"))
-                continue
-            scales = [_cell(scale) for scale in result.timescales] + ["–"] * (self.n_modes - len(result.timescales))
-            scores = ["–" if s is None else f"{s:.3f}" for s in (result.vamp2_test, result.vampe_test)]
-            price = (result.seconds, result.tuning_seconds or result.seconds, result.peak_mb)
-            table.append((result.method, *scales, *scores, *(format_number(number, "–") for number in price), ""))
-            for number, scale in enumerate(result.timescales, 1):
-                if scale.unresolved is not None:
-                    notes.setdefault(scale.unresolved, []).append(f"{result.method} {number}")
-        how = f"scores on {self.n_test_pairs} held-out pairs, {THREADS} thread for every method"
-        remarks = (f"* unresolved, {why}: {', '.join(where)}" for why, where in notes.items())
-        return "\n".join([f"At lag {self.lag_time:g} {self.unit}; {how}", *aligned(table), *remarks])
 
 
 def compare_methods(
@@ -89,6 +31,7 @@ def compare_methods(
     n_modes: int = 3,
     methods: Methods = None,
     *,
+    n_splits: int = 3,
     reversible: bool = True,
     random_state: int = 0,
     device: str = "auto",
@@ -98,13 +41,16 @@ def compare_methods(
 ) -> Comparison:
     """Fit every method to the same part of the data and judge all on the rest by the same code.
 
-    Contiguous blocks, three tenths of the data, are held out; no pair crosses a cut, and no method sees them. What a
-    method holds out for itself it takes from the training blocks. Held-out scores: moments of [1, f] over the training
-    pairs give, by Rayleigh–Ritz (canonical correlation analysis where the dynamics are not taken as reversible),
-    `n_modes` functions with their values, which are scored on the held-out pairs (see
-    `spectraldyn.spectra.scores`). Timescales come from the same step over all pairs, with block-bootstrap
-    intervals; those of the Markov state model are its own, with Bayesian intervals. Every method runs alone in a new
-    process with one thread.
+    In every split contiguous blocks, three tenths of the data, are held out; no pair crosses a cut, and no method sees
+    them. What a method holds out for itself it takes from the training blocks. Held-out scores: moments of [1, f] over
+    the training pairs give, by Rayleigh–Ritz (canonical correlation analysis where the dynamics are not taken as
+    reversible), `n_modes` functions with their values, which are scored on the held-out pairs (see
+    `spectraldyn.spectra.scores`). Timescales come from the same step over all pairs, with block-bootstrap intervals;
+    those of the Markov state model are its own, with Bayesian intervals. Every method runs alone in a new process with
+    one thread.
+
+    One split decides nothing, as scores depend on where a rare state was held out. Every split has a seed of its own,
+    from which its methods start too (initial weights, batches, clusters), so that the spread holds that of learning.
 
     Parameters
     ----------
@@ -116,15 +62,17 @@ def compare_methods(
         Processes, the constant one not counted.
     methods : sequence of str, or mapping of str to dict, optional
         Names in `spectraldyn.baselines.METHODS`, or these with further arguments of each method, such as
-        ``{"tica": {}, "neural-svd": {"max_steps": 500}}``; by default all.
+        ``{"tica": {}, "neural-svd": {"max_steps": 500}}``; by default all whose library is installed.
+    n_splits : int
+        Splits to judge over.
     reversible : bool
         Take the dynamics as reversible, in every method that can do either and in the scores.
     random_state : int
-        Seed of the split and of every method.
+        Seed of the first split and of every method on it; those of the other splits are derived from it.
     device : {"auto", "cpu", "cuda"}
         Where networks are trained.
     time_limit : float, optional
-        Seconds after which a method counts as failed.
+        Seconds after which a method counts as failed on a split.
     runner : Runner
         What does a method's job; see `spectraldyn.baselines.process`.
     progress : bool
@@ -133,7 +81,8 @@ def compare_methods(
     Returns
     -------
     Comparison
-        With times in frames, or in those of the data set. A method that fails is among the results, with the reason.
+        With times in frames, or in those of the data set. A method that fails is among the results, with the reason;
+        where it fails on some splits, its numbers are those of the others.
 
     Raises
     ------
@@ -141,7 +90,7 @@ def compare_methods(
         If the data or an option cannot be used.
     """
     chosen = check_methods(methods)
-    for name, value in (("lagtime", lagtime), ("n_modes", n_modes)):
+    for name, value in (("lagtime", lagtime), ("n_modes", n_modes), ("n_splits", n_splits)):
         if value != int(value) or value < 1:
             raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
     if not 0 <= random_state < 2**32:
@@ -149,24 +98,27 @@ def compare_methods(
     data = _checked(trajectories)
     numbers = {"lagtime": int(lagtime), "n_modes": int(n_modes), "seed": int(random_state)}
     question = Question(**numbers, reversible=bool(reversible), device=device)
-    split = Split.of(data.stretches, question)
-    n_train, n_test = map(len, split.starts)
-    if min(n_train, n_test) < 2:
+    seeds = split_seeds(question.seed, int(n_splits))
+    splits = [Split.of(data.stretches, replace(question, seed=seed)) for seed in seeds]
+    n_pairs = np.array([list(map(len, split.starts)) for split in splits])
+    if n_pairs.min() < 2:
         size = f"{data.n_rows} frames in {len(data)} uninterrupted stretches at a lag of {lagtime} frames"
         raise InputError(f"the data are too short to hold part of them out: {size}")
-    results = []
+    runs: dict[str, list[MethodResult]] = {method: [] for method in chosen}
     with (
         tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder,
-        tqdm(chosen.items(), desc="comparing", unit="method", disable=not progress) as bar,
+        # Split by split, so that the time that is left is soon known.
+        tqdm(list(product(splits, chosen)), desc="comparing", unit="fit", disable=not progress) as bar,
     ):
         store_rows(Path(folder), data)
-        for method, options in bar:
-            bar.set_postfix_str(method)
-            outcome = run_job(Path(folder), Job(method, dict(options), split), time_limit, runner)
+        for split, method in bar:
+            bar.set_postfix_str(f"{method}, split {len(runs[method]) + 1} of {n_splits}")
+            outcome = run_job(Path(folder), Job(method, dict(chosen[method]), split), time_limit, runner)
             result = judge_outcome(outcome, split)
             scales = [in_time(scale, data.time.row_time) for scale in result.timescales]
-            results.append(replace(result, timescales=scales))
-    return Comparison(results, data.time, n_train, n_test, list(data.warnings), **question.asked)
+            runs[method].append(replace(result, timescales=scales))
+    n_train, n_test = np.median(n_pairs, axis=0).astype(int).tolist()
+    return Comparison(list(runs.values()), data.time, n_train, n_test, list(data.warnings), **question.asked)
 
 
 def compare_trajectories(
@@ -208,10 +160,14 @@ def compare_trajectories(
 
 
 def check_methods(methods: Methods) -> dict[str, Mapping[str, Any]]:
-    """Names of methods with their options; InputError for an unknown name, or for none at all."""
-    names = methods.split(",") if isinstance(methods, str) else list(METHODS if methods is None else methods)
+    """Names of methods with their options; InputError for an unknown name, one that cannot be used, or none at all."""
+    known = [name for name in METHODS if is_installed(name)] if methods is None else methods
+    names = known.split(",") if isinstance(known, str) else list(known)
     if unknown := [name for name in names if name not in METHODS]:
         raise InputError(f"method {unknown[0]!r} is unknown: choose among {', '.join(METHODS)}")
+    if missing := [name for name in names if not is_installed(name)]:
+        library = LIBRARIES[missing[0]]
+        raise InputError(f"method {missing[0]!r} needs {library}, which is not installed: run pip install {library}")
     if not names:
         raise InputError(f"there is no method to compare: choose among {', '.join(METHODS)}")
     return {name: methods[name] if isinstance(methods, Mapping) else {} for name in names}
@@ -231,11 +187,3 @@ def _checked(trajectories: Sequence[np.ndarray]) -> Dataset:
     if isinstance(trajectories, Dataset):
         return trajectories
     return Dataset([part.astype(np.result_type(*parts), copy=False) for part in parts])
-
-
-def _cell(scale: Timescale) -> str:
-    """A timescale with its interval, starred where it is unresolved."""
-    value = format_number(scale.value, "–") + "*" * (scale.unresolved is not None)
-    if scale.low is None and scale.high is None:
-        return value
-    return f"{value} ({format_number(scale.low, '0')}–{format_number(scale.high, '∞')})"

@@ -19,7 +19,7 @@ from spectraldyn.spectra.intervals import CONFIDENCE
 from spectraldyn.spectra.timescales import Timescale, unresolved_reason
 
 
-def msm(problem: Problem, n_clusters: Sequence[int] = (50, 100, 200), n_samples: int = 100) -> Learned:
+def msm(problem: Problem, n_clusters: Sequence[int] = (25, 50, 100, 150, 200, 300), n_samples: int = 100) -> Learned:
     """Maximum-likelihood Markov state model: its eigenvectors as functions, its own timescales with Bayesian intervals.
 
     The number of clusters is chosen by cross-validation; the 95 % intervals are of `n_samples` of the posterior.

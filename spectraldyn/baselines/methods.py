@@ -5,13 +5,16 @@ Hoffmann et al., "Deeptime", Mach. Learn.: Sci. Technol. 3 (2022) 015009, here a
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from deeptime.decomposition import TICA, VAMP
 
 from spectraldyn.baselines.bases import edmd, kernel_edmd
 from spectraldyn.baselines.markov import msm
+from spectraldyn.baselines.nystroem import nystroem_rrr
 from spectraldyn.baselines.records import Learned, Problem
+from spectraldyn.baselines.srv import srv
 from spectraldyn.baselines.tuning import as_float64
 from spectraldyn.baselines.vampnet import vampnet
 from spectraldyn.estimators import NeuralSVD
@@ -61,4 +64,13 @@ METHODS: dict[str, Callable[..., Learned]] = {
     "kernel-edmd": kernel_edmd,
     "msm": msm,
     "vampnet": vampnet,
+    "srv": srv,
+    "nystroem-rrr": nystroem_rrr,
 }
+LIBRARIES = {"nystroem-rrr": "kooplearn"}
+"""What some methods need that is not installed with spectraldyn."""
+
+
+def is_installed(method: str) -> bool:
+    """Whether the library that a method needs is at hand."""
+    return method not in LIBRARIES or find_spec(LIBRARIES[method]) is not None

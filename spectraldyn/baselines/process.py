@@ -6,6 +6,7 @@ import gc
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -93,21 +94,22 @@ def run_job(folder: Path, job: Job, time_limit: float | None = None, runner: Run
         Seconds, with imports, after which the process is ended.
     runner : Runner
     """
-    place = folder / job.method
-    place.mkdir()
-    job.save(place / _JOB)
-    try:
-        code = runner(place, time_limit)
-    except TimeoutError:
-        return Outcome(MethodResult(job.method, f"not done within {time_limit:g} seconds"))
-    if (place / _OUTCOME).exists():
-        stored = torch.load(place / _OUTCOME, weights_only=True)
-        scales = [Timescale(**scale) for scale in stored["result"].pop("timescales")]
-        sides = (None if side is None else side.numpy() for side in stored["sides"])
-        return Outcome(MethodResult(**stored["result"], timescales=scales), *sides)
-    errors = place / _ERRORS
-    said = errors.read_text(errors="replace").strip().splitlines()[-1:] if errors.exists() else []
-    return Outcome(MethodResult(job.method, ": ".join([f"its process ended with code {code}", *said])))
+    # One for every job, removed after it: functions at all rows would pile up over methods and splits.
+    with tempfile.TemporaryDirectory(prefix=f"{job.method}-", dir=folder) as name:
+        place = Path(name)
+        job.save(place / _JOB)
+        try:
+            code = runner(place, time_limit)
+        except TimeoutError:
+            return Outcome(MethodResult(job.method, f"not done within {time_limit:g} seconds"))
+        if (place / _OUTCOME).exists():
+            stored = torch.load(place / _OUTCOME, weights_only=True)
+            scales = [Timescale(**scale) for scale in stored["result"].pop("timescales")]
+            sides = (None if side is None else side.numpy() for side in stored["sides"])
+            return Outcome(MethodResult(**stored["result"], timescales=scales), *sides)
+        errors = place / _ERRORS
+        said = errors.read_text(errors="replace").strip().splitlines()[-1:] if errors.exists() else []
+        return Outcome(MethodResult(job.method, ": ".join([f"its process ended with code {code}", *said])))
 
 
 def do_job(place: str | Path) -> None:

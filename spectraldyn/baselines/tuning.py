@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from deeptime.decomposition import TICA
@@ -18,7 +18,12 @@ from spectraldyn.spectra.scores import pair_averages, shrunk_averages, vamp_scor
 FOLDS = 3
 SCORED_PAIRS = 10_000  # pairs of either part of a fold that are scored: enough to choose a setting by
 KINETIC_VARIANCE = 0.95  # share of the kinetic variance that the TICA coordinates keep, as is the field's practice
+LEARNING_RATES = (5e-4, 1.5e-3, 5e-3)
+"""For networks of other methods: deeptime's default, that of its documentation for alanine dipeptide, one between."""
+BATCH_SIZES = (512, 4096)
 CHUNK = 4096  # frames for which a basis is evaluated at once
+
+Trained = TypeVar("Trained")
 
 as_float64 = partial(np.asarray, dtype=np.float64)
 """The same array in double precision, as deeptime's covariances need it."""
@@ -31,7 +36,7 @@ def tuned(problem: Problem, fit: Callable[..., Learned], **tried: Sequence[Any])
     hold part of them out, the first setting is taken. `tried` holds values of every keyword argument of `fit`, of which
     all combinations are tried.
     """
-    grid = [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
+    grid = _grid(tried)
     data = Dataset(problem.trajectories)
     folds = cross_validation_folds(data.stretches, problem.lagtime, FOLDS, np.random.default_rng(problem.seed))
     scores = np.zeros(len(grid))
@@ -53,6 +58,34 @@ def tuned(problem: Problem, fit: Callable[..., Learned], **tried: Sequence[Any])
     search = {name: sorted(set(values)) for name, values in tried.items()}
     how = {"grid": search, "chosen by": f"VAMP-2, {FOLDS}-fold cross-validation"}
     return replace(learned, settings={**chosen, **learned.settings, **how}, seconds=seconds)
+
+
+def best_trained(
+    train: Callable[..., tuple[Trained, float]], **tried: Sequence[Any]
+) -> tuple[Trained, dict[str, Any], float]:
+    """Train networks with all settings; those of the best validation score, their setting and their seconds.
+
+    `train` returns what it has trained and its score on validation blocks, held out once: folds would multiply the
+    price. `tried` is as for `tuned`.
+    """
+    best, score = None, -np.inf
+    failures: list[Exception] = []
+    for setting in _grid(tried):
+        started = time.perf_counter()
+        try:
+            trained, reached = train(**setting)
+        except (ArithmeticError, RuntimeError, ValueError) as error:
+            failures.append(error)
+            continue
+        if reached > score:
+            best, score = (trained, setting, time.perf_counter() - started), reached
+    if best is None or not np.isfinite(score):
+        raise failures[0] if failures else ArithmeticError("no setting reaches a finite validation score")
+    return best
+
+
+def _grid(tried: dict[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(tried, values, strict=True)) for values in product(*tried.values())]
 
 
 def _score(

@@ -1,8 +1,7 @@
 """VAMPNet (Mardt, Pasquali, Wu, Noé, Nat. Commun. 9 (2018) 5), trained by deeptime's own loop."""
 
-import time
 from collections.abc import Sequence
-from itertools import product
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from spectraldyn.baselines.records import Learned, Problem
+from spectraldyn.baselines.tuning import BATCH_SIZES, LEARNING_RATES, best_trained
 from spectraldyn.data import Dataset, pair_starts, split_stretches
 from spectraldyn.estimators import NeuralSVD, evaluate
 from spectraldyn.estimators.base import pick_device, whitening_of
@@ -24,15 +24,14 @@ Pairs = tuple[Tensor, Tensor]
 
 def vampnet(
     problem: Problem,
-    learning_rates: Sequence[float] = (5e-4, 1.5e-3, 5e-3),
-    batch_sizes: Sequence[int] = (512, 4096),
+    learning_rates: Sequence[float] = LEARNING_RATES,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
     max_epochs: int = 100,
 ) -> Learned:
     """VAMPNet with the hidden layers and inputs of NeuralSVD, tuned over learning rate and batch size.
 
     deeptime's score removes the means and adds the constant's 1, so that `n_modes` outputs are asked for. Training
-    ends early, by whole epochs, on the score of the validation blocks; the setting with the best score is taken. The
-    learning rates are deeptime's default, that of its documentation for alanine dipeptide, and one between.
+    ends early, by whole epochs, on the score of the validation blocks; the setting with the best score is taken.
     """
     device, data = pick_device(problem.device), Dataset(problem.trajectories)
     whitening = whitening_of(data)
@@ -42,33 +41,32 @@ def vampnet(
     if not len(train) or not len(validation):
         raise ValueError("the data are too short for validation blocks, which early stopping needs")
     pairs, held_out = ((inputs[rows], inputs[rows + problem.lagtime]) for rows in (train, validation))
-    best, score = None, -np.inf
-    for learning_rate, batch_size in product(learning_rates, batch_sizes):
-        started = time.perf_counter()
-        sides, reached, n_epochs = _train(problem, pairs, held_out, learning_rate, batch_size, max_epochs)
-        if reached > score:
-            chosen = {"learning rate": learning_rate, "batch size": batch_size, "epochs": n_epochs}
-            best, score = (sides, chosen, time.perf_counter() - started), reached
-    if best is None or not np.isfinite(score):
-        raise ArithmeticError("no setting reaches a finite validation score")
-    sides, chosen, seconds = best
+    (sides, n_epochs), chosen, seconds = best_trained(
+        partial(_train, problem, pairs, held_out, max_epochs), learning_rate=learning_rates, batch_size=batch_sizes
+    )
     whole = Sides(*(nn.Sequential(whitening.to(device), network) for network in sides.distinct)).double()
     n_left = problem.n_modes + 1
     network = {"hidden": list(NeuralSVD().hidden), "activation": "gelu", "device": device.type}
-    grid = {"learning rate": list(learning_rates), "batch size": list(batch_sizes)}
+    grid = {"learning_rate": list(learning_rates), "batch_size": list(batch_sizes)}
     until = f"at most {max_epochs} epochs, stopped after {PATIENCE} without a better score"
     return Learned(
         functions=lambda states: evaluate(whole, Dataset([states]))[:, 1:n_left],
         right=None if problem.reversible else lambda states: evaluate(whole, Dataset([states]))[:, n_left:],
-        settings={**chosen, **network, "grid": grid, "chosen by": f"VAMP-2 on validation blocks, {until}"},
+        settings={
+            **chosen,
+            "epochs": n_epochs,
+            **network,
+            "grid": grid,
+            "chosen by": f"VAMP-2 on validation blocks, {until}",
+        },
         seconds=seconds,
     )
 
 
 def _train(
-    problem: Problem, data: Pairs, held_out: Pairs, learning_rate: float, batch_size: int, max_epochs: int
-) -> tuple[Sides, float, int]:
-    """The networks of the best epoch, its validation score and how many epochs were run."""
+    problem: Problem, data: Pairs, held_out: Pairs, max_epochs: int, learning_rate: float, batch_size: int
+) -> tuple[tuple[Sides, int], float]:
+    """The networks of the best epoch and how many epochs were run; its validation score."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(problem.seed)
         # The hidden layers that NeuralSVD has by default.
@@ -89,4 +87,4 @@ def _train(
             epoch, since = epoch + 1, since + 1
             if score > best_score:
                 best_score, best, since = score, estimator.fetch_model(), 0
-    return Sides(best.lobe, None if problem.reversible else best.lobe_timelagged), best_score, epoch
+    return (Sides(best.lobe, None if problem.reversible else best.lobe_timelagged), epoch), best_score

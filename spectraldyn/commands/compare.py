@@ -6,11 +6,14 @@ from spectraldyn.commands import options as shared
 
 
 def add_compare(commands: shared.Commands) -> None:
-    purpose = "fit NeuralSVD and deeptime's estimators to the same data and judge them alike"
+    purpose = "fit NeuralSVD and other estimators of the field to the same data and judge them alike"
     add = shared.command(commands, "compare run1.xtc run2.xtc --top protein.pdb --lag 1ns", purpose, _compare)
     shared.add_trajectory_options(add)
-    methods = "only these: neural-svd, tica, vamp, edmd, kernel-edmd, msm, vampnet. By default all"
+    methods = "only these: neural-svd, tica, vamp, edmd, kernel-edmd, msm, vampnet, srv, nystroem-rrr (which needs "
+    methods += "kooplearn). By default all that are installed"
     add("--methods", action="append", metavar="NAME[,NAME]", help=methods)
+    splits = "splits into training and held-out blocks to judge over; every method is fitted once for each"
+    add("--splits", type=shared.positive, default=3, metavar="N", help=splits)
     shared.add_learning_options(add)
 
 
@@ -21,7 +24,8 @@ def _compare(options: argparse.Namespace) -> int:
     from spectraldyn.report import check_comparison_folder, write_comparison
 
     out = check_comparison_folder(shared.output_name(options, "-comparison"), options.force)
-    comparison = compare_trajectories(options.files, methods=shared.joined(options.methods), **arguments)
+    chosen = {"methods": shared.joined(options.methods), "n_splits": options.splits}
+    comparison = compare_trajectories(options.files, **chosen, **arguments)
     out = write_comparison(comparison, out, options.force)
     shared.print_notes(comparison.warnings)
     print(comparison)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectraldyn.baselines import Comparison
+from spectraldyn.baselines import Comparison, standard_error, timescale_values
 from spectraldyn.plots.figures import CENTRED, COLOURS, OPEN, error_bars, legend_beside, log_ticks, look
 
 
@@ -29,7 +29,7 @@ def plot_comparison(
     """
     if axes is None:
         figure = Figure(figsize=(8.2, 6.6), layout="constrained")
-        grid = figure.add_gridspec(2, 3, height_ratios=(1.25, 1))
+        grid = figure.add_gridspec(2, 3, height_ratios=(1.25, 1), width_ratios=(1.4, 1, 1))
         axes = [figure.add_subplot(grid[0, :]), *(figure.add_subplot(grid[1, k]) for k in range(3))]
     _plot_compared_timescales(comparison, axes[0], exact)
     results = comparison.results
@@ -44,9 +44,8 @@ def plot_comparison(
                 ax.annotate("failed", (0.5, y), xycoords=("axes fraction", "data"), **CENTRED,
                             fontsize="small", style="italic", color="0.35")  # fmt: skip
     scores, times, memory = axes[1:]
+    _plot_scores(comparison, scores, place)
     for ax, quantity, marker, face, label in (
-        (scores, "vampe_test", "s", "white", "VAMP-E"),
-        (scores, "vamp2_test", "o", COLOURS[0], "VAMP-2"),
         (times, "tuning_seconds", "D", "white", "with tuning"),
         (times, "seconds", "o", COLOURS[0], "one fit"),
         (memory, "peak_mb", "o", COLOURS[0], ""),
@@ -54,7 +53,6 @@ def plot_comparison(
         values = np.array([getattr(result, quantity) for result in results], dtype=float)
         style = OPEN | {"marker": marker, "markerfacecolor": face, "markeredgecolor": COLOURS[0]}
         ax.plot(values, place, **style, label=label)
-    scores.set(xlabel="held-out score")
     times.set(xlabel="wall time (s)", xscale="log")
     memory.set(xlabel="peak memory (MB)", xscale="log")
     for ax in (times, memory):
@@ -66,17 +64,56 @@ def plot_comparison(
     return axes
 
 
+def _plot_scores(comparison: Comparison, ax: Axes, place: np.ndarray) -> None:
+    """Medians with standard errors; a score below 0 is an arrow at the edge, as it would squeeze all others."""
+    for score, shift, marker, face, label in (
+        ("vampe_test", -0.17, "s", "white", "VAMP-E"),
+        ("vamp2_test", 0.17, "o", None, "VAMP-2"),
+    ):
+        ax.plot(
+            [], [], **OPEN | {"marker": marker, "markerfacecolor": face or COLOURS[0]}, color=COLOURS[0], label=label
+        )
+        for y, result, runs, marked in zip(
+            place, comparison.results, comparison.runs, comparison.marks[score], strict=True
+        ):
+            value, colour = getattr(result, score), COLOURS[5 if marked else 0]
+            if value is None:
+                continue
+            if value < 0:
+                ax.annotate(f"◂ {value:.3g}", (0.01, y + shift), xycoords=("axes fraction", "data"), va="center",
+                            fontsize="x-small", color=colour)  # fmt: skip
+                continue
+            error = standard_error([getattr(run, score) for run in runs])
+            ax.errorbar(value, y + shift, xerr=error, marker=marker, markersize=5, color=colour, linewidth=1.2,
+                        markerfacecolor=face or colour)  # fmt: skip
+    if any(any(marked) for marked in comparison.marks.values()):
+        ax.plot([], [], linestyle="none", marker="o", markersize=6, color=COLOURS[5], label="best or tied")
+    # A wide error bar would squeeze all others too: scores end at one for every function and one for the constant.
+    low, high = ax.get_xlim()
+    ax.set(xlabel="held-out score", xlim=(max(low, -0.1), min(high, comparison.n_modes + 1.2)))
+
+
 def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[float] | None) -> None:
-    """Timescales with 95 % intervals, one group for every process; open markers where they are unresolved."""
+    """Timescales with 95 % intervals, one group for every process; open markers where they are unresolved.
+
+    Small points beside a marker are the values of the single splits.
+    """
     results = comparison.results
     offsets = np.linspace(-0.34, 0.34, len(results)) if len(results) > 1 else np.zeros(1)
-    for number, (result, offset) in enumerate(zip(results, offsets, strict=True)):
+    beside = min(0.04, 0.17 / len(results))  # at most a quarter of the way to the next method
+    for number, (result, runs, offset) in enumerate(zip(results, comparison.runs, offsets, strict=True)):
         style = look(number) | {"markersize": 6}
-        failed = "" if result.failed is None else " (failed)"
+        n_failed = sum(run.failed is not None for run in runs)
+        some = f" (failed on {n_failed} of {len(runs)})" if n_failed else ""
+        failed = some if result.failed is None else " (failed)"
         ax.plot([], [], linestyle="none", **style, label=result.method + failed)
         for process, scale in enumerate(result.timescales, 1):
             if scale.value is None:
                 continue
+            if comparison.n_splits > 1:
+                single = np.array(timescale_values(runs, process - 1), dtype=float)
+                ax.plot(np.full(len(single), process + offset + beside), single, linestyle="none", marker=".",
+                        markersize=3, color=style["color"])  # fmt: skip
             bars = error_bars(scale.value, scale.low, scale.high)
             face = "white" if scale.unresolved else style["color"]
             ax.errorbar(process + offset, scale.value, bars, **style, capsize=3, linewidth=1.2, markerfacecolor=face)
@@ -85,11 +122,14 @@ def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[
                             linewidth=1.2, zorder=0)  # fmt: skip
     if any(scale.unresolved for result in results for scale in result.timescales):
         ax.plot([], [], **OPEN, marker="o", color="0.35", label="unresolved")
+    if comparison.n_splits > 1:
+        ax.plot([], [], linestyle="none", marker=".", markersize=3, color="0.35", label="single splits")
     for process, value in enumerate([] if exact is None else list(exact)[: comparison.n_modes], 1):
         line = [process - 0.42, process + 0.42], [value, value]
         ax.plot(*line, color="0.35", linewidth=1, zorder=0, label="exact" if process == 1 else None)
     ax.set(yscale="log", ylabel=f"timescale ({comparison.unit})")
-    values = [s.value for result in results for s in result.timescales if s.value is not None]
+    every = (run for runs in comparison.runs for run in runs)
+    values = [scale.value for run in every for scale in run.timescales if scale.value is not None]
     bottom = 0.6 * min([comparison.lag_time, *values])
     ax.axhspan(bottom, comparison.lag_time, color="0.9", linewidth=0, zorder=-1, label="faster than the lag time")
     ax.set(xlim=(0.5, comparison.n_modes + 0.5), ylim=(bottom, None))
