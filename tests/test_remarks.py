@@ -10,7 +10,7 @@ from scipy.signal import lfilter
 
 from spectraldyn import Dataset, NeuralSVD, NeuralSVDModel, analyze, fit_trajectories, write_results
 from spectraldyn.data import stretches_of
-from spectraldyn.pipeline.remarks import Findings
+from spectraldyn.pipeline.remarks import Findings, set_remarks
 from spectraldyn.spectra.doubts import confirmed, separate_groups
 from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
 from spectraldyn.spectra.scores import HeldOut, held_out_modes, pair_averages
@@ -58,8 +58,8 @@ def of_one_mode(**changes) -> HeldOut:
         ({"values": 0.98, "kept": 0.9, "error": 0.05}, True),  # which the spread allows to be the same
         ({"values": 0.98, "kept": 0.0, "variance": 0.03}, None),  # hardly there in the held-out part
         ({"values": 0.98, "kept": 0.0, "n_pieces": 2.0}, None),  # there in one visit
-        ({"n_pairs": 100}, False),
-        ({"n_pairs": 0, "kept": 0.0, "error": 0.0, "variance": 0.0, "n_pieces": 0.0}, False),
+        ({"n_pairs": 100}, None),
+        ({"n_pairs": 0, "kept": 0.0, "error": 0.0, "variance": 0.0, "n_pieces": 0.0}, None),
         ({"values": 0.8j, "kept": 0.95}, True),  # one of a pair that oscillates
         ({"values": 1.0, "kept": 1.0, "error": 0.0}, True),
     ],
@@ -161,6 +161,14 @@ def test_good_data_call_for_no_remark(good):
     assert all(scale.unresolved is None for scale in good.timescales)
     assert good.n_carried == 2
     assert [remark.split(":")[0] for remark in good.warnings] == ["the frame spacing is unknown"]
+
+
+def test_fewer_sets_than_asked_for_are_said(good):
+    tails = np.random.default_rng(12).standard_t(2.5, size=(1000, 3))
+    sets = metastable_sets(tails / tails.std(axis=0), cluster_modes(tails / tails.std(axis=0), random_state=0), 4)
+    n_found = len(sets.populations)
+    assert set_remarks(sets, 4) == [f"{n_found} metastable sets in place of 4: a further one would hold no frame"]
+    assert set_remarks(sets, None) == set_remarks(sets, n_found) == set_remarks(good.sets, 3) == []
 
 
 def test_good_data_in_many_short_trajectories_are_one_group():

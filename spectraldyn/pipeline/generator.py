@@ -123,7 +123,7 @@ def analyze_generator(
     """
     check_states(n_states, model.n_modes)
     modes = model.modes_from(model.functions(data) if functions is None else functions)
-    seed = model.settings.seed
+    seed, asked = model.settings.seed, n_states
     memory = correlation_rows(modes, data.stretches)
     rates = rate_intervals(model.moments, model.spectrum, model.shift, memory, seed)
     if n_states is None:
@@ -131,7 +131,7 @@ def analyze_generator(
         n_states = 2 if len(values) == 1 else 2 + int(np.argmax(values[1:] / values[:-1]))
     _, sets, shown = sets_of_modes(modes, n_states, seed)
     timescales = [_timescale(rate) for rate in rates]
-    warnings = [*data.warnings, *_remarks(model, rates), *set_remarks(sets, n_states)]
+    warnings = [*data.warnings, *_remarks(model, rates), *set_remarks(sets, asked)]
     return GeneratorResults(model, data, timescales, modes, sets, shown, warnings, 0.0, rates=rates)
 
 

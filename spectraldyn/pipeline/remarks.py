@@ -41,18 +41,23 @@ class Findings:
 
     @property
     def n_carried(self) -> int:
-        """Modes that the data carry."""
-        return sum(verdict is not False for verdict in self.confirmed)
+        """Modes that the data carry: all that held-out data do not refute, and none where these are too few to say."""
+        return 0 if self._too_short else sum(verdict is not False for verdict in self.confirmed)
 
     @property
     def doubts(self) -> list[str | None]:
         """Why the timescale of each eigenfunction must not be trusted; None where nothing here speaks against it."""
-        n_pairs = self.model.held_out.n_pairs
+        n_pairs, n_modes = self.model.held_out.n_pairs, len(self.confirmed)
         if self.groups.any():
-            return ["the trajectories fall into groups that never meet"] * len(self.confirmed)
-        few = f"only {n_pairs} held-out pairs to confirm it" if n_pairs else "no held-out data to confirm it"
-        reason = few if n_pairs < MIN_HELD_OUT else "not confirmed on held-out data"
-        return [reason if verdict is False else None for verdict in self.confirmed]
+            return ["the trajectories fall into groups that never meet"] * n_modes
+        if self._too_short:
+            few = f"only {n_pairs} held-out pairs to confirm it" if n_pairs else "no held-out data to confirm it"
+            return [few] * n_modes
+        return ["not confirmed on held-out data" if verdict is False else None for verdict in self.confirmed]
+
+    @property
+    def _too_short(self) -> bool:
+        return self.model.held_out.n_pairs < MIN_HELD_OUT
 
     def remarks(self, timescales: list[Timescale]) -> list[str]:
         """One sentence each, on the whole before single processes."""
@@ -96,7 +101,7 @@ class Findings:
                 "no part of the data was held out, for which they may be too short: no early stopping, no held-out "
                 "scores, and nothing that confirms a timescale; give more frames or a shorter `lag`"
             )
-        if n_pairs < MIN_HELD_OUT:
+        if self._too_short:
             return (
                 f"the data are too short: only {n_pairs} lagged pairs could be held out, and fewer than {MIN_HELD_OUT} "
                 "confirm no timescale; give more frames or a shorter `lag`"
@@ -113,7 +118,7 @@ class Findings:
     def _on_scores(self, timescales: list[Timescale]) -> str | None:
         """Where no single mode is to blame."""
         train, vamp2, vampe = (self.model.scores[name] for name in ("vamp2_train", "vamp2_test", "vampe_test"))
-        if self.model.held_out.n_pairs < MIN_HELD_OUT or self.n_carried < len(self.confirmed):
+        if self._too_short or self.n_carried < len(self.confirmed):
             return None
         advice = "give more or longer trajectories, or ask for fewer `n_modes`"
         if vampe < 1:
@@ -134,9 +139,7 @@ class Findings:
 
     def _on_speed(self) -> str | None:
         times = zip(self.model.timescales(), self.confirmed, strict=True)
-        if self.model.held_out.n_pairs < MIN_HELD_OUT or any(
-            time > self.model.lagtime and verdict is not False for time, verdict in times
-        ):
+        if self._too_short or any(time > self.model.lagtime and verdict is not False for time, verdict in times):
             return None
         return (
             "no process slower than the lag time was found: the frames are out of order or too far apart, or the "
@@ -173,9 +176,9 @@ def mode_remarks(model: NeuralSVDModel | GeneratorModel, found: Sequence[Timesca
     return remarks
 
 
-def set_remarks(sets: MetastableSets, n_states: int) -> list[str]:
-    """That there are fewer metastable sets than were looked for."""
+def set_remarks(sets: MetastableSets, asked: int | None) -> list[str]:
+    """That there are fewer metastable sets than were asked for."""
     n_found = len(sets.populations)
-    if n_found == n_states:
+    if asked is None or n_found == asked:
         return []
-    return [f"{n_found} metastable sets in place of {n_states}: a further one would hold no frame"]
+    return [f"{n_found} metastable sets in place of {asked}: a further one would hold no frame"]

@@ -56,7 +56,7 @@ def analyze(
     found = Findings.of(model, data, modes)
     in_rows = read_off_timescales(model.moments, functions, stretches, lag, seed, doubts=found.doubts)
     by_lag = {tau: [in_time(scale, data.time.row_time) for scale in scales] for tau, scales in in_rows.items()}
-    timescales = by_lag[lag]
+    timescales, asked = by_lag[lag], n_states
     if n_states is None:
         # Also a process seen too rarely for a timescale separates a set of its own; one faster than the lag does not.
         slower = sum(
@@ -66,7 +66,7 @@ def analyze(
         n_states = min(max(2, 1 + slower), 1 + modes.shape[1])
     clusters, sets, shown = sets_of_modes(modes, n_states, seed)
     mfpt = data.time.row_time * mean_first_passage_times(clusters, sets, stretches, lag, model.reversible)
-    warnings = [*data.warnings, *found.remarks(timescales), *set_remarks(sets, n_states)]
+    warnings = [*data.warnings, *found.remarks(timescales), *set_remarks(sets, asked)]
     common = model, data, timescales, modes, sets, shown, warnings, 0.0
     return TransferResults(
         *common, eigenfunctions=eigenfunctions, timescales_by_lag=by_lag, mfpt=mfpt, n_carried=found.n_carried

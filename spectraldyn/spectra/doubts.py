@@ -21,14 +21,14 @@ MIN_GAP = 0.3
 
 
 def confirmed(held_out: HeldOut) -> list[bool | None]:
-    """Whether held-out pairs confirm each mode; None for one that hardly occurs in them, which cannot be said.
+    """Whether held-out pairs confirm each mode; None where they are too few to say, or the mode hardly occurs in them.
 
     Confirmed is a mode that surely keeps half of its eigenvalue there, and whose timescale is not surely less than
     half. One that varies in a few pieces of the held-out pairs alone says nothing: whether it was seen often enough
     is for its transitions to tell.
     """
     if held_out.n_pairs < MIN_HELD_OUT:
-        return [False] * len(held_out.values)
+        return [None] * len(held_out.values)
     seen = (held_out.variance >= MIN_VARIANCE) & (held_out.n_pieces >= MIN_INDEPENDENT)
     margin = STANDARD_ERRORS * held_out.error
     magnitude = np.minimum(np.abs(held_out.values), 1)
@@ -42,7 +42,8 @@ def separate_groups(modes: np.ndarray, stretches: Stretches) -> np.ndarray:
     """Group of every stretch, (n_stretches,) of int: those of different groups never visit the same states.
 
     Along every mode (n_rows, n_modes), of variance 1, the ranges of values that the stretches cover are laid side by
-    side, and a gap between them that no stretch covers parts them. A single group is all zeros.
+    side, and a gap between them that no stretch covers parts them. Groups are numbered in the order of the stretches,
+    so that a single group is all zeros.
     """
     groups = np.zeros((len(stretches), modes.shape[1]), dtype=int)
     for mode, parted in zip(modes.T, groups.T, strict=True):
@@ -50,4 +51,5 @@ def separate_groups(modes: np.ndarray, stretches: Stretches) -> np.ndarray:
         order = np.argsort(low)
         reach = np.maximum.accumulate(high[order])
         parted[order[1:]] = np.cumsum(low[order[1:]] - reach[:-1] > MIN_GAP)
-    return np.unique(groups, axis=0, return_inverse=True)[1].ravel()
+    numbers: dict[tuple[int, ...], int] = {}
+    return np.array([numbers.setdefault(tuple(row), len(numbers)) for row in groups.tolist()])
