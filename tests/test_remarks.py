@@ -54,6 +54,7 @@ def of_one_mode(**changes) -> HeldOut:
         ({"kept": 0.0}, False),  # fitted to noise
         ({"values": 0.5, "kept": 0.6}, True),  # a timescale of 1.44 that is surely above half of it
         ({"values": 0.5, "kept": 0.6, "error": 0.06}, False),  # maybe less than half of the eigenvalue is left
+        ({"values": 0.01, "kept": 3.4, "error": 1.4}, False),  # noise that happens to be there twice
         ({"values": 0.98, "kept": 0.9}, False),  # a timescale of 49 in training and of 17 at most held out
         ({"values": 0.98, "kept": 0.9, "error": 0.05}, True),  # which the spread allows to be the same
         ({"values": 0.98, "kept": 0.0, "variance": 0.03}, None),  # hardly there in the held-out part

@@ -34,7 +34,8 @@ def confirmed(held_out: HeldOut) -> list[bool | None]:
     magnitude = np.minimum(np.abs(held_out.values), 1)
     found = timescales_from_eigenvalues(magnitude, 1)
     most = timescales_from_eigenvalues(np.minimum(magnitude * np.maximum(held_out.kept + margin, 0), 1), 1)
-    good = (held_out.kept - margin >= MOST_LOST) & (most >= MOST_LOST * found)
+    # More than the whole eigenvalue is chance: that of noise, which is next to nothing, may double.
+    good = (np.minimum(held_out.kept, 1) - margin >= MOST_LOST) & (most >= MOST_LOST * found)
     return [bool(g) if s else None for g, s in zip(good, seen, strict=True)]
 
 
