@@ -193,6 +193,16 @@ def remarks(results, scales=None, **changes) -> list[str]:
     return Findings.of(model, results.data, results.modes).remarks(scales or results.timescales)
 
 
+def test_verdicts_find_their_modes_whatever_the_last_part_of_the_training_did(good):
+    """Combinations that are long by now, and in another order, take nothing from those that are not."""
+    held_out = good.model.held_out
+    functions = good.model.eigenmodes.functions @ np.array([[1.0, 20.0], [0.0, 10.0]])
+    swapped = dataclasses.replace(held_out, functions=functions[:, ::-1], kept=np.array([0.0, 1.0]))
+    for moved in (swapped, dataclasses.replace(held_out, functions=functions, kept=np.array([1.0, 0.0]))):
+        model = dataclasses.replace(good.model, held_out=moved)
+        assert Findings.of(model, good.data, good.modes).confirmed == [True, False]
+
+
 def test_norms_far_from_the_ritz_values_are_remarked_upon(good):
     def with_norms(factor: float) -> list[str]:
         spectrum = good.model.spectrum

@@ -35,8 +35,11 @@ class Findings:
     def of(cls, model: NeuralSVDModel, data: Dataset, modes: np.ndarray) -> "Findings":
         """From the modes (n_rows, n_modes) of a model fitted on `data`."""
         gram = model.moments.means(model.moments.at(model.lagtime))[0]
-        held_out, functions = model.held_out, model.eigenmodes.functions
-        verdicts = matched(gram, held_out.functions, functions, confirmed(held_out), None)
+        held_out, old = model.held_out, model.held_out.functions
+        # The last part of the training has moved the functions, and these combinations of them no longer have norm 1.
+        norms = np.einsum("ik,ij,jk->k", old.conj(), gram, old).real
+        old = old / np.sqrt(np.maximum(norms, np.finfo(float).tiny))
+        verdicts = matched(gram, old, model.eigenmodes.functions, confirmed(held_out), None)
         return cls(model, data, verdicts, separate_groups(modes, data.stretches))
 
     @property
@@ -108,9 +111,10 @@ class Findings:
             )
         if self.n_carried == wanted:
             return None
+        others = "the others" if self.n_carried else "them"
         ask = f"ask for `n_modes` {self.n_carried}, or give" if self.n_carried else "give"
         return (
-            f"the data carry {self.n_carried or 'none'} of {wanted} modes: held-out data do not confirm the others "
+            f"the data carry {self.n_carried or 'none'} of {wanted} modes: held-out data do not confirm {others} "
             f"(VAMP-2 {scores['vamp2_train']:.3g} in training, {scores['vamp2_test']:.3g} held out; VAMP-E held out "
             f"{scores['vampe_test']:.3g}); {ask} more data or fewer `features`"
         )
