@@ -17,9 +17,10 @@ from spectraldyn.networks import Layout, Sides, Whitening, build_sides
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rates import rates_from_eigenvalues
 from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, Spectrum
+from spectraldyn.spectra.scores import HeldOut
 from spectraldyn.spectra.timescales import timescales_from_eigenvalues
 
-FORMAT = 3
+FORMAT = 4
 """Of the files that `save` writes."""
 
 
@@ -136,8 +137,13 @@ class _Model:
             "sides": self.sides.state_dict(),
             "spectrum": _tensors(self.spectrum),
             "moments": _tensors(self.moments),
+            **{name: _tensors(record) for name, record in self._own_records().items()},
         }
         torch.save(stored, path)
+
+    def _own_records(self) -> dict[str, HeldOut]:
+        """What models of this kind alone hold."""
+        return {}
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -158,9 +164,15 @@ class NeuralSVDModel(_Model):
         Of the functions as trained, for a range of lag times and blocks.
     scores : dict
         "vamp2_train", "vamp2_test", "vampe_test"; see `spectraldyn.spectra.scores`.
+    held_out : HeldOut
+        How each mode does on held-out pairs, from when the scores were taken.
     """
 
     settings: TransferSettings
+    held_out: HeldOut
+
+    def _own_records(self) -> dict[str, HeldOut]:
+        return {"held_out": self.held_out}
 
     @property
     def lagtime(self) -> int:
@@ -296,10 +308,11 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
     sides.load_state_dict(stored["sides"])
     spectrum, moments = Spectrum(**_arrays(stored["spectrum"])), Moments(**_arrays(stored["moments"]))
     scores, signs, settings = stored["scores"], stored["signs"].numpy(), settings_type(layout=layout, **settings)
-    return kind(spectrum, moments, scores, signs, settings, sides)  # type: ignore[return-value]
+    own = {"held_out": HeldOut(**_arrays(stored["held_out"]))} if "held_out" in stored else {}
+    return kind(spectrum, moments, scores, signs, settings, sides, **own)  # type: ignore[return-value]
 
 
-def _tensors(record: Spectrum | Moments) -> dict[str, Any]:
+def _tensors(record: Spectrum | Moments | HeldOut) -> dict[str, Any]:
     """A record of arrays and plain values, as torch saves it."""
     return {
         name: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value

@@ -20,7 +20,7 @@ from spectraldyn.networks import Sides, Whitening, build_sides
 from spectraldyn.operators import reversible_transfer, transfer
 from spectraldyn.records import Operator
 from spectraldyn.spectra.moments import lagged_moments
-from spectraldyn.spectra.scores import pair_averages, split_scores
+from spectraldyn.spectra.scores import HeldOut, held_out_modes, pair_averages, split_scores
 from spectraldyn.spectra.timescales import N_BLOCKS
 
 N_LAGS = 12
@@ -78,7 +78,7 @@ class NeuralSVD(base.NeuralEstimator):
         alike. Kept is what does better on the held-out pairs.
     test_fraction : float, default=0.2
         Share of the data, in contiguous blocks, that is held out for early stopping and scores. With 0 there is but one
-        training, after a warm start that with scaled inputs.
+        training, after a warm start that with scaled inputs, and nothing confirms a timescale: all count as unresolved.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to train; "auto" takes a GPU if there is one.
     random_state : int, RandomState or None, default=None
@@ -149,11 +149,11 @@ class NeuralSVD(base.NeuralEstimator):
         ]
         sides, self.history_, _ = max(trained, key=itemgetter(2))  # the held-out score
         with cpu_settings(sides):
-            scores = _scores(sides, split)
+            scored = _scores(sides, split)
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
         self._learn_last(self.history_, sides, operator, everything, seed, checkpoint.file("last"))
         functions = evaluate(sides.double(), data)
-        self.model_ = self._read_off(functions, sides, pairs, scores, settings)
+        self.model_ = self._read_off(functions, sides, pairs, scored, settings)
         self.functions_ = functions.astype(np.float32)
         checkpoint.remove()
         return self
@@ -225,9 +225,15 @@ class NeuralSVD(base.NeuralEstimator):
         return sides, history, score
 
     def _read_off(
-        self, functions: np.ndarray, sides: Sides, pairs: _Pairs, scores: dict[str, float], settings: TransferSettings
+        self,
+        functions: np.ndarray,
+        sides: Sides,
+        pairs: _Pairs,
+        scored: tuple[dict[str, float], HeldOut],
+        settings: TransferSettings,
     ) -> NeuralSVDModel:
-        """Moments and spectrum of the functions at all rows."""
+        """Moments and spectrum of the functions at all rows, with what `_scores` gives."""
+        scores, held_out = scored
         lag = settings.lagtime
         blocks = cut_blocks(pairs.stretches, max(1, n_rows(pairs.stretches) // N_BLOCKS))
         # The right ends of ready-made pairs lie behind all left ones, in one stretch with them as far as sums go.
@@ -235,20 +241,23 @@ class NeuralSVD(base.NeuralEstimator):
         moments = lagged_moments(functions, ends, blocks, pairs.lags, tied=sides.tied)
         spectrum = moments.spectrum(moments.at(lag))
         signs = self._signs(spectrum, functions)
-        return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides)
+        return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides, held_out)
 
 
 @torch.no_grad()
-def _scores(sides: Sides, split: PairSamples) -> dict[str, float]:
-    """Scores of the functions on some ten thousand training and held-out pairs, in double precision."""
+def _scores(sides: Sides, split: PairSamples) -> tuple[dict[str, float], HeldOut]:
+    """Scores of the functions, and of each mode, on some ten thousand training and held-out pairs, in float64."""
     scored = split.scored()
     double = copy.deepcopy(sides).double()
-    averages = []
+    ends_of, averages = [], []
     for batches in scored or (in_batches(split, split.train, MAX_SCORED_PAIRS),):
         left, right = zip(*(batch.pair for batch in batches), strict=True)
         x, y = (np.concatenate([evaluated(double, end) for end in ends]) for ends in (left, right))
+        ends_of.append((x, y))
         averages.append(pair_averages(x, y, tied=sides.tied))
-    return split_scores(averages[0], averages[1] if scored else None, tied=sides.tied)
+    scores = split_scores(averages[0], averages[1] if scored else None, tied=sides.tied)
+    held_out = held_out_modes(averages[0], ends_of[1] if scored else None, len(split.test), tied=sides.tied)
+    return scores, held_out
 
 
 def lag_scan(lagtime: int, longest: int) -> list[int]:

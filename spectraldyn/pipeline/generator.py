@@ -14,8 +14,9 @@ from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD
 from spectraldyn.features import load_features
+from spectraldyn.pipeline.remarks import mode_remarks, set_remarks
 from spectraldyn.pipeline.results import GeneratorResults
-from spectraldyn.pipeline.transfer import check_states, mode_remarks, sets_of_modes
+from spectraldyn.pipeline.transfer import check_states, sets_of_modes
 from spectraldyn.spectra.rates import Rate, correlation_rows, rate_intervals
 from spectraldyn.spectra.timescales import Timescale
 
@@ -122,14 +123,15 @@ def analyze_generator(
     """
     check_states(n_states, model.n_modes)
     modes = model.modes_from(model.functions(data) if functions is None else functions)
-    seed = model.settings.seed
+    seed, asked = model.settings.seed, n_states
     memory = correlation_rows(modes, data.stretches)
     rates = rate_intervals(model.moments, model.spectrum, model.shift, memory, seed)
     if n_states is None:
         values = np.maximum(model.rates, 1e-12 * model.rates[-1])
         n_states = 2 if len(values) == 1 else 2 + int(np.argmax(values[1:] / values[:-1]))
     _, sets, shown = sets_of_modes(modes, n_states, seed)
-    timescales, warnings = [_timescale(rate) for rate in rates], [*data.warnings, *_remarks(model, rates)]
+    timescales = [_timescale(rate) for rate in rates]
+    warnings = [*data.warnings, *_remarks(model, rates), *set_remarks(sets, asked)]
     return GeneratorResults(model, data, timescales, modes, sets, shown, warnings, 0.0, rates=rates)
 
 

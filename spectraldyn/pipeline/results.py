@@ -48,6 +48,8 @@ class TransferResults(Results):
     """Lag time in rows → timescales of the same functions at that lag time, in `unit`."""
     mfpt: np.ndarray
     """(n_states, n_states): mean first passage times in `unit`, from row to column; NaN where undetermined."""
+    n_carried: int
+    """Modes that the data carry: all that held-out data do not refute, and none where these are too few to say."""
     refitted_timescales_by_lag: ByLag | None = None
     """As `timescales_by_lag`, but at every lag time of a new fit; None where none was asked for."""
 

@@ -10,15 +10,14 @@ import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
-from spectraldyn.estimators import GeneratorModel, NeuralSVD, NeuralSVDModel
+from spectraldyn.estimators import NeuralSVD, NeuralSVDModel
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
+from spectraldyn.pipeline.remarks import Findings, set_remarks
 from spectraldyn.pipeline.results import TransferResults
-from spectraldyn.spectra.intervals import MIN_BLOCKS
 from spectraldyn.spectra.kinetics import mean_first_passage_times
-from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets, representative_frames
-from spectraldyn.spectra.timescales import Timescale, in_time, read_off_timescales
+from spectraldyn.spectra.timescales import in_time, read_off_timescales
 from spectraldyn.units import parse_duration
 
 REPRESENTATIVES = 5
@@ -37,7 +36,8 @@ def analyze(
     data : Dataset
         From `load_features`.
     n_states : int, optional
-        Number of metastable sets; by default one more than there are processes slower than the lag time.
+        Number of metastable sets; by default one more than there are processes slower than the lag time that held-out
+        data do not refute. Fewer where a set would hold no frame.
     functions : ndarray (n_rows, M), optional
         ``model.functions(data)``, where they have been evaluated already: `NeuralSVD.functions_`.
 
@@ -53,21 +53,24 @@ def analyze(
     modes = model.modes_from(functions)
     eigenfunctions = modes if model.reversible else functions @ model.eigenmodes.functions
     seed, stretches, lag = model.settings.seed, data.stretches, model.lagtime
-    in_rows = read_off_timescales(model.moments, functions, stretches, lag, seed)
+    found = Findings.of(model, data, modes)
+    in_rows = read_off_timescales(model.moments, functions, stretches, lag, seed, doubts=found.doubts)
     by_lag = {tau: [in_time(scale, data.time.row_time) for scale in scales] for tau, scales in in_rows.items()}
-    timescales = by_lag[lag]
+    timescales, asked = by_lag[lag], n_states
     if n_states is None:
         # Also a process seen too rarely for a timescale separates a set of its own; one faster than the lag does not.
         slower = sum(
-            value > lag and (scale.n_transitions or 0) > 0
-            for value, scale in zip(model.timescales(), timescales, strict=True)
+            value > lag and (scale.n_transitions or 0) > 0 and confirmed is not False
+            for value, scale, confirmed in zip(model.timescales(), timescales, found.confirmed, strict=True)
         )
         n_states = min(max(2, 1 + slower), 1 + modes.shape[1])
     clusters, sets, shown = sets_of_modes(modes, n_states, seed)
     mfpt = data.time.row_time * mean_first_passage_times(clusters, sets, stretches, lag, model.reversible)
-    warnings = [*data.warnings, *_remarks(model, timescales, data)]
-    found = model, data, timescales, modes, sets, shown, warnings, 0.0
-    return TransferResults(*found, eigenfunctions=eigenfunctions, timescales_by_lag=by_lag, mfpt=mfpt)
+    warnings = [*data.warnings, *found.remarks(timescales), *set_remarks(sets, asked)]
+    common = model, data, timescales, modes, sets, shown, warnings, 0.0
+    return TransferResults(
+        *common, eigenfunctions=eigenfunctions, timescales_by_lag=by_lag, mfpt=mfpt, n_carried=found.n_carried
+    )
 
 
 def fit_trajectories(
@@ -143,25 +146,3 @@ def sets_of_modes(modes: np.ndarray, n_states: int, seed: int) -> tuple[Clusters
     clusters = cluster_modes(modes, seed)
     sets = metastable_sets(modes, clusters, n_states)
     return clusters, sets, representative_frames(modes, sets, REPRESENTATIVES, seed)
-
-
-def mode_remarks(model: NeuralSVDModel | GeneratorModel, found: Sequence[Timescale | Rate], what: str) -> list[str]:
-    """What a reader of the numbers must know of modes that are unresolved or missing."""
-    wanted = model.settings.layout.n_modes
-    remarks = [f"process {i}: {what} unresolved, {one.unresolved}" for i, one in enumerate(found, 1) if one.unresolved]
-    if model.n_modes < wanted:
-        remarks.append(f"only {model.n_modes} of {wanted} modes are linearly independent on these data")
-    return remarks
-
-
-def _remarks(model: NeuralSVDModel, timescales: list[Timescale], data: Dataset) -> list[str]:
-    remarks = mode_remarks(model, timescales, "timescale")
-    if not np.isfinite(model.scores["vamp2_test"]):
-        remarks.append("the data are too short to hold part of them out: no early stopping and no held-out scores")
-    if data.time.timestep_ps is None:
-        remarks.append("the frame spacing is unknown: all times are in stored frames (give `timestep` for ps)")
-    if all(t.low is None and t.high is None for t in timescales):
-        remarks.append(
-            f"no error bars: the data hold fewer than {MIN_BLOCKS} blocks that could be resampled independently"
-        )
-    return remarks

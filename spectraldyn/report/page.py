@@ -45,7 +45,7 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
     periods = [2 * np.pi * results.lag_time / abs(np.angle(z)) if z.imag else None for z in model.eigenvalues]
     return {
         "summary": f"{_length(results)}. {operator} at lag time {lag}, learned by NeuralSVD, "
-        f"objective {model.settings.objective}; {_modes(model.n_modes)}.",
+        f"objective {model.settings.objective}; {_modes(model.n_modes)}, of which the data carry {results.n_carried}.",
         "unit": results.unit,
         "lag": lag,
         "moves": strongest_features(results, results.eigenfunctions),

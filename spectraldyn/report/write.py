@@ -125,6 +125,7 @@ def _of_transfer(results: TransferResults) -> OwnPart:
             for lag, scales in results.timescales_by_lag.items()
         ],
         "mfpt": [_numbers(row) for row in results.mfpt],
+        "n_carried": results.n_carried,
     }
     if refitted is not None:
         agreement = results.refit_agreement

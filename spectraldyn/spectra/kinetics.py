@@ -29,7 +29,10 @@ def mean_first_passage_times(
     counts = TransitionCountEstimator(lagtime, "sliding").fit_fetch(pieces).submodel_largest()
     if counts.n_states < 2:
         return times
-    markov_model = MaximumLikelihoodMSM(reversible=reversible).fit_fetch(counts)
+    try:
+        markov_model = MaximumLikelihoodMSM(reversible=reversible).fit_fetch(counts)
+    except RuntimeError:  # where so few transitions connect the clusters that the likelihood has no maximum within them
+        return times
     membership = [np.bincount(clusters.assignment, m, len(clusters.centres)) for m in sets.memberships.T]
     state_of_cluster = np.argmax(membership, axis=0)[markov_model.count_model.state_symbols]
     members = [np.flatnonzero(state_of_cluster == s) for s in range(n_states)]

@@ -5,12 +5,66 @@ References
 Wu, Noé, J. Nonlinear Sci. 30 (2020) 23: VAMP-2 (eq. 33) and VAMP-E (eq. 39, here without the constant ‖T‖²).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from spectraldyn.spectra.rayleigh_ritz import Averages, Spectrum, leading, orthonormal, rayleigh_ritz
+from spectraldyn.spectra.intervals import participation
+from spectraldyn.spectra.rayleigh_ritz import Averages, Spectrum, eigenmodes, leading, orthonormal, rayleigh_ritz
 
 SHRINKAGE = 0.2
 """Weight of the training rows in the norms of a held-out score."""
+N_PIECES = 20
+"""Pieces of the held-out pairs, in their order, between which the spread of a held-out eigenvalue is taken."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """How each of k modes that were found on training pairs does on held-out pairs."""
+
+    n_pairs: int
+    """Held-out pairs, all of them; with fewer than two there is nothing to compare, and all that follows is 0."""
+    functions: np.ndarray
+    """(M, k): coefficients of the modes, slowest first."""
+    values: np.ndarray
+    """(k,): their eigenvalues on the training pairs."""
+    kept: np.ndarray
+    """(k,): share of the eigenvalue that is there on held-out pairs, Re(λ̂* λ) / |λ|²: 1 for a mode of the dynamics, 0
+    for one that was fitted to noise."""
+    error: np.ndarray
+    """(k,): standard error of it."""
+    variance: np.ndarray
+    """(k,): mean square on the held-out pairs; 1 on those for training."""
+    n_pieces: np.ndarray
+    """(k,): in how many of `N_PIECES` pieces of the held-out pairs the mode varies; see `participation`."""
+
+
+def held_out_modes(
+    train: Averages, held_out: tuple[np.ndarray, np.ndarray] | None, n_pairs: int, *, tied: bool
+) -> HeldOut:
+    """The modes of the training averages on held-out pairs, from the functions (n, M) at both ends of some of these.
+
+    Functions and averages are those of `split_scores`. A held-out eigenvalue is the Rayleigh quotient of the mode and
+    its dual, and its error that of a ratio of sums over pieces.
+    """
+    spectrum = rayleigh_ritz(train, tied=tied, both_ends=not tied)
+    modes = eigenmodes(train, spectrum, tied=tied)
+    nothing = np.zeros(len(modes.values))
+    if held_out is None:
+        return HeldOut(n_pairs, modes.functions, modes.values, *[nothing] * 4)
+    (first, second), dual = (end @ modes.functions for end in held_out), held_out[0] @ modes.dual.conj()
+    operator, identity, square = dual * second, dual * first, np.abs(first) ** 2
+    if tied:
+        identity = square = (first**2 + second**2) / 2
+    pieces = np.array_split(np.arange(len(first)), min(N_PIECES, len(first)))
+    b, a, squares = (np.stack([part[rows].sum(axis=0) for rows in pieces]) for part in (operator, identity, square))
+    # Shares of the eigenvalue of training; of one that is nothing there is nothing left.
+    unit = np.divide(modes.values.conj(), np.abs(modes.values) ** 2, out=0 * modes.values, where=modes.values != 0)
+    total = np.where(a.sum(axis=0) == 0, 1, a.sum(axis=0))
+    ratio = b.sum(axis=0) / total
+    error = np.sqrt((((b - ratio * a) / total * unit).real ** 2).sum(axis=0) * len(pieces) / max(len(pieces) - 1, 1))
+    kept, variance = (ratio * unit).real, squares.sum(axis=0) / len(first)
+    return HeldOut(n_pairs, modes.functions, modes.values, kept, error, variance, participation(squares))
 
 
 def vamp_scores(train: Spectrum, test: Averages) -> dict[str, float]:

@@ -65,7 +65,17 @@ def metastable_sets(modes: np.ndarray, clusters: Clusters, n_states: int) -> Met
     Memberships are the linear functions of [1, modes] that are as crisp as a partition of unity with values in
     [0, 1] can be. The simplex is found on cluster centres, which average over outliers; memberships of single frames
     that stick out of it are clipped. The modes (n_frames, n_modes) come slowest first; 2 ≤ n_states ≤ n_modes + 1.
+    Where a set is left without a frame there are fewer sets, as many as have some.
     """
+    sets = _metastable_sets(modes, clusters, n_states)
+    while n_states > 2 and not np.bincount(sets.assignment, minlength=n_states).all():
+        n_states -= 1
+        sets = _metastable_sets(modes, clusters, n_states)
+    return sets
+
+
+def _metastable_sets(modes: np.ndarray, clusters: Clusters, n_states: int) -> MetastableSets:
+    """So many sets, some of them possibly without a frame."""
     corners = np.column_stack((np.ones(len(clusters.centres)), clusters.centres[:, : n_states - 1]))
     rotation = _optimise(corners, _inner_simplex(corners))
     memberships = memberships_of(modes, rotation)

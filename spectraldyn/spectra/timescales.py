@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from scipy import stats
@@ -11,6 +12,8 @@ from spectraldyn.data.stretches import Stretches, cut_blocks, n_rows
 from spectraldyn.spectra import intervals
 from spectraldyn.spectra.moments import Moments, lagged_moments
 from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, leading
+
+T = TypeVar("T")
 
 N_BLOCKS = 200
 """Finest division of the data for which moments are kept."""
@@ -67,25 +70,31 @@ def read_off_timescales(
     *,
     lagtimes: Iterable[int] | None = None,
     n_modes: int | None = None,
+    doubts: Sequence[str | None] | None = None,
 ) -> ByLag:
     """Timescales with intervals at every lag time of the moments, or at some of them.
 
     The same bootstrap blocks serve all lag times at which they hold pairs. Transitions are counted once, of the
     eigenfunctions at `lagtime`, whose slowest timescale sets the length of a bootstrap block; a process at another lag
     time has those of the one that it overlaps with most. The moments are those of `functions` (n_rows, M); all times
-    are in rows. With `n_modes` only the leading ones.
+    are in rows. With `n_modes` only the leading ones. Doubts say of an eigenfunction at `lagtime`, from what no moments
+    tell, why its timescale must not be trusted: it counts as unresolved at all lag times.
     """
     at_fit = moments.at(lagtime)
     modes = _modes(moments, at_fit, n_modes)
     transitions = [count_transitions(mode.real, stretches) for mode in (functions @ modes.functions).T]
     values = timescales_from_eigenvalues(modes.values, lagtime)
     slowest = float(values[np.isfinite(values)].max(initial=lagtime))
+    known = list(zip(transitions, doubts or [None] * len(values), strict=True))
     result: ByLag = {}
     for lag in moments.lagtimes.tolist() if lagtimes is None else lagtimes:
         index = moments.at(lag)
         here = modes if index == at_fit else _modes(moments, index, n_modes)
-        counts = transitions if index == at_fit else _matched(moments.means(at_fit)[0], modes, here, transitions)
-        result[lag] = timescales_at_lag(moments, index, here, counts, slowest, random_state)
+        gram = moments.means(at_fit)[0]
+        of_mode = known if index == at_fit else matched(gram, modes.functions, here.functions, known, (None, None))
+        counts, reasons = zip(*of_mode, strict=True) if of_mode else ((), ())
+        scales = timescales_at_lag(moments, index, here, counts, slowest, random_state)
+        result[lag] = [replace(s, unresolved=s.unresolved or r) for s, r in zip(scales, reasons, strict=True)]
     return result
 
 
@@ -94,12 +103,15 @@ def _modes(moments: Moments, lag_index: int, n_modes: int | None) -> Eigenmodes:
     return moments.eigenmodes(spectrum if n_modes is None else leading(spectrum, n_modes), lag_index)
 
 
-def _matched(gram: np.ndarray, modes: Eigenmodes, others: Eigenmodes, transitions: Sequence[int]) -> list[int | None]:
-    """Transitions of other modes, each those of the one mode that it resembles most; None where none is left."""
-    overlaps = np.abs(others.functions.conj().T @ gram @ modes.functions)
-    result: list[int | None] = [None] * len(others.values)
+def matched(gram: np.ndarray, modes: np.ndarray, others: np.ndarray, known: Sequence[T], unknown: T) -> list[T]:
+    """What is known of modes, for other modes: each takes that of the one it resembles most, where one is left.
+
+    Modes are coefficients (M, k) of functions with these inner products (M, M).
+    """
+    overlaps = np.abs(others.conj().T @ gram @ modes)
+    result = [unknown] * others.shape[1]
     for here, there in zip(*linear_sum_assignment(-overlaps), strict=True):
-        result[here] = transitions[there]
+        result[here] = known[there]
     return result
 
 

@@ -1,0 +1,188 @@
+"""What a reader of the numbers must know: where they disagree, what the data do not carry, and what to do about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spectraldyn.data import Dataset
+from spectraldyn.estimators import GeneratorModel, NeuralSVDModel
+from spectraldyn.spectra.doubts import MIN_HELD_OUT, confirmed, separate_groups
+from spectraldyn.spectra.intervals import MIN_BLOCKS
+from spectraldyn.spectra.rates import Rate
+from spectraldyn.spectra.states import MetastableSets
+from spectraldyn.spectra.timescales import Timescale, matched
+
+NORM_TOLERANCE = 0.1
+"""Norms further than this share from the Ritz values, and outside their intervals, are remarked upon."""
+LEAST_SCORE = 0.5
+"""Share of the training VAMP-2, less the constant's 1, below which the held-out one is far from it."""
+NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What speaks against the timescales of a transfer operator."""
+
+    model: NeuralSVDModel
+    data: Dataset
+    confirmed: list[bool | None]
+    """Of every eigenfunction of the model, whether held-out data confirm it; None where they cannot say."""
+    groups: np.ndarray
+    """(n_stretches,): see `separate_groups`."""
+
+    @classmethod
+    def of(cls, model: NeuralSVDModel, data: Dataset, modes: np.ndarray) -> "Findings":
+        """From the modes (n_rows, n_modes) of a model fitted on `data`."""
+        gram = model.moments.means(model.moments.at(model.lagtime))[0]
+        held_out, old = model.held_out, model.held_out.functions
+        # The last part of the training has moved the functions, and these combinations of them no longer have norm 1.
+        norms = np.einsum("ik,ij,jk->k", old.conj(), gram, old).real
+        old = old / np.sqrt(np.maximum(norms, np.finfo(float).tiny))
+        verdicts = matched(gram, old, model.eigenmodes.functions, confirmed(held_out), None)
+        return cls(model, data, verdicts, separate_groups(modes, data.stretches))
+
+    @property
+    def n_carried(self) -> int:
+        """Modes that the data carry: all that held-out data do not refute, and none where these are too few to say."""
+        return 0 if self._too_short else sum(verdict is not False for verdict in self.confirmed)
+
+    @property
+    def doubts(self) -> list[str | None]:
+        """Why the timescale of each eigenfunction must not be trusted; None where nothing here speaks against it."""
+        n_pairs, n_modes = self.model.held_out.n_pairs, len(self.confirmed)
+        if self.groups.any():
+            return ["the trajectories fall into groups that never meet"] * n_modes
+        if self._too_short:
+            few = f"only {n_pairs} held-out pairs to confirm it" if n_pairs else "no held-out data to confirm it"
+            return [few] * n_modes
+        return ["not confirmed on held-out data" if verdict is False else None for verdict in self.confirmed]
+
+    @property
+    def _too_short(self) -> bool:
+        return self.model.held_out.n_pairs < MIN_HELD_OUT
+
+    def remarks(self, timescales: list[Timescale]) -> list[str]:
+        """One sentence each, on the whole before single processes."""
+        said = [
+            self._on_groups(),
+            self._on_held_out(),
+            self._on_scores(timescales),
+            self._on_norms(timescales),
+            self._on_speed(),
+        ]
+        if self.data.time.timestep_ps is None:
+            said.append("the frame spacing is unknown: all times are in stored frames (give `timestep` for ps)")
+        if all(scale.low is None and scale.high is None for scale in timescales):
+            said.append(
+                f"no error bars: the data hold fewer than {MIN_BLOCKS} blocks that could be resampled independently"
+            )
+        return [*filter(None, said), *mode_remarks(self.model, timescales, "timescale")]
+
+    def _on_groups(self) -> str | None:
+        if not self.groups.any():
+            return None
+        data, named = self.data, []
+        for group in np.unique(self.groups):
+            members = np.flatnonzero(self.groups == group)
+            names = [f"trajectory {number + 1}" for number in members]
+            if data.sources:
+                files = [data.files[data.sources[number].file_index] for number in members]
+                names = list(dict.fromkeys(f.path.name + (f" ({f.array})" if f.array else "") for f in files))
+            more = len(names) - NAMES_SHOWN
+            named.append(", ".join(names[:NAMES_SHOWN]) + f" and {more} more" * (more > 0))
+        return (
+            f"the trajectories fall into {len(named)} groups that never visit the same states ({' | '.join(named)}): "
+            "how fast these exchange, and how populated they are, cannot be known; fit each group alone, or add "
+            "trajectories that connect them"
+        )
+
+    def _on_held_out(self) -> str | None:
+        n_pairs, scores, wanted = self.model.held_out.n_pairs, self.model.scores, len(self.confirmed)
+        if n_pairs < 2:
+            return (
+                "no part of the data was held out, for which they may be too short: no early stopping, no held-out "
+                "scores, and nothing that confirms a timescale; give more frames or a shorter `lag`"
+            )
+        if self._too_short:
+            return (
+                f"the data are too short: only {n_pairs} lagged pairs could be held out, and fewer than {MIN_HELD_OUT} "
+                "confirm no timescale; give more frames or a shorter `lag`"
+            )
+        if self.n_carried == wanted:
+            return None
+        others = "the others" if self.n_carried else "them"
+        ask = f"ask for `n_modes` {self.n_carried}, or give" if self.n_carried else "give"
+        return (
+            f"the data carry {self.n_carried or 'none'} of {wanted} modes: held-out data do not confirm {others} "
+            f"(VAMP-2 {scores['vamp2_train']:.3g} in training, {scores['vamp2_test']:.3g} held out; VAMP-E held out "
+            f"{scores['vampe_test']:.3g}); {ask} more data or fewer `features`"
+        )
+
+    def _on_scores(self, timescales: list[Timescale]) -> str | None:
+        """Where no single mode is to blame."""
+        train, vamp2, vampe = (self.model.scores[name] for name in ("vamp2_train", "vamp2_test", "vampe_test"))
+        if self._too_short or self.n_carried < len(self.confirmed):
+            return None
+        advice = "give more or longer trajectories, or ask for fewer `n_modes`"
+        if vampe < 1:
+            return (
+                f"the held-out VAMP-E is {vampe:.3g}, below the 1 of no mode at all, where the training VAMP-2 is "
+                f"{train:.3g}: the held-out stretches visit the states in other proportions, so that populations and "
+                f"slow timescales are uncertain; {advice}"
+            )
+        pairs = enumerate(zip(self.confirmed, timescales, strict=True), 1)
+        rare = [str(number) for number, (verdict, scale) in pairs if verdict is None and scale.unresolved]
+        if not rare or vamp2 - 1 >= LEAST_SCORE * (train - 1):
+            return None
+        return (
+            f"the held-out VAMP-2 is {vamp2:.3g}, where that of training is {train:.3g}: process"
+            f"{'es' * (len(rare) > 1)} {', '.join(rare)} hardly occur{'s' * (len(rare) == 1)} in the held-out "
+            f"stretches; {advice}"
+        )
+
+    def _on_speed(self) -> str | None:
+        times = zip(self.model.timescales(), self.confirmed, strict=True)
+        if self._too_short or any(time > self.model.lagtime and verdict is not False for time, verdict in times):
+            return None
+        return (
+            "no process slower than the lag time was found: the frames are out of order or too far apart, or the "
+            "features hold noise alone; check their order, or give a shorter `lag` or other `features`"
+        )
+
+    def _on_norms(self, timescales: list[Timescale]) -> str | None:
+        """Norms are singular values only where nested objectives make them so."""
+        model = self.model
+        if model.settings.objective not in ("joint", "sequential"):
+            return None
+        values, norms = model.singular_values, -np.sort(-model.spectrum.norms)
+        off = []
+        for number, (norm, value, scale) in enumerate(zip(norms, values, timescales, strict=False), 1):
+            low, high = scale.low or np.inf, scale.high or np.inf
+            lag = self.data.time.time(model.lagtime)
+            within = model.reversible and np.exp(-lag / low) <= norm <= np.exp(-lag / high)
+            if value > np.exp(-1) and abs(norm - value) > NORM_TOLERANCE * value and not within:
+                off.append(f"{norm:.3g} against {value:.3g} (process {number})")
+        if not off:
+            return None
+        return (
+            f"norms of the learned functions stand far from the Ritz values, {', '.join(off)}: training has not "
+            "settled on these modes; ask for fewer `n_modes`, or give more data or fewer `features`"
+        )
+
+
+def mode_remarks(model: NeuralSVDModel | GeneratorModel, found: Sequence[Timescale | Rate], what: str) -> list[str]:
+    """What a reader of the numbers must know of modes that are unresolved or missing."""
+    wanted = model.settings.layout.n_modes
+    remarks = [f"process {i}: {what} unresolved, {one.unresolved}" for i, one in enumerate(found, 1) if one.unresolved]
+    if model.n_modes < wanted:
+        remarks.append(f"only {model.n_modes} of {wanted} modes are linearly independent on these data")
+    return remarks
+
+
+def set_remarks(sets: MetastableSets, asked: int | None) -> list[str]:
+    """That there are fewer metastable sets than were asked for."""
+    n_found = len(sets.populations)
+    if asked is None or n_found == asked:
+        return []
+    return [f"{n_found} metastable sets in place of {asked}: a further one would hold no frame"]
