@@ -94,7 +94,7 @@ def _columns(path: Path, names: Sequence[str]) -> Dataset:
     """Columns of a file of PLUMED as one trajectory, without its first tenth: there the bias still grows."""
     with path.open() as lines:
         fields = lines.readline().split()[2:]
-    table = np.loadtxt(path, dtype=np.float32, usecols=[fields.index(name) for name in names])
+    table = np.loadtxt(path, dtype=np.float32, ndmin=2, usecols=[fields.index(name) for name in names])
     return Dataset([table[len(table) // 10 :]], time=TimeAxis(1.0))
 
 
