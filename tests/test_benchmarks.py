@@ -243,8 +243,8 @@ def test_differences_to_the_best_peer_are_paired():
     assert real.verdict([-0.3, -0.2, -0.1]) == "below"
     assert real.verdict([0.5]) == "tie"  # one split says nothing of the spread
     line = real.means(rows, "vamp2_test")[3]
-    assert (line["edmd"], line["tica"]) == ("1.567 ± 0.717 (1 of 4 failed)", "–")
-    assert line["msm"] == "9.000 (3 of 4 failed)"
+    assert (line["edmd"], line["tica"]) == ("1.567 ± 0.717 (none on 1 of 4)", "–")
+    assert line["msm"] == "9.000 (none on 3 of 4)"
 
 
 def test_methods_on_real_molecules_are_measured_one_by_one(monkeypatch, tmp_path):

@@ -187,15 +187,15 @@ def standard_error(values: Sequence[float]) -> float:
 
 
 def means(rows: Sequence[Row], score: str) -> list[Row]:
-    """Mean and standard error of every method on every set, and on how many splits it has failed."""
+    """Mean and standard error of every method on every set, and on how many splits it has none."""
     table = []
     for system, own in _by_system(rows).items():
         line = {"system": system}
         for method in METHODS:
             tried = [row for row in own if row["method"] == method]
             found = _by_seed(tried, method, score)
-            n_failed = len(tried) - len(found)
-            line[method] = as_text(list(found.values())) + f" ({n_failed} of {len(tried)} failed)" * bool(n_failed)
+            n_without = len(tried) - len(found)
+            line[method] = as_text(list(found.values())) + f" (none on {n_without} of {len(tried)})" * bool(n_without)
         table.append(line)
     return table
 
