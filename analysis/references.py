@@ -1,10 +1,17 @@
-"""What learned spectra are held against: averages by quadrature, and the oracle: Ritz values of true eigenfunctions."""
+"""What learned spectra are held against.
+
+Averages by quadrature; the oracle, Ritz values of true eigenfunctions; reversible Markov models of trajectories.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from deeptime.clustering import KMeans
+from deeptime.decomposition import TICA
+from deeptime.markov import TransitionCountModel
+from deeptime.markov.msm import MaximumLikelihoodMSM
 from scipy.linalg import eigh
 
 from spectraldyn.operators.overdamped import square_root
@@ -48,3 +55,42 @@ def oracle_rates(system: Any, states: np.ndarray, n_modes: int, weight: np.ndarr
     dirichlet = np.einsum("b,bik,bjk->ij", share, gradient, gradient)
     centred = functions - share @ functions
     return eigh(dirichlet, centred.T @ (share[:, None] * centred), eigvals_only=True)
+
+
+def slow_projection(trajectories: Sequence[np.ndarray], lagtime: int, n_coordinates: int) -> list[np.ndarray]:
+    """TICA coordinates of every trajectory, scaled to kinetic distances, (T, n_coordinates)."""
+    double = [np.asarray(part, dtype=float) for part in trajectories]
+    model = TICA(lagtime=lagtime, dim=n_coordinates, scaling="kinetic_map").fit_fetch(double)
+    return [model.transform(part) for part in double]
+
+
+def clustered(trajectories: Sequence[np.ndarray], n_clusters: int, seed: int) -> list[np.ndarray]:
+    """Number of the k-means cluster of every row, (T,)."""
+    model = KMeans(n_clusters, fixed_seed=seed, n_jobs=1).fit_fetch(np.concatenate(trajectories))
+    return [model.transform(part) for part in trajectories]
+
+
+def block_counts(clusters: Sequence[np.ndarray], lagtime: int, n_blocks: int) -> np.ndarray:
+    """Transitions (sliding windows) by the block of a run that they start in, (runs · n_blocks, n, n)."""
+    n = 1 + max(int(part.max()) for part in clusters)
+    counts = []
+    for part in clusters:
+        pairs = n * part[:-lagtime].astype(int) + part[lagtime:]
+        counts += [np.bincount(block, minlength=n * n).reshape(n, n) for block in np.array_split(pairs, n_blocks)]
+    return np.array(counts, dtype=float)
+
+
+def markov_timescales(counts: np.ndarray, lagtime: int, n_timescales: int) -> np.ndarray:
+    """Implied timescales, in rows, of the reversible maximum-likelihood model of the largest connected set.
+
+    Prinz et al., J. Chem. Phys. 134 (2011) 174105.
+    """
+    connected = TransitionCountModel(counts, counting_mode="sliding", lagtime=lagtime).submodel_largest()
+    return MaximumLikelihoodMSM(reversible=True).fit_fetch(connected).timescales(n_timescales)
+
+
+def resampled_timescales(counts: np.ndarray, lagtime: int, n_timescales: int, n_samples: int, seed: int) -> np.ndarray:
+    """The same of blocks drawn with replacement, (n_samples, n_timescales)."""
+    random = np.random.default_rng(seed)
+    drawn = random.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=n_samples)
+    return np.array([markov_timescales(np.tensordot(d, counts, 1), lagtime, n_timescales) for d in drawn])

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 from problems import REPOSITORY_DATA
 
-from analysis.benchmarks import accuracy, data_size, dimension, learning_rate, modes, molecules, nonreversible, study
+from analysis import references
+from analysis.benchmarks import (
+    accuracy,
+    data_size,
+    dimension,
+    learning_rate,
+    modes,
+    molecules,
+    nonreversible,
+    real,
+    study,
+    villin,
+)
 from analysis.benchmarks.oracle import oracle
 from analysis.benchmarks.processes import in_forked_process
 from analysis.benchmarks.samples import langevin, many_modes, mixed, n_resolved
@@ -199,3 +211,103 @@ def test_molecules(monkeypatch, tmp_path):
     assert [row["method"] for row in rows] == list(SMALL)
     assert rows[1]["timescale 2 (ps)"] > 1
     assert "interval holds 307 ps" in text
+
+
+def scored(system: str, **scores: list[float | None]) -> list[dict]:
+    """Rows of `real`: a method's score on each split, None where it failed."""
+    return [
+        {"system": system, "method": method.replace("_", "-"), "seed": seed, "vamp2_test": value,
+         "failed": "no" if value is None else None}
+        for method, values in scores.items()
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+
+
+def test_differences_to_the_best_peer_are_paired():
+    """Scores that scatter widely from split to split, all of NeuralSVD's above TICA's by .1 to .3."""
+    rows = scored("clear", neural_svd=[1.1, 2.2, 3.3], tica=[1.0, 2.0, 3.0], msm=[0.9, 2.0, 3.0])
+    rows += scored("tie", neural_svd=[1.0, 2.0, 3.0], tica=[1.1, 1.9, 3.0])
+    rows += scored("behind", neural_svd=[1.0, 2.0, 2.9], tica=[1.1, 2.1, 3.1], edmd=[0.0, 0.0, 9.0])
+    # MSM has the best mean but mostly fails; EDMD and NeuralSVD have two splits in common.
+    rows += scored("failing", neural_svd=[None, 1.0, 1.2, 1.1], msm=[9.0, None, None, None], edmd=[3.0, 0.9, 0.8, None])
+    rows += scored("alone", neural_svd=[1.0, 1.0], msm=[None, None])
+    clear, tie, behind, failing = real.against_peers(rows, "vamp2_test")
+    assert (clear["best peer"], clear["verdict"]) == ("tica", "above")
+    assert clear["difference"] == pytest.approx([0.1, 0.2, 0.3])
+    # The standard deviation of .1, .2, .3 is .1.
+    assert real.as_text(clear["difference"]) == "0.200 ± 0.058"
+    assert (tie["verdict"], behind["best peer"], behind["verdict"]) == ("tie", "edmd", "tie")
+    assert (failing["best peer"], failing["verdict"]) == ("edmd", "above")
+    assert failing["difference"] == pytest.approx([0.1, 0.4])
+    assert real.counted([clear, tie, behind, failing]).startswith("above on 2, tie on 2, below on 0 of 4 sets;")
+    assert real.verdict([-0.3, -0.2, -0.1]) == "below"
+    assert real.verdict([0.5]) == "tie"  # one split says nothing of the spread
+    line = real.means(rows, "vamp2_test")[3]
+    assert (line["edmd"], line["tica"]) == ("1.567 ± 0.717 (none on 1 of 4)", "–")
+    assert line["msm"] == "9.000 (none on 3 of 4)"
+
+
+def test_methods_on_real_molecules_are_measured_one_by_one(monkeypatch, tmp_path):
+    data = tmp_path / "data" / "opes"
+    data.mkdir(parents=True)
+    walk = langevin("double-well", 1000, 0).trajectories[0]
+    table = "".join(f" {row} {0.5 * row} {x:.6f} {-x:.6f}\n" for row, (x,) in enumerate(walk))
+    (data / "COLVAR").write_text("#! FIELDS time other p.x p.y\n" + table)
+    system = real.System("opes/COLVAR", "p.x,other", 5, 1)
+    kept = real.loaded(tmp_path / "data", system)
+    np.testing.assert_allclose(kept[0], np.column_stack((walk, np.arange(1000) / 2))[100:], atol=1e-6)
+    monkeypatch.setattr(real, "SYSTEMS", {"opes": real.System("opes/COLVAR", "p.x", 5, 1)})
+    monkeypatch.setattr(real, "METHODS", ("neural-svd", "tica", "msm"))
+    monkeypatch.setattr(real, "OPTIONS", {"neural-svd": {"max_steps": 10}, "tica": {}, "msm": {"n_clusters": [10]}})
+    further = ("--data", str(tmp_path / "data"))
+    out = tmp_path / "out"
+    run(real, monkeypatch, out, *further, "--methods", "tica")
+    assert [row["method"] for row in json.loads((out / "real.json").read_text())["rows"]] == ["tica"]
+    run(real, monkeypatch, out, *further)
+    first = (out / "real.jsonl").read_text()
+    run(real, monkeypatch, out, *further, "--forget", "neural-svd", "--methods")
+    rows = json.loads((out / "real.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["tica", "msm"]
+    assert all(row["failed"] is None for row in rows)
+    assert first.count('"neural-svd"') > 0
+    assert '"neural-svd"' not in (out / "real.jsonl").read_text()
+
+
+def test_markov_references(tmp_path, monkeypatch):
+    """Expected counts of a chain in which every two states exchange at their own rate give its exact timescales."""
+    transition = np.array([[0.90, 0.10, 0.00], [0.05, 0.90, 0.05], [0.00, 0.10, 0.90]])
+    stationary = np.array([0.25, 0.5, 0.25])
+    counts = 1e5 * stationary[:, None] * np.linalg.matrix_power(transition, 4)
+    exact = -1 / np.log([0.9, 0.8])
+    np.testing.assert_allclose(references.markov_timescales(counts, 4, 2), exact, rtol=1e-5)
+    np.testing.assert_allclose(
+        references.resampled_timescales(np.array([counts, counts]), 4, 2, 3, seed=0), [exact] * 3, rtol=1e-5
+    )
+    runs = [np.array([0, 1, 2, 0, 1, 2, 0]), np.array([2, 2, 2, 2])]
+    blocks = references.block_counts(runs, 2, 2)
+    # 0→2, 1→0, 2→1 | 0→2, 1→0, and then 2→2 in either block of the second run
+    np.testing.assert_array_equal(blocks[0], [[0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(blocks[1], [[0, 0, 1], [1, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(blocks[2:, 2, 2], [1, 1])
+    assert blocks.sum() == 7
+
+
+def test_villin(monkeypatch, tmp_path):
+    walk = langevin("double-well-2d", 4000, 0)
+    np.savetxt(tmp_path / "COLVAR", walk.trajectories[0], header="FIELDS x y", comments="#! ")
+    monkeypatch.setattr(villin, "SYSTEMS", {"villin_go": real.System("COLVAR", "x,y", 5, 3)})
+    for name, value in {"COORDINATES": (2,), "CLUSTERS": (20, 30), "LAGS_PS": (5.0, 10.0), "N_SAMPLES": 5}.items():
+        monkeypatch.setattr(villin, name, value)
+    run(villin, monkeypatch, tmp_path / "out", "--data", str(tmp_path), "--seeds", "0")
+    rows = json.loads((tmp_path / "out" / "villin.json").read_text())["rows"]
+    assert [row["clusters"] for row in rows] == [20, 20, 30, 30]
+    known = villin.references(rows)
+    assert known[0]["models"] == 2
+    slowest = walk.exact[0] / walk.spacing
+    assert 0.5 * slowest < known[0]["lowest (ps)"] < known[0]["highest (ps)"] < 2 * slowest
+    middle = known[0]["median (ps)"]
+    fits = [{"method": villin.FIT, "timescales": [scale, None]} for scale in (middle, 1.02 * middle, 9 * middle)]
+    (line,) = villin.verdicts(fits[:1] + fits[2:], known)
+    assert line["inside"].startswith("1 in ")
+    (line,) = villin.verdicts(fits[:2], known)
+    assert line["largest less smallest (%)"] == pytest.approx(100 * 0.02 / 1.01)

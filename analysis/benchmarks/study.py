@@ -1,9 +1,10 @@
 """What the studies of methods side by side share: options of the methods, rows kept as they come, tables of medians."""
 
 import argparse
+import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,20 @@ def collect(
     return [row for case in cases for row in kept[_key(case)]]
 
 
+def measured_so_far(name: str, folder: Path, cases: Sequence[Row], options: Mapping[str, Any] = OPTIONS) -> list[Row]:
+    """Rows of those cases that `collect` has kept in this folder."""
+    kept = _kept(folder / f"{name}.jsonl", options)
+    return [row for case in cases for row in kept.get(_key(case), [])]
+
+
+def forget(name: str, folder: Path, methods: Collection[str]) -> None:
+    """Remove the kept cases of these methods, whose code has changed; for studies that have a case for every method."""
+    path = folder / f"{name}.jsonl"
+    left = [json.dumps(entry) for entry in _entries(path) if entry["case"]["method"] not in methods]
+    if path.exists():
+        path.write_text("\n".join([*left, ""]))  # in place: another run may be adding to the file
+
+
 def finished(name: str, folder: Path) -> None:
     """Remove what was kept for the case of an interruption: the study is written, and code may change."""
     (folder / f"{name}.jsonl").unlink(missing_ok=True)
@@ -107,15 +122,16 @@ def _key(case: Any) -> str:
 
 
 def _kept(path: Path, options: Mapping[str, Any]) -> dict[str, list[Row]]:
-    kept = {}
+    asked = _key(options)
+    return {_key(entry["case"]): entry["rows"] for entry in _entries(path) if _key(entry.get("options")) == asked}
+
+
+def _entries(path: Path) -> list[Row]:
+    entries = []
     for line in path.read_text().split("\n") if path.exists() else []:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # empty, or unfinished as the study was ended
-        if _key(entry.get("options")) == _key(options):
-            kept[_key(entry["case"])] = entry["rows"]
-    return kept
+        with contextlib.suppress(json.JSONDecodeError):  # empty, or unfinished as the study was ended
+            entries.append(json.loads(line))
+    return entries
 
 
 def brief(row: Row) -> str:
