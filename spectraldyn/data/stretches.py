@@ -39,16 +39,20 @@ def cut_blocks(stretches: Stretches, block_length: float) -> list[range]:
     return blocks
 
 
-def held_out_rows(stretches: Stretches, lag: int, fraction: float, random: np.random.Generator) -> np.ndarray:
-    """Mark whole blocks as held out, shape (n_rows,) of bool.
+def held_out_rows(
+    stretches: Stretches, lag: int, fraction: float, random: np.random.Generator, n_parts: int = 1
+) -> np.ndarray:
+    """Mark whole blocks as held out, shape (n_parts, n_rows) of bool; each part holds out others, as far as they go.
 
     Blocks are contiguous: neighbouring frames are nearly copies of each other, and a split by frame would leak the
     test data into the training data.
     """
-    held_out = np.zeros(n_rows(stretches), dtype=bool)
+    held_out = np.zeros((n_parts, n_rows(stretches)), dtype=bool)
     blocks = _blocks_to_hold_out(stretches, lag)
-    for index in random.permutation(len(blocks))[: round(fraction * len(blocks))]:
-        held_out[blocks[index].start : blocks[index].stop] = True
+    order, size = random.permutation(len(blocks)), round(fraction * len(blocks))
+    for part in range(n_parts):
+        for index in np.take(order, range(part * size, (part + 1) * size), mode="wrap"):
+            held_out[part, blocks[index].start : blocks[index].stop] = True
     return held_out
 
 
@@ -59,7 +63,7 @@ def split_stretches(
 
     What holds no pair at this lag is left out of both.
     """
-    held_out = held_out_rows(stretches, lag, fraction, random)
+    (held_out,) = held_out_rows(stretches, lag, fraction, random)
     return _chosen(stretches, lag, ~held_out), _chosen(stretches, lag, held_out)
 
 

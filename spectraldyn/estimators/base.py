@@ -40,8 +40,8 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     _: KW_ONLY
     objective: str = "joint"
     network: str | None = None
-    hidden: Any = (64, 64)
-    batch_size: int = 512
+    hidden: Any = None
+    batch_size: int | None = None
     max_steps: int | None = None
     learning_rate: float = 5e-3
     test_fraction: float = 0.2
@@ -87,14 +87,15 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         if network not in NETWORKS:
             raise InputError(f"network {network!r} is unknown: choose one of {', '.join(NETWORKS)}")
         check_combination(self.objective, tied=tied, separate_networks=network == "separate")
-        hidden = list(self.hidden) if isinstance(self.hidden, Iterable) else [self.hidden]
+        chosen = (default_width(self.n_modes),) * 2 if self.hidden is None else self.hidden
+        hidden = list(chosen) if isinstance(chosen, Iterable) else [chosen]
         counts = {"n_modes": self.n_modes, **counts}
         if self.max_steps is not None:
             counts["max_steps"] = self.max_steps
         for name, value in [*counts.items(), *(("each width in hidden", width) for width in hidden)]:
             if not (isinstance(value, Integral) and int(value) >= 1):
                 raise InputError(f"{name} is {value!r}: it must be a whole number of at least 1")
-        if self.batch_size < 2:
+        if self.batch_size is not None and self.batch_size < 2:
             raise InputError(f"batch_size is {self.batch_size!r}: the metric term needs at least 2 samples in a batch")
         if not 0 <= self.test_fraction < 1:
             raise InputError(f"test_fraction is {self.test_fraction!r}: it must lie in [0, 1)")
@@ -109,12 +110,24 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             raise InputError(f"`random_state` is {seed}: it must lie between 0 and 2^32 - 1")
         return seed
 
+    @property
+    def _batch(self) -> int:
+        """Rows per step: a few for every entry of a row of the Gram matrices."""
+        return max(512, 16 * int(self.n_modes)) if self.batch_size is None else self.batch_size
+
     def _learn(
-        self, sides: Sides, operator: Operator, samples: Samples, seed: int, checkpoint: Path | None, **schedule: Any
+        self,
+        sides: Sides,
+        operator: Operator,
+        samples: Samples,
+        seed: int,
+        checkpoint: Path | None,
+        name: str | None = None,
+        **schedule: Any,
     ) -> History:
-        """Train in place with this estimator's options."""
-        given = {"batch_size": self.batch_size, "learning_rate": self.learning_rate, "average_share": FIRST_AVERAGE}
-        objective = build_objective(self.objective, list(sides.parameters()))
+        """Train in place with this estimator's options, by the objective of that name in place of its own."""
+        given = {"batch_size": self._batch, "learning_rate": self.learning_rate, "average_share": FIRST_AVERAGE}
+        objective = build_objective(name or self.objective, list(sides.parameters()))
         plan, progress = Schedule(**{**given, **schedule}), self.progress
         return learn(operator, samples, sides, objective, plan, seed=seed, checkpoint=checkpoint, progress=progress)
 
@@ -182,9 +195,14 @@ def whitening_of(data: Dataset) -> Whitening:
     return Whitening.of(mean, covariance)
 
 
-def default_steps(batch_size: int, warm: bool = False) -> int:
-    """Training steps: 3000 from batch size 512 on, a third after a warm start, more for noisier, smaller batches."""
-    return round((1000 if warm else 3000) * max(1.0, (512 / batch_size) ** 0.5))
+def default_width(n_modes: int) -> int:
+    """Units of a hidden layer: at least two for every mode."""
+    return max(64, 2 * n_modes)
+
+
+def default_steps(batch_size: int, n_steps: int = 3000) -> int:
+    """Training steps: so many from batch size 512 on, more for noisier, smaller batches."""
+    return round(n_steps * max(1.0, (512 / batch_size) ** 0.5))
 
 
 def pick_device(name: str) -> torch.device:

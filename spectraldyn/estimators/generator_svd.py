@@ -55,8 +55,8 @@ class GeneratorSVD(base.NeuralEstimator):
         of it for η, four times it for c.
     objective, network, batch_size, max_steps, test_fraction, device, random_state, checkpoint_folder, progress
         See `NeuralSVD`. For the generator the objective is sequential nesting by default.
-    hidden : tuple of int, default=(64, 64)
-        Widths of the hidden layers, with tanh between them: functions whose derivatives matter should be smooth.
+    hidden : tuple of int, optional
+        Widths of the hidden layers (see `NeuralSVD`), with tanh between them: functions whose derivatives matter should be smooth.
     learning_rate : float, default=5e-3
 
     Attributes
@@ -122,7 +122,7 @@ class GeneratorSVD(base.NeuralEstimator):
         split, everything = _split(data, self.test_fraction, seed, device)
         physics = [(self.beta * _values(self.force, some)).tolist(), _values(self.diffusion, some).tolist()]
         checkpoint = self._checkpoint(data, settings, physics, None if weight is None else weight.tolist())
-        n_steps = self.max_steps or base.default_steps(self.batch_size)
+        n_steps = self.max_steps or base.default_steps(self._batch)
         self.history_ = self._learn(sides, operator, split, seed, checkpoint.file("first"), n_steps=n_steps)
         scores = _scores(sides, operator, split)
         self._learn_last(self.history_, sides, operator, everything, seed, checkpoint.file("last"))
@@ -216,7 +216,7 @@ def _normalised_weights(weights: ArrayLike | list | None, data: Dataset) -> np.n
 
 def _split(data: Dataset, test_fraction: float, seed: int, device: torch.device) -> tuple[WeightedSamples, ...]:
     """The states with contiguous blocks held out, and all of them for training."""
-    held_out = held_out_rows(data.stretches, 1, test_fraction, np.random.default_rng(seed))
+    (held_out,) = held_out_rows(data.stretches, 1, test_fraction, np.random.default_rng(seed))
     if held_out.all():
         held_out[:] = False
     # Derivatives are taken with respect to the states themselves, in the precision of the networks.

@@ -1,20 +1,21 @@
 """NeuralSVD: the estimator, where networks, operator, objective, training and spectra meet."""
 
 import copy
-from dataclasses import KW_ONLY, dataclass
-from operator import itemgetter
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from spectraldyn.data import Dataset, PairSamples, Rows, cut_blocks, held_out_rows, n_rows, pair_starts
 from spectraldyn.data.samples import MAX_SCORED_PAIRS, in_batches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
 from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
-from spectraldyn.learning import History, cpu_settings, held_out_score
+from spectraldyn.learning import cpu_settings, held_out_score
+from spectraldyn.learning.ensemble import Member, average, relevant_coordinates
 from spectraldyn.learning.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
 from spectraldyn.networks import Sides, Whitening, build_sides
 from spectraldyn.operators import reversible_transfer, transfer
@@ -23,6 +24,14 @@ from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.scores import HeldOut, held_out_modes, pair_averages, split_scores
 from spectraldyn.spectra.timescales import N_BLOCKS
 
+UNORDERED_FIRST = ("joint", "block")
+"""Objectives whose order belongs at the end: until then the networks learn by the same error without nesting, and have
+more functions than modes."""
+NONLINEAR = 0.25
+"""Held-out VAMP-2 by which inputs that are all alike must do better than slow ones, to be followed: a quarter of a slow
+process. Where events are few, less is chance."""
+MATCHED_ROWS = 20_000
+"""At which modes of one network are matched to those of another."""
 N_LAGS = 12
 """Lag times for which moments are kept, besides that of the fit."""
 
@@ -38,9 +47,9 @@ class _Pairs:
     lags: dict[int, int]
     """Lag time in rows → this distance, for all lag times of which moments are kept."""
     all: np.ndarray
-    train: np.ndarray
-    test: np.ndarray
-    """all, train, test: (n_pairs,) of int64: rows of the left ends."""
+    """(n_pairs,) of int64: rows of the left ends."""
+    parts: list[tuple[np.ndarray, np.ndarray]]
+    """Left ends that a network learns from, and those held out from it; for each network others."""
 
 
 @dataclass(eq=False, repr=False)
@@ -63,22 +72,29 @@ class NeuralSVD(base.NeuralEstimator):
     reversible : bool, default=True
         Equilibrium dynamics with detailed balance: one network for both sides and moments symmetrised in time.
         Otherwise the singular value decomposition is learned with two networks.
-    hidden : tuple of int, default=(64, 64)
-        Widths of the hidden layers.
-    batch_size : int, default=512
-        Lagged pairs per step. The metric term is estimated without bias at any size.
+    n_networks : int, default=3
+        Networks, each with another part of the data held out, whose learned operators are averaged (see
+        `spectraldyn.learning.ensemble`). Networks with a trunk for each mode are trained alone.
+    hidden : tuple of int, optional
+        Widths of the hidden layers; by default two of 64 units, or of twice the number of modes.
+    batch_size : int, optional
+        Lagged pairs per step; by default 512, or 16 for every mode. The metric term is estimated without bias at any
+        size.
     max_steps : int, optional
-        Upper limit on training steps; early stopping may end before. By default 1000 at batch sizes from 512 (3000
-        without the warm start), more for smaller ones.
+        Upper limit on the training steps of each network; early stopping may end before. By default 400 and 40 for
+        every mode at batch sizes from 512 (3000 without the warm start), more for smaller ones.
     learning_rate : float, default=5e-3
-        Of Adam at the start; it falls to 0 by a cosine.
+        Of AdamW at the start; it falls to 0 by a cosine.
+    weight_decay : float, default=1.0
+        Decoupled decay of the weights, in units of the learning rate.
     warm_start : bool, default=True
         Begin with some steps of at least 512 pairs in which the last layer is solved for (see
-        `spectraldyn.learning.warm_start`), and train twice: with all inputs scaled by how slow they are, and with all
-        alike. Kept is what does better on the held-out pairs.
+        `spectraldyn.learning.warm_start`), on inputs scaled by how slow they are. Where inputs that are all alike do
+        better on held-out pairs, they are scaled by how much the learned functions depend on them, and training starts
+        again. Without it there is one network, trained from random weights by the objective alone.
     test_fraction : float, default=0.2
-        Share of the data, in contiguous blocks, that is held out for early stopping and scores. With 0 there is but one
-        training, after a warm start that with scaled inputs, and nothing confirms a timescale: all count as unresolved.
+        Share of the data, in contiguous blocks, that each network holds out for early stopping and scores. With 0
+        nothing confirms a timescale: all count as unresolved.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to train; "auto" takes a GPU if there is one.
     random_state : int, RandomState or None, default=None
@@ -116,6 +132,8 @@ class NeuralSVD(base.NeuralEstimator):
     _: KW_ONLY
     objective: str = "joint"
     reversible: bool = True
+    n_networks: int = 3
+    weight_decay: float = 1.0
     warm_start: bool = True
 
     def fit(self, X: ArrayLike | list | tuple, y: None = None) -> "NeuralSVD":
@@ -133,7 +151,7 @@ class NeuralSVD(base.NeuralEstimator):
         InputError
             (a ValueError) if the data or an option cannot be used.
         """
-        layout = self._layout("gelu", bool(self.reversible), {"lagtime": self.lagtime})
+        layout = self._layout("gelu", bool(self.reversible), {"lagtime": self.lagtime, "n_networks": self.n_networks})
         device = base.pick_device(self.device)
         seed = self._seed()
         settings = TransferSettings(layout, self.objective, seed, int(self.lagtime), bool(self.warm_start))
@@ -141,19 +159,20 @@ class NeuralSVD(base.NeuralEstimator):
         operator = reversible_transfer if self.reversible else transfer
 
         rows = Rows.of(data, device)
-        split = PairSamples.of(rows, pairs.distance, pairs.train, pairs.test)
-        checkpoint = self._checkpoint(data, settings, pairs.distance)
-        trained = [
-            self._begin(whitening, operator, split, settings, checkpoint.file(f"{number}"))
-            for number, whitening in enumerate(self._inputs(base.whitening_of(data).to(device), split))
-        ]
-        sides, self.history_, _ = max(trained, key=itemgetter(2))  # the held-out score
-        with cpu_settings(sides):
-            scored = _scores(sides, split)
+        splits = [PairSamples.of(rows, pairs.distance, *part) for part in pairs.parts]
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
+        checkpoint = self._checkpoint(data, settings, pairs.distance, self.weight_decay)
+        members = self._members(base.whitening_of(data).to(device), operator, splits, settings, checkpoint)
+        first, self.history_ = members[0].sides, members[0].history
+        with cpu_settings(first):
+            scores, held_out = _scores(first, splits[0])
+            alone = len(members) == 1
+            sides = copy.deepcopy(first) if alone else average(members, operator, everything, layout)
         self._learn_last(self.history_, sides, operator, everything, seed, checkpoint.file("last"))
         functions = evaluate(sides.double(), data)
-        self.model_ = self._read_off(functions, sides, pairs, scored, settings)
+        held_out = _in_terms_of(functions, held_out, first, data)
+        settings = replace(settings, layout=replace(layout, n_trunks=len(members)))
+        self.model_ = self._read_off(functions, sides, pairs, (scores, held_out), settings)
         self.functions_ = functions.astype(np.float32)
         checkpoint.remove()
         return self
@@ -163,8 +182,8 @@ class NeuralSVD(base.NeuralEstimator):
         return self.fit(X).fetch_model()
 
     def _pairs(self, X: ArrayLike | list | tuple, seed: int) -> tuple[Dataset, _Pairs]:
-        """Checked data, all pairs in it, and those that lie wholly within the training or the held-out blocks."""
-        lag, random = int(self.lagtime), np.random.default_rng(seed)
+        """Checked data, all pairs in it, and for every network those wholly within its training or its held-out blocks."""
+        lag, random, n_parts = int(self.lagtime), np.random.default_rng(seed), int(self.n_networks)
         if isinstance(X, tuple):
             if len(X) != 2 or np.shape(X[0]) != np.shape(X[1]):
                 raise InputError(
@@ -175,7 +194,7 @@ class NeuralSVD(base.NeuralEstimator):
             distance = len(X[0])
             stretches, lags = [range(distance)], {lag: distance}
             starts = np.arange(distance)
-            held_out = np.tile(held_out_rows(stretches, 1, self.test_fraction, random), 2)
+            held_out = np.tile(held_out_rows(stretches, 1, self.test_fraction, random, n_parts), (1, 2))
         else:
             data = self._dataset(X, at_least=1 if base.is_trajectory_list(X) else 2)
             if data.weight is not None:
@@ -188,41 +207,74 @@ class NeuralSVD(base.NeuralEstimator):
                     f"{max(map(len, stretches))} frames"
                 )
             lags = {tau: tau for tau in lag_scan(lag, max(map(len, stretches)))}
-            held_out = held_out_rows(stretches, lag, self.test_fraction, random)
-        left, right = held_out[starts], held_out[starts + distance]
-        train, test = starts[~left & ~right], starts[left & right]
-        if not len(train):
-            train, test = starts, starts[:0]
-        return data, _Pairs(stretches, distance, lags, starts, train, test)
+            held_out = held_out_rows(stretches, lag, self.test_fraction, random, n_parts)
+        parts = []
+        for part in held_out:
+            left, right = part[starts], part[starts + distance]
+            train, test = starts[~left & ~right], starts[left & right]
+            parts.append((train, test) if len(train) else (starts, starts[:0]))
+        return data, _Pairs(stretches, distance, lags, starts, parts)
 
-    def _inputs(self, whitening: Whitening, split: PairSamples) -> list[Whitening]:
-        """Coordinates that the networks look at, one kind for each beginning."""
-        rotation, scales = slow_coordinates(whitening, split)
+    def _members(
+        self,
+        whitening: Whitening,
+        operator: Operator,
+        splits: list[PairSamples],
+        settings: TransferSettings,
+        checkpoint: base.Checkpoint,
+    ) -> list[Member]:
+        """Networks on the same coordinates, one for each split, the first of which the scores are taken from."""
+
+        def member(kind: str, number: int, coordinates: Tensor) -> Member:
+            inputs, file = whitening.followed_by(coordinates), checkpoint.file(f"{kind}-{number}")
+            # Different weights and batches for every network, and those of the seed for the first.
+            seed = (
+                settings.seed
+                if not number
+                else int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
+            )
+            return self._member(inputs, operator, splits[number], replace(settings, seed=seed), file)
+
+        rotation, scales = slow_coordinates(whitening, splits[0])
         if not self.warm_start:
-            return [whitening.followed_by(rotation)]
-        if len(scales) == 1 or not len(split.test):
-            return [whitening.followed_by(rotation * scales)]
-        return [whitening.followed_by(rotation * scales), whitening]
+            return [member("cold", 0, rotation)]
+        alone = settings.layout.network == "separate"
+        scaled = rotation * scales
+        first = member("scaled", 0, scaled)
+        if len(scales) > 1 and len(splits[0].test):
+            alike = member("alike", 0, torch.eye(len(scales)).to(rotation))
+            if alike.score > first.score + NONLINEAR:
+                if alone:
+                    return [alike]
+                relevant = relevant_coordinates([(first, scaled), (alike, torch.eye(len(scales)).to(scaled))], operator)
+                return [member("relevant", number, relevant) for number in range(len(splits))]
+        return [first] if alone else [first, *(member("scaled", number, scaled) for number in range(1, len(splits)))]
 
-    def _begin(
+    def _member(
         self, inputs: Whitening, operator: Operator, split: PairSamples, settings: TransferSettings, file: Path | None
-    ) -> tuple[Sides, History, float]:
-        """Networks on these coordinates, how their training with held-out pairs went, and their held-out score."""
-        layout, seed = settings.layout, settings.seed
+    ) -> Member:
+        """A network on these coordinates, trained with held-out pairs."""
+        layout, seed, name = settings.layout, settings.seed, None
         inputs = Whitening(inputs.mean, inputs.matrix.float())
-        if self.warm_start:
-            sides = warm_start(operator, split, inputs, layout, seed)
+        common = layout.network == "common-trunk"
+        if not self.warm_start:
+            sides, after = build_sides(inputs, layout, seed).to(split.device), {}
+            n_steps = self.max_steps or base.default_steps(self._batch)
         else:
-            sides = build_sides(inputs, layout, seed).to(split.device)
-        n_steps = self.max_steps or base.default_steps(self.batch_size, self.warm_start)
-        after = {"rise": RISE, "tolerance": TOLERANCE} if self.warm_start else {}
-        history = self._learn(sides, operator, split, seed, file, n_steps=n_steps, **after)
+            wide = layout
+            if common and self.objective in UNORDERED_FIRST:
+                wide, name = replace(layout, n_modes=layout.n_modes + layout.n_modes // 2 + 8), "low-rank"
+            sides = warm_start(operator, split, inputs, wide, seed)
+            n_steps = self.max_steps or base.default_steps(self._batch, 400 + 40 * layout.n_modes)
+            after = {"rise": RISE, "tolerance": TOLERANCE, "n_modes": layout.n_modes}
+        after["decay"] = self.weight_decay
+        history = self._learn(sides, operator, split, seed, file, name, n_steps=n_steps, **after)
         scored = split.scored()
         with cpu_settings(sides):
-            if self.warm_start and layout.network == "common-trunk":
-                solve_last_layer(sides, operator, split, layout.n_modes)
+            if self.warm_start and common:
+                sides = solve_last_layer(sides, operator, split, layout, inputs)
             score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
-        return sides, history, score
+        return Member(sides, split, score, history)
 
     def _read_off(
         self,
@@ -258,6 +310,14 @@ def _scores(sides: Sides, split: PairSamples) -> tuple[dict[str, float], HeldOut
     scores = split_scores(averages[0], averages[1] if scored else None, tied=sides.tied)
     held_out = held_out_modes(averages[0], ends_of[1] if scored else None, len(split.test), tied=sides.tied)
     return scores, held_out
+
+
+def _in_terms_of(functions: np.ndarray, held_out: HeldOut, sides: Sides, data: Dataset) -> HeldOut:
+    """The same of modes of other networks, as combinations of the functions at all rows that come nearest to them."""
+    rows = np.arange(0, data.n_rows, max(1, data.n_rows // MATCHED_ROWS))
+    theirs = evaluated(copy.deepcopy(sides).double(), torch.from_numpy(data.rows(rows)))
+    nearest = np.linalg.lstsq(functions[rows], theirs @ held_out.functions, rcond=None)[0]
+    return replace(held_out, functions=nearest)
 
 
 def lag_scan(lagtime: int, longest: int) -> list[int]:

@@ -22,10 +22,10 @@ from spectraldyn.learning.averages import operator_moments
 from spectraldyn.learning.graphs import GraphedStep, Step, learning_rate, set_learning_rate
 from spectraldyn.networks.sides import Sides
 from spectraldyn.records import Batch, Objective, Operator, State
-from spectraldyn.spectra.rayleigh_ritz import Averages
+from spectraldyn.spectra.rayleigh_ritz import Averages, leading, rayleigh_ritz
 from spectraldyn.spectra.scores import projected_norm, shrunk_averages
 
-EVALUATIONS = 25
+EVALUATIONS = 20
 """How often during training the averaged parameters are scored on the held-out rows."""
 PATIENCE = 8
 """Evaluations in a row that are worse than the best, by more than the tolerance, after which training ends."""
@@ -54,6 +54,11 @@ class Schedule:
     stands already: at full rate they would undo a warm start."""
     tolerance: float = TOLERANCE
     """See `TOLERANCE`."""
+    n_modes: int | None = None
+    """Modes that the held-out score counts, the leading ones on the training rows; by default as many as functions."""
+    decay: float = 0.0
+    """Decoupled weight decay: the share, in units of the learning rate, by which every step shrinks the weights of the
+    layers; their offsets are left alone."""
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a rise over the first ones, and a cosine to 0."""
@@ -84,7 +89,7 @@ def learn(
 ) -> History:
     """Minimise the objective; leave in `sides` the averaged parameters that hold up on the held-out rows.
 
-    Adam with batches of independent rows and an exponential moving average of the parameters for evaluation. The
+    AdamW (Loshchilov, Hutter, ICLR 2019) with batches of independent rows and an exponential moving average of the parameters for evaluation. The
     held-out score is that of `held_out_score`, the same whatever the objective. Kept is the last evaluation that is as
     good as the best one.
 
@@ -179,7 +184,12 @@ class _Run:
         shared = {id(buffer): buffer for buffer in sides.buffers()}
         self.averaged = copy.deepcopy(sides, shared).requires_grad_(False)
         rate, on_gpu = learning_rate(schedule.learning_rate, sides.device), sides.device.type == "cuda"
-        self.optimiser = torch.optim.Adam(sides.parameters(), rate, fused=True, capturable=on_gpu)
+        groups: list[dict[str, Any]] = [
+            {"params": weights, "weight_decay": schedule.decay * (kind == "weight")}
+            for kind in ("weight", "bias")
+            if (weights := [parameter for name, parameter in sides.named_parameters() if _kind_of(name) == kind])
+        ]
+        self.optimiser = torch.optim.AdamW(groups, rate, fused=True, capturable=on_gpu)
         self.progress = _Progress()
         self._weights: list[Tensor] = list(sides.parameters())
         self._averages: list[Tensor] = list(self.averaged.parameters())
@@ -205,7 +215,9 @@ class _Run:
 
     def judge(self, operator: Operator, scored: Scored | None) -> float:
         """Held-out score of the averaged parameters."""
-        score, loss = (math.nan, math.nan) if scored is None else held_out_score(self.averaged, operator, *scored)
+        score, loss = math.nan, math.nan
+        if scored is not None:
+            score, loss = held_out_score(self.averaged, operator, *scored, n_modes=self.schedule.n_modes)
         self.note(score, loss)
         return score
 
@@ -249,23 +261,37 @@ class _Run:
         self.progress = _Progress(**stored["progress"])
 
 
+def _kind_of(name: str) -> str:
+    """Of a parameter: "weight" for what multiplies, "bias" for offsets."""
+    return "bias" if name.rpartition(".")[2] == "bias" else "weight"
+
+
 @torch.no_grad()
 def held_out_score(
-    sides: Sides, operator: Operator, train: Iterable[Batch], test: Iterable[Batch]
+    sides: Sides,
+    operator: Operator,
+    train: Iterable[Batch],
+    test: Iterable[Batch],
+    n_modes: int | None = None,
 ) -> tuple[float, float]:
     """Squared singular values of the operator projected on the learned span, summed, and the rank-L loss, held out.
 
     The first is ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out rows and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out rows
     and, with a small weight, training rows. For a transfer operator this is VAMP-2, the constant included. The second
-    is the rank-L approximation error, whatever the nesting: a sequential objective has no value to show.
+    is the rank-L approximation error, whatever the nesting: a sequential objective has no value to show. With `n_modes`
+    the first is that of the leading modes on the training rows alone, for operators whose constant is known.
     """
     known, held_out = (operator_moments(operator, sides.left, sides.right, [rows]).means() for rows in (train, test))
     loss = -2 * np.trace(held_out[1]) + (held_out[0] * held_out[2]).sum()
-    return score_of_averages(known, held_out), float(loss)
+    return score_of_averages(known, held_out, n_modes, tied=sides.tied), float(loss)
 
 
-def score_of_averages(train: Averages, test: Averages) -> float:
+def score_of_averages(train: Averages, test: Averages, n_modes: int | None = None, *, tied: bool = False) -> float:
     """The held-out score, from averages over training and held-out rows."""
+    if n_modes is not None:
+        modes, constant = leading(rayleigh_ritz(train, tied=tied), n_modes), np.eye(len(train[0]), 1)
+        left, right = np.hstack((constant, modes.left)), np.hstack((constant, modes.right))
+        train, test = ((left.T @ a @ left, left.T @ b @ right, right.T @ c @ right) for a, b, c in (train, test))
     return projected_norm(shrunk_averages(train, test), RANK_TOLERANCE)
 
 

@@ -6,10 +6,9 @@ pinned: more functions than modes are put on top of the hidden layers, and the s
 remains once their best combinations have been solved for. These combinations, with the norms that belong to them, then
 become the last layer that nested low-rank approximation goes on from.
 
-What the networks see is scaled by how slow it is, coordinate by coordinate. Where many coordinates are fast, networks
-that look at all of them alike learn the noise of the sample; but a slow process may lie in coordinates whose
-autocorrelation tells nothing of it (a radius, of which these are the two Cartesian components). So `NeuralSVD` trains
-from both, and held-out pairs decide.
+What the networks see is scaled by how slow it is, coordinate by coordinate: where many coordinates are fast, networks
+that look at all of them alike learn the noise of the sample. `spectraldyn.learning.ensemble` is for a slow process in
+coordinates whose autocorrelation tells nothing of it.
 """
 
 from collections.abc import Sequence
@@ -50,13 +49,12 @@ SPREAD = 2.3
 """Standard deviation of what enters the activations of the first layer: enough for them to bend between two states."""
 MAX_LINEAR_PAIRS = 50_000
 """Enough for the slow linear coordinates."""
-POWER = 4
-"""Of the autocorrelations by which coordinates are scaled. With 1 or 2 fast coordinates are still overfitted, and what
-is slower than the others is looked at too little (measured in 30 and 100 dimensions)."""
-LEAST_SCALE = 1e-3
-"""Of a coordinate, as a share of that of the slowest: small enough to be frozen, but no division by zero."""
+POWER = 2
+"""Of the autocorrelations by which coordinates are scaled."""
+LEAST_SCALE = 0.03
+"""Of a coordinate, as a share of that of the slowest: small enough to be almost frozen, but no division by zero."""
 SOLVED_PAIRS = 50_000
-RIDGES = (1e-2, 1e-3, 1e-4)
+RIDGES = ()
 LEAST_NORM = 0.2
 """Squared norm with which a mode begins at least: one that begins near zero would hardly grow."""
 
@@ -65,8 +63,8 @@ def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Tensor, 
     """Time-lagged independent components of whitened inputs, slowest first, from the training pairs.
 
     The rotation (k, k) of the whitened inputs into the components, along whose axes Adam, which treats every weight by
-    itself, gets on better; and the fourth powers (k,) of their autocorrelations, divided by the largest: what would be
-    left of each after four lag times if it decayed exponentially.
+    itself, gets on better; and the squares (k,) of their autocorrelations, divided by the largest: what would be left
+    of each after two lag times if it decayed exponentially.
 
     References
     ----------
@@ -155,11 +153,19 @@ def _ridged(gram: np.ndarray, ridge: float) -> np.ndarray:
 
 
 @torch.no_grad()
-def solve_last_layer(sides: Sides, operator: Operator, samples: PairSamples, n_modes: int) -> None:
-    """Replace the last layer of a common trunk by the best one on the training pairs, where held-out pairs agree.
+def solve_last_layer(
+    sides: Sides, operator: Operator, samples: PairSamples, layout: Layout, inputs: Whitening
+) -> Sides:
+    """Networks as `layout` describes them, with the hidden layers of `sides` and the best last layer on training pairs.
 
     Descent is slow along combinations of hidden units that hardly vary; a linear problem has no such trouble. Of the
-    ridges the one with the best held-out score is taken, and the layer is left as it is where none does better.
+    ridges, and of the leading combinations of the functions as they are, of which there may be more than modes, the one
+    with the best held-out score is taken; the latter without held-out pairs.
+
+    Parameters
+    ----------
+    sides : Sides
+        With common trunks.
     """
     networks = [cast(CommonTrunk, network) for network in sides.distinct]
 
@@ -177,13 +183,23 @@ def solve_last_layer(sides: Sides, operator: Operator, samples: PairSamples, n_m
         on_train, on_test = ((left.T @ a @ left, left.T @ b @ right, right.T @ c @ right) for a, b, c in (train, test))
         return score_of_averages(on_train, on_test)
 
-    present: Sequence[np.ndarray] = [
-        np.vstack((n.head.bias.cpu().numpy(), n.head.weight.cpu().numpy().T)) for n in networks
+    # The functions as they are, the constant first, in terms of the hidden units.
+    heads = [
+        np.column_stack((np.eye(1 + n.head.in_features)[:, 0], np.vstack((n.head.bias.cpu(), n.head.weight.cpu().T))))
+        for n in networks
     ]
-    candidates = (best_combinations(solved, n_modes, ridge, tied=sides.tied) for ridge in RIDGES)
-    full: list[Sequence[np.ndarray]] = [layers for layers in candidates if layers[0].shape[1] == n_modes]
-    # Without held-out pairs nothing speaks against the first one, which has the largest ridge.
-    best = max([present, *full] if scored else [*full, present], key=score)
-    for network, layer in zip(networks, best, strict=False):
-        network.head.weight.copy_(torch.from_numpy(layer[1:].T))
-        network.head.bias.copy_(torch.from_numpy(layer[0]))
+    left, right = heads[0], heads[-1]
+    own = left.T @ solved[0] @ left, left.T @ solved[1] @ right, right.T @ solved[2] @ right
+    present = best_combinations(own, layout.n_modes, 0.0, tied=sides.tied)
+    candidates = [[left @ present[0], right @ present[1]]]
+    if scored is not None:
+        candidates += [best_combinations(solved, layout.n_modes, ridge, tied=sides.tied) for ridge in RIDGES]
+    most = max(layers[0].shape[1] for layers in candidates)
+    best = max((layers for layers in candidates if layers[0].shape[1] == most), key=score)
+    result = build_sides(inputs, layout, 0).to(samples.device)
+    for network, source, layer in zip(result.distinct, networks, best, strict=False):
+        # Of functions that depend on each other linearly there are fewer than modes.
+        layer = np.pad(layer, ((0, 0), (0, layout.n_modes - most)))
+        weight = torch.from_numpy(layer).to(source.head.weight)
+        cast(CommonTrunk, network).take_over(source, weight[1:], weight[0])
+    return result

@@ -1,9 +1,11 @@
 """Multilayer perceptrons x (B, d) → (B, L): a common trunk for all modes, or one network per mode."""
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,14 +26,31 @@ class CommonTrunk(nn.Module):
         Widths of the hidden layers.
     activation : str
         Name in `ACTIVATIONS`.
+    n_trunks : int
+        So many sets of hidden layers side by side, under one last layer.
     """
 
-    def __init__(self, inputs: int | Whitening, n_modes: int, hidden: tuple[int, ...], activation: str = "gelu"):
+    def __init__(
+        self,
+        inputs: int | Whitening,
+        n_modes: int,
+        hidden: tuple[int, ...],
+        activation: str = "gelu",
+        n_trunks: int = 1,
+    ):
         super().__init__()
         widths = (_width(inputs), *hidden)
-        layers = [layer for ends in pairwise(widths) for layer in (nn.Linear(*ends), ACTIVATIONS[activation]())]
-        self.trunk = nn.Sequential(*_on(inputs, layers))
-        self.head = nn.Linear(widths[-1], n_modes)
+        trunks = [
+            nn.Sequential(
+                *_on(
+                    inputs,
+                    [part for ends in pairwise(widths) for part in (nn.Linear(*ends), ACTIVATIONS[activation]())],
+                )
+            )
+            for _ in range(n_trunks)
+        ]
+        self.trunk = trunks[0] if n_trunks == 1 else SideBySide(trunks)
+        self.head = nn.Linear(n_trunks * widths[-1], n_modes)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.trunk(x))
@@ -43,8 +62,32 @@ class CommonTrunk(nn.Module):
         self.head.weight.copy_(weight.T)
         self.head.bias.copy_(bias)
 
+    @torch.no_grad()
+    def combined(self, coefficients: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Weights (m, width) and offsets (m,) of a last layer for combinations (1 + L, m) of [1, f]."""
+        lift = torch.from_numpy(coefficients).to(self.head.weight)
+        return lift[1:].T @ self.head.weight, lift[1:].T @ self.head.bias + lift[0]
+
+    def combine(self, coefficients: np.ndarray) -> None:
+        """Make combinations (1 + L, m) of [1, f] the functions of this network."""
+        weight, bias = self.combined(coefficients)
+        self.head = nn.Linear(weight.shape[1], len(weight), device=weight.device)
+        self.head.weight = nn.Parameter(weight)
+        self.head.bias = nn.Parameter(bias)
+
     def propagate(self, jet: Jet) -> Jet:
         return propagate(self.head, propagate(self.trunk, jet))
+
+
+class SideBySide(nn.Module):
+    """Networks on the same inputs, whose outputs are put next to each other."""
+
+    def __init__(self, parts: Iterable[nn.Module]):
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([part(x) for part in self.parts], dim=1)
 
 
 class BatchedLinear(nn.Module):

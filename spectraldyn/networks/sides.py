@@ -20,6 +20,8 @@ class Layout:
     activation: str
     tied: bool
     """One network for both sides."""
+    n_trunks: int = 1
+    """Sets of hidden layers side by side, of networks that were trained by themselves; for a common trunk."""
 
 
 class Sides(nn.Module):
@@ -49,8 +51,9 @@ def build_sides(inputs: int | Whitening, layout: Layout, seed: int) -> Sides:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        several = {} if layout.n_trunks == 1 else {"n_trunks": layout.n_trunks}
         networks = [
-            NETWORKS[layout.network](inputs, layout.n_modes, layout.hidden, layout.activation)
+            NETWORKS[layout.network](inputs, layout.n_modes, layout.hidden, layout.activation, **several)
             for _ in range(2 - layout.tied)
         ]
     return Sides(*networks)
