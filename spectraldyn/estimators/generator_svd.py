@@ -56,7 +56,8 @@ class GeneratorSVD(base.NeuralEstimator):
     objective, network, batch_size, max_steps, test_fraction, device, random_state, checkpoint_folder, progress
         See `NeuralSVD`. For the generator the objective is sequential nesting by default.
     hidden : tuple of int, optional
-        Widths of the hidden layers (see `NeuralSVD`), with tanh between them: functions whose derivatives matter should be smooth.
+        Widths of the hidden layers (see `NeuralSVD`), with tanh between them: functions whose derivatives matter
+        should be smooth.
     learning_rate : float, default=5e-3
 
     Attributes

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from spectraldyn.estimators import base
 from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
 from spectraldyn.learning import cpu_settings, held_out_score
 from spectraldyn.learning.ensemble import Member, average, relevant_coordinates
-from spectraldyn.learning.warm_start import RISE, TOLERANCE, slow_coordinates, solve_last_layer, warm_start
+from spectraldyn.learning.warm_start import MIN_BATCH, RISE, TOLERANCE, slow_coordinates, warm_start
 from spectraldyn.networks import Sides, Whitening, build_sides
 from spectraldyn.operators import reversible_transfer, transfer
 from spectraldyn.records import Operator
@@ -24,9 +25,11 @@ from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.scores import HeldOut, held_out_modes, pair_averages, split_scores
 from spectraldyn.spectra.timescales import N_BLOCKS
 
-UNORDERED_FIRST = ("joint", "block")
-"""Objectives whose order belongs at the end: until then the networks learn by the same error without nesting, and have
-more functions than modes."""
+SETTLING_RATE = 0.01
+"""Learning rate, as a share of the first, of the last part of the training after a warm start: functions and norms are
+there, and nesting has to hold them."""
+STEPS, STEPS_PER_MODE = 400, 20
+"""Of the training of a network, at most, after a warm start: so many, and so many for every mode."""
 NONLINEAR = 0.25
 """Held-out VAMP-2 by which inputs that are all alike must do better than slow ones, to be followed: a quarter of a slow
 process. Where events are few, less is chance."""
@@ -83,7 +86,7 @@ class NeuralSVD(base.NeuralEstimator):
     max_steps : int, optional
         Upper limit on the training steps of each network; early stopping may end before. By default 400 and 40 for
         every mode at batch sizes from 512 (3000 without the warm start), more for smaller ones.
-    learning_rate : float, default=5e-3
+    learning_rate : float, default=1e-2
         Of AdamW at the start; it falls to 0 by a cosine.
     weight_decay : float, default=1.0
         Decoupled decay of the weights, in units of the learning rate.
@@ -132,6 +135,7 @@ class NeuralSVD(base.NeuralEstimator):
     _: KW_ONLY
     objective: str = "joint"
     reversible: bool = True
+    learning_rate: float = 1e-2
     n_networks: int = 3
     weight_decay: float = 1.0
     warm_start: bool = True
@@ -166,9 +170,9 @@ class NeuralSVD(base.NeuralEstimator):
         first, self.history_ = members[0].sides, members[0].history
         with cpu_settings(first):
             scores, held_out = _scores(first, splits[0])
-            alone = len(members) == 1
-            sides = copy.deepcopy(first) if alone else average(members, operator, everything, layout)
-        self._learn_last(self.history_, sides, operator, everything, seed, checkpoint.file("last"))
+            sides = average(members, operator, everything, layout) if self.warm_start else copy.deepcopy(first)
+        last = self.history_, sides, operator, everything, seed, checkpoint.file("last")
+        self._learn_last(*last, **({"rate": SETTLING_RATE} if self.warm_start else {}))
         functions = evaluate(sides.double(), data)
         held_out = _in_terms_of(functions, held_out, first, data)
         settings = replace(settings, layout=replace(layout, n_trunks=len(members)))
@@ -182,7 +186,7 @@ class NeuralSVD(base.NeuralEstimator):
         return self.fit(X).fetch_model()
 
     def _pairs(self, X: ArrayLike | list | tuple, seed: int) -> tuple[Dataset, _Pairs]:
-        """Checked data, all pairs in it, and for every network those wholly within its training or its held-out blocks."""
+        """Checked data, all pairs in it, and for every network those within its training or its held-out blocks."""
         lag, random, n_parts = int(self.lagtime), np.random.default_rng(seed), int(self.n_networks)
         if isinstance(X, tuple):
             if len(X) != 2 or np.shape(X[0]) != np.shape(X[1]):
@@ -254,25 +258,25 @@ class NeuralSVD(base.NeuralEstimator):
         self, inputs: Whitening, operator: Operator, split: PairSamples, settings: TransferSettings, file: Path | None
     ) -> Member:
         """A network on these coordinates, trained with held-out pairs."""
-        layout, seed, name = settings.layout, settings.seed, None
+        layout, seed = settings.layout, settings.seed
         inputs = Whitening(inputs.mean, inputs.matrix.float())
-        common = layout.network == "common-trunk"
-        if not self.warm_start:
-            sides, after = build_sides(inputs, layout, seed).to(split.device), {}
-            n_steps = self.max_steps or base.default_steps(self._batch)
+        if self.warm_start:
+            layout = replace(layout, network="common-trunk")
+            sides = warm_start(operator, split, inputs, layout, seed)
+            plan: dict[str, Any] = {
+                "rise": RISE,
+                "tolerance": TOLERANCE,
+                "batch_size": max(self._batch, MIN_BATCH),
+                "name": "vamp-2",
+            }
+            n_steps = STEPS + STEPS_PER_MODE * layout.n_modes
         else:
-            wide = layout
-            if common and self.objective in UNORDERED_FIRST:
-                wide, name = replace(layout, n_modes=layout.n_modes + layout.n_modes // 2 + 8), "low-rank"
-            sides = warm_start(operator, split, inputs, wide, seed)
-            n_steps = self.max_steps or base.default_steps(self._batch, 400 + 40 * layout.n_modes)
-            after = {"rise": RISE, "tolerance": TOLERANCE, "n_modes": layout.n_modes}
-        after["decay"] = self.weight_decay
-        history = self._learn(sides, operator, split, seed, file, name, n_steps=n_steps, **after)
+            sides, plan = build_sides(inputs, layout, seed).to(split.device), {}
+            n_steps = base.default_steps(self._batch)
+        plan |= {"n_steps": self.max_steps or n_steps, "decay": self.weight_decay}
+        history = self._learn(sides, operator, split, seed, file, **plan)
         scored = split.scored()
         with cpu_settings(sides):
-            if self.warm_start and common:
-                sides = solve_last_layer(sides, operator, split, layout, inputs)
             score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
         return Member(sides, split, score, history)
 

@@ -1,10 +1,10 @@
 """The average of what several networks have learned, each of which held out another part of the data.
 
 A network that fits few events fits them too well, and another one, trained on another part of the data, does so in
-another way. Every network has learned an operator of low rank, T_m = Σ_i f_i ⊗ g_i. Their mean is closer to the operator
-of the dynamics than they are on average, since ‖T − T̂‖² (minus VAMP-E, up to a constant) is convex in T̂; its leading
-singular functions are what is kept. Every mode counts with the eigenvalue that it has on the pairs that its network
-has not seen: modes that were fitted to noise count for nothing.
+another way. Every network has learned an operator of low rank, T_m = Σ_i f_i ⊗ g_i. Their mean is closer to the
+operator of the dynamics than they are on average, since ‖T − T̂‖² (minus VAMP-E, up to a constant) is convex in T̂; its
+leading singular functions are what is kept. Every mode counts with the eigenvalue that it has on the pairs that its
+network has not seen: modes that were fitted to noise count for nothing.
 
 References
 ----------
@@ -24,7 +24,7 @@ from spectraldyn.data.samples import PairSamples, in_batches
 from spectraldyn.learning.averages import operator_moments
 from spectraldyn.learning.loop import History
 from spectraldyn.learning.warm_start import SOLVED_PAIRS, best_combinations
-from spectraldyn.networks.mlp import CommonTrunk, SideBySide
+from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, SideBySide
 from spectraldyn.networks.sides import Layout, Sides, build_sides
 from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 from spectraldyn.records import Batch, Operator
@@ -41,7 +41,7 @@ LEAST_RELEVANCE = 1e-3
 
 @dataclass(frozen=True)
 class Member:
-    """A trained network with a common trunk and as many functions as modes, and the pairs that it held out."""
+    """A trained network with as many functions as modes, and the pairs that it held out."""
 
     sides: Sides
     samples: PairSamples
@@ -56,27 +56,39 @@ def average(members: Sequence[Member], operator: Operator, everything: PairSampl
     Parameters
     ----------
     members : sequence of Member
-        On the same coordinates; `layout` is that of each. Their hidden layers are side by side in the result.
+        On the same coordinates. Their hidden layers are side by side in the result.
     everything : PairSamples
         All pairs, among which none is held out.
+    layout : Layout
+        Of the result, but for the number of trunks. With a network for each mode there is one member.
     """
     tied, n_modes = layout.tied, layout.n_modes
-    wide = _side_by_side(members, operator, layout)
+    wide = _side_by_side(members, operator, replace(layout, network="common-trunk"))
     batches = in_batches(everything, everything.train, SOLVED_PAIRS)
     averages = operator_moments(operator, wide.left, wide.right, [batches]).means()
     constant = np.eye(len(averages[0]), 1)
     left, right = (np.hstack((constant, part)) for part in _of_the_mean(averages, n_modes, tied=tied))
     own = left.T @ averages[0] @ left, left.T @ averages[1] @ right, right.T @ averages[2] @ right
     best = best_combinations(own, n_modes, 0.0, tied=tied)
+    # Of functions that depend on each other linearly there are fewer than modes.
+    missing = n_modes - best[0].shape[1]
     for network, basis, combination in zip(wide.distinct, (left, right), best, strict=False):
-        combination = basis @ combination
-        missing = n_modes - combination.shape[1]
-        cast(CommonTrunk, network).combine(np.pad(combination, ((0, 0), (0, missing))))
-    return wide
+        cast(CommonTrunk, network).combine(np.pad(basis @ combination, ((0, 0), (0, missing))))
+    return wide if layout.network == "common-trunk" else _separate(wide, layout)
+
+
+@torch.no_grad()
+def _separate(sides: Sides, layout: Layout) -> Sides:
+    """The same functions, each with its own copy of the hidden layers, of which there is one set."""
+    result = build_sides(_inputs(sides), layout, 0).to(sides.device)
+    for network, source in zip(result.distinct, sides.distinct, strict=True):
+        head = cast(CommonTrunk, source).head
+        cast(SeparateNetworks, network).take_over(cast(CommonTrunk, source), head.weight.T, head.bias)
+    return result
 
 
 def _side_by_side(members: Sequence[Member], operator: Operator, layout: Layout) -> Sides:
-    """All modes of all members, each with its held-out eigenvalue, divided by the number of members, as squared norm."""
+    """All modes of all members; squared norm: the held-out eigenvalue, divided by the number of members."""
     n_members = len(members)
     wide_layout = replace(layout, n_modes=n_members * layout.n_modes, n_trunks=n_members)
     wide = build_sides(_inputs(members[0].sides), wide_layout, 0).to(members[0].sides.device)
@@ -88,7 +100,7 @@ def _side_by_side(members: Sequence[Member], operator: Operator, layout: Layout)
             for source, (values, spectrum) in zip(sources, weighted, strict=True):
                 modes = (spectrum.left, spectrum.right)[side] * np.sqrt(np.maximum(values, LEAST_VALUE) / n_members)
                 heads.append(source.combined(np.pad(modes, ((0, 0), (0, layout.n_modes - modes.shape[1])))))
-            network.trunk = SideBySide(source.trunk for source in sources)
+            network.trunk = sources[0].trunk if n_members == 1 else SideBySide(source.trunk for source in sources)
             network.head.weight.copy_(torch.block_diag(*(weight for weight, _ in heads)))
             network.head.bias.copy_(torch.cat([bias for _, bias in heads]))
     return wide
@@ -118,7 +130,7 @@ def held_out_modes(member: Member, operator: Operator) -> tuple[np.ndarray, Spec
 
 
 def _of_the_mean(averages: Averages, n_modes: int, *, tied: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients (1 + m, n) of the leading singular functions of Σ_i f_i ⊗ g_i, from inner products of [1, f], [1, g].
+    """Coefficients (1 + m, n) of the leading singular functions of Σ_i f_i ⊗ g_i, from products of [1, f] and [1, g].
 
     With f = q R, q orthonormal, and g alike, they are those of R_f R_gᵀ; where the sides are tied, of R Rᵀ.
     """

@@ -22,7 +22,6 @@ from spectraldyn.learning.averages import operator_moments
 from spectraldyn.learning.graphs import GraphedStep, Step, learning_rate, set_learning_rate
 from spectraldyn.networks.sides import Sides
 from spectraldyn.records import Batch, Objective, Operator, State
-from spectraldyn.spectra.rayleigh_ritz import Averages, leading, rayleigh_ritz
 from spectraldyn.spectra.scores import projected_norm, shrunk_averages
 
 EVALUATIONS = 20
@@ -54,8 +53,6 @@ class Schedule:
     stands already: at full rate they would undo a warm start."""
     tolerance: float = TOLERANCE
     """See `TOLERANCE`."""
-    n_modes: int | None = None
-    """Modes that the held-out score counts, the leading ones on the training rows; by default as many as functions."""
     decay: float = 0.0
     """Decoupled weight decay: the share, in units of the learning rate, by which every step shrinks the weights of the
     layers; their offsets are left alone."""
@@ -89,9 +86,9 @@ def learn(
 ) -> History:
     """Minimise the objective; leave in `sides` the averaged parameters that hold up on the held-out rows.
 
-    AdamW (Loshchilov, Hutter, ICLR 2019) with batches of independent rows and an exponential moving average of the parameters for evaluation. The
-    held-out score is that of `held_out_score`, the same whatever the objective. Kept is the last evaluation that is as
-    good as the best one.
+    AdamW (Loshchilov, Hutter, ICLR 2019) with batches of independent rows, and an exponential moving average of the
+    parameters for evaluation. The held-out score is that of `held_out_score`, the same whatever the objective. Kept is
+    the last evaluation that is as good as the best one.
 
     Parameters
     ----------
@@ -215,9 +212,7 @@ class _Run:
 
     def judge(self, operator: Operator, scored: Scored | None) -> float:
         """Held-out score of the averaged parameters."""
-        score, loss = math.nan, math.nan
-        if scored is not None:
-            score, loss = held_out_score(self.averaged, operator, *scored, n_modes=self.schedule.n_modes)
+        score, loss = (math.nan, math.nan) if scored is None else held_out_score(self.averaged, operator, *scored)
         self.note(score, loss)
         return score
 
@@ -268,31 +263,17 @@ def _kind_of(name: str) -> str:
 
 @torch.no_grad()
 def held_out_score(
-    sides: Sides,
-    operator: Operator,
-    train: Iterable[Batch],
-    test: Iterable[Batch],
-    n_modes: int | None = None,
+    sides: Sides, operator: Operator, train: Iterable[Batch], test: Iterable[Batch]
 ) -> tuple[float, float]:
     """Squared singular values of the operator projected on the learned span, summed, and the rank-L loss, held out.
 
     The first is ‖A^−½ B C^−½‖²_F with B = ⟨f, T g⟩ from held-out rows and A = ⟨f, f⟩, C = ⟨g, g⟩ from held-out rows
     and, with a small weight, training rows. For a transfer operator this is VAMP-2, the constant included. The second
-    is the rank-L approximation error, whatever the nesting: a sequential objective has no value to show. With `n_modes`
-    the first is that of the leading modes on the training rows alone, for operators whose constant is known.
+    is the rank-L approximation error, whatever the nesting: a sequential objective has no value to show.
     """
     known, held_out = (operator_moments(operator, sides.left, sides.right, [rows]).means() for rows in (train, test))
     loss = -2 * np.trace(held_out[1]) + (held_out[0] * held_out[2]).sum()
-    return score_of_averages(known, held_out, n_modes, tied=sides.tied), float(loss)
-
-
-def score_of_averages(train: Averages, test: Averages, n_modes: int | None = None, *, tied: bool = False) -> float:
-    """The held-out score, from averages over training and held-out rows."""
-    if n_modes is not None:
-        modes, constant = leading(rayleigh_ritz(train, tied=tied), n_modes), np.eye(len(train[0]), 1)
-        left, right = np.hstack((constant, modes.left)), np.hstack((constant, modes.right))
-        train, test = ((left.T @ a @ left, left.T @ b @ right, right.T @ c @ right) for a, b, c in (train, test))
-    return projected_norm(shrunk_averages(train, test), RANK_TOLERANCE)
+    return projected_norm(shrunk_averages(known, held_out), RANK_TOLERANCE), float(loss)
 
 
 @contextlib.contextmanager

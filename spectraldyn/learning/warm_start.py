@@ -4,14 +4,13 @@ Nested low-rank approximation pins the norm of every mode to its singular value,
 batches, but a mode whose norm begins near zero grows slowly. So training begins with a few steps in which nothing is
 pinned: more functions than modes are put on top of the hidden layers, and the steps descend on the low-rank error that
 remains once their best combinations have been solved for. These combinations, with the norms that belong to them, then
-become the last layer that nested low-rank approximation goes on from.
+become the last layer that the training goes on from.
 
 What the networks see is scaled by how slow it is, coordinate by coordinate: where many coordinates are fast, networks
-that look at all of them alike learn the noise of the sample. `spectraldyn.learning.ensemble` is for a slow process in
-coordinates whose autocorrelation tells nothing of it.
+that look at all of them alike learn the noise of the sample. A slow process in coordinates whose autocorrelation tells
+nothing of it is left to `spectraldyn.learning.ensemble`.
 """
 
-from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -20,19 +19,21 @@ from torch import Tensor
 
 from spectraldyn.data.samples import PairSamples, in_batches
 from spectraldyn.learning.averages import operator_moments
-from spectraldyn.learning.loop import cpu_settings, descend, score_of_averages
+from spectraldyn.learning.loop import cpu_settings, descend
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, linear_layers
 from spectraldyn.networks.sides import Layout, Sides, build_sides
 from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 from spectraldyn.objectives.projected import projected_low_rank_loss
-from spectraldyn.records import Action, Batch, Operator, State
+from spectraldyn.records import Action, Operator, State
 from spectraldyn.spectra.rayleigh_ritz import Averages, leading, rayleigh_ritz
 
 STEPS = 25
 LEARNING_RATE = 0.01
 EXTRA_FUNCTIONS = 15
-"""Functions beyond the modes. The more there are, the better their best combinations are from the first step on; but a
-batch must be large enough to solve for these."""
+"""Functions beyond the modes, at most. The more there are, the better their best combinations are from the first step
+on; but a batch must be large enough to solve for these, and few pairs are overfitted at once."""
+PAIRS_FOR_EXTRA = 1000
+"""Training pairs for each of them."""
 MIN_BATCH = 512
 PAIRS_PER_FUNCTION = 32
 RISE = 50
@@ -50,11 +51,11 @@ SPREAD = 2.3
 MAX_LINEAR_PAIRS = 50_000
 """Enough for the slow linear coordinates."""
 POWER = 2
-"""Of the autocorrelations by which coordinates are scaled."""
+"""Of the autocorrelations by which coordinates are scaled. With more, what is less slow is looked at too little; with
+less, fast coordinates are overfitted."""
 LEAST_SCALE = 0.03
 """Of a coordinate, as a share of that of the slowest: small enough to be almost frozen, but no division by zero."""
 SOLVED_PAIRS = 50_000
-RIDGES = ()
 LEAST_NORM = 0.2
 """Squared norm with which a mode begins at least: one that begins near zero would hardly grow."""
 
@@ -86,7 +87,7 @@ def warm_start(operator: Operator, samples: PairSamples, inputs: Whitening, layo
     the larger the variance of one, the more is looked along it. The seed is that of initial weights and batches.
     """
     n_modes = layout.n_modes
-    n_functions = n_modes + EXTRA_FUNCTIONS
+    n_functions = n_modes + min(EXTRA_FUNCTIONS, len(samples.train) // PAIRS_FOR_EXTRA)
     batch_size = max(MIN_BATCH, PAIRS_PER_FUNCTION * n_functions)
     generator = torch.Generator(device=samples.device).manual_seed(seed)
     wide_layout = Layout(n_functions, "common-trunk", layout.hidden, layout.activation, layout.tied)
@@ -150,56 +151,3 @@ def _ridged(gram: np.ndarray, ridge: float) -> np.ndarray:
     added = ridge * np.maximum(variances, variances.mean())
     added[0] = 0
     return gram + np.diag(added)
-
-
-@torch.no_grad()
-def solve_last_layer(
-    sides: Sides, operator: Operator, samples: PairSamples, layout: Layout, inputs: Whitening
-) -> Sides:
-    """Networks as `layout` describes them, with the hidden layers of `sides` and the best last layer on training pairs.
-
-    Descent is slow along combinations of hidden units that hardly vary; a linear problem has no such trouble. Of the
-    ridges, and of the leading combinations of the functions as they are, of which there may be more than modes, the one
-    with the best held-out score is taken; the latter without held-out pairs.
-
-    Parameters
-    ----------
-    sides : Sides
-        With common trunks.
-    """
-    networks = [cast(CommonTrunk, network) for network in sides.distinct]
-
-    def averages(batches: list[Batch]) -> Averages:
-        return operator_moments(operator, networks[0].trunk, networks[-1].trunk, [batches]).means()
-
-    solved = averages(in_batches(samples, samples.train, SOLVED_PAIRS))
-    scored = samples.scored()
-    train, test = (None, None) if scored is None else map(averages, scored)
-
-    def score(layers: Sequence[np.ndarray]) -> float:
-        if train is None or test is None:
-            return 0.0
-        left, right = (np.column_stack((np.eye(len(layer))[:, 0], layer)) for layer in (layers[0], layers[-1]))
-        on_train, on_test = ((left.T @ a @ left, left.T @ b @ right, right.T @ c @ right) for a, b, c in (train, test))
-        return score_of_averages(on_train, on_test)
-
-    # The functions as they are, the constant first, in terms of the hidden units.
-    heads = [
-        np.column_stack((np.eye(1 + n.head.in_features)[:, 0], np.vstack((n.head.bias.cpu(), n.head.weight.cpu().T))))
-        for n in networks
-    ]
-    left, right = heads[0], heads[-1]
-    own = left.T @ solved[0] @ left, left.T @ solved[1] @ right, right.T @ solved[2] @ right
-    present = best_combinations(own, layout.n_modes, 0.0, tied=sides.tied)
-    candidates = [[left @ present[0], right @ present[1]]]
-    if scored is not None:
-        candidates += [best_combinations(solved, layout.n_modes, ridge, tied=sides.tied) for ridge in RIDGES]
-    most = max(layers[0].shape[1] for layers in candidates)
-    best = max((layers for layers in candidates if layers[0].shape[1] == most), key=score)
-    result = build_sides(inputs, layout, 0).to(samples.device)
-    for network, source, layer in zip(result.distinct, networks, best, strict=False):
-        # Of functions that depend on each other linearly there are fewer than modes.
-        layer = np.pad(layer, ((0, 0), (0, layout.n_modes - most)))
-        weight = torch.from_numpy(layer).to(source.head.weight)
-        cast(CommonTrunk, network).take_over(source, weight[1:], weight[0])
-    return result

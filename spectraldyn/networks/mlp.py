@@ -49,7 +49,7 @@ class CommonTrunk(nn.Module):
             )
             for _ in range(n_trunks)
         ]
-        self.trunk = trunks[0] if n_trunks == 1 else SideBySide(trunks)
+        self.trunk: Any = trunks[0] if n_trunks == 1 else SideBySide(trunks)
         self.head = nn.Linear(n_trunks * widths[-1], n_modes)
 
     def forward(self, x: Tensor) -> Tensor:
