@@ -7,7 +7,7 @@ from scipy.signal import lfilter
 
 from spectraldyn import NeuralSVD
 from spectraldyn.data import PairSamples, Rows
-from spectraldyn.learning.warm_start import POWER, best_combinations, slow_coordinates, solve_last_layer, warm_start
+from spectraldyn.learning.warm_start import POWER, best_combinations, slow_coordinates, warm_start
 from spectraldyn.linalg import gram
 from spectraldyn.networks import CommonTrunk, Layout, SeparateNetworks, Whitening, build_sides
 from spectraldyn.objectives.nested import low_rank_loss
@@ -15,8 +15,6 @@ from spectraldyn.objectives.projected import projected_low_rank_loss
 from spectraldyn.objectives.vamp import vamp2_loss
 from spectraldyn.operators.transfer import reversible_transfer, transfer
 from spectraldyn.records import Action
-from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
-from spectraldyn.spectra.scores import pair_averages
 from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 LAG = 2
@@ -61,7 +59,7 @@ def test_slow_coordinates_are_those_of_the_springs(data):
     lagged = x.T @ y / len(x)
     assert lagged.diagonal().tolist() == pytest.approx(np.exp(-0.1 * LAG * np.array([1.0, 4.0])), abs=0.03)
     assert abs(float(lagged[0, 1] + lagged[1, 0])) < 1e-3
-    assert scales.tolist() == pytest.approx([1, np.exp(-0.1 * LAG * POWER * 3.0)], abs=0.02)
+    assert scales.tolist() == pytest.approx([1, np.exp(-0.1 * LAG * POWER * 3.0)], abs=0.03)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -166,8 +164,7 @@ def test_slow_process_that_linear_coordinates_do_not_show(monkeypatch):
     truth = oracle_timescales(system, [walks[:, None]], 5, 1)
     estimator = NeuralSVD(1, 5, max_steps=150, random_state=0)
     assert estimator.fit(frames).model_.timescales()[0] == pytest.approx(truth[0], rel=0.25)
-    both = NeuralSVD._inputs
-    monkeypatch.setattr(NeuralSVD, "_inputs", lambda self, *arguments: both(self, *arguments)[:1])
+    monkeypatch.setattr("spectraldyn.estimators.neural_svd.NONLINEAR", np.inf)
     assert estimator.fit(frames).model_.timescales()[0] < truth[0] / 2
 
 
@@ -186,36 +183,3 @@ def test_ridge_is_a_share_of_the_mean_variance_where_a_function_hardly_varies():
     values = np.array([0.5 / 1.1, 0.9 * 0.03 / 0.13])  # of the modes, which are the squares of their norms
     weights = np.sqrt(values / np.array([1.1 * 2.97, 0.13]))
     assert np.abs(combinations) == pytest.approx(np.vstack((np.zeros(2), np.diag(weights))), abs=1e-6)
-
-
-@pytest.mark.parametrize("reversible", [True, False])
-def test_solved_last_layer_is_the_best_of_the_hidden_units(data, reversible):
-    """Untrained hidden layers hold the two springs: norms and singular values come out of the linear problem."""
-    rows, train = data[0].rows, data[0].train
-    pairs = PairSamples(rows, LAG, train[::2], train[1::2])
-    operator = reversible_transfer if reversible else transfer
-    sides = build_sides(AS_THEY_ARE, layout(hidden=(32,), tied=reversible), seed=0)
-    solve_last_layer(sides, operator, pairs, 2)
-    with torch.no_grad():
-        action = operator(sides.left, sides.right, pairs.batch(pairs.train))
-    # The best on these pairs: of the slow spring's He_1 and He_2, which deviates from e^−0.2 and e^−0.4 by chance.
-    ends = [np.vander(end[:, 0].double().numpy(), 3, increasing=True) for end in pairs.batch(pairs.train).pair]
-    best = np.append(1, rayleigh_ritz(pair_averages(*ends, tied=True), tied=True).values)
-    assert float(low_rank_loss(action)) == pytest.approx(-np.sum(best**2), abs=0.01)
-    for side in (action.f, action.g):
-        assert gram(side, side).numpy() == pytest.approx(np.diag(best), abs=0.02)
-
-
-def test_last_layer_stays_where_held_out_pairs_disagree(data):
-    """Held-out pairs that the present layer describes perfectly leave nothing to gain."""
-    pairs, _ = data
-    sides = build_sides(AS_THEY_ARE, layout(n_modes=1), seed=1)
-    before = {name: value.clone() for name, value in sides.state_dict().items()}
-    (frames,) = pairs.rows.parts
-    with torch.no_grad():
-        order = sides.left(frames)[:, 0].argsort()
-    # Neighbours in the present function, whatever the other coordinates do, as pairs: its autocorrelation is 1.
-    held_out = len(frames) + torch.arange(len(order) - LAG)
-    mixed = PairSamples(Rows(frames, frames[order]), LAG, pairs.train, held_out)
-    solve_last_layer(sides, reversible_transfer, mixed, 1)
-    assert all(torch.equal(value, before[name]) for name, value in sides.state_dict().items())

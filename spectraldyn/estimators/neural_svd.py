@@ -81,8 +81,7 @@ class NeuralSVD(base.NeuralEstimator):
     hidden : tuple of int, optional
         Widths of the hidden layers; by default two of 64 units, or of twice the number of modes.
     batch_size : int, optional
-        Lagged pairs per step; by default 512, or 16 for every mode. The metric term is estimated without bias at any
-        size.
+        Lagged pairs per step, at least 512 after a warm start; by default 512, or 16 for every mode.
     max_steps : int, optional
         Upper limit on the training steps of each network; early stopping may end before. By default 400 and 40 for
         every mode at batch sizes from 512 (3000 without the warm start), more for smaller ones.
@@ -172,7 +171,8 @@ class NeuralSVD(base.NeuralEstimator):
             scores, held_out = _scores(first, splits[0])
             sides = average(members, operator, everything, layout) if self.warm_start else copy.deepcopy(first)
         last = self.history_, sides, operator, everything, seed, checkpoint.file("last")
-        self._learn_last(*last, **({"rate": SETTLING_RATE} if self.warm_start else {}))
+        settling = {"rate": SETTLING_RATE, "batch_size": self._large_batch} if self.warm_start else {}
+        self._learn_last(*last, **settling)
         functions = evaluate(sides.double(), data)
         held_out = _in_terms_of(functions, held_out, first, data)
         settings = replace(settings, layout=replace(layout, n_trunks=len(members)))
@@ -218,6 +218,10 @@ class NeuralSVD(base.NeuralEstimator):
             train, test = starts[~left & ~right], starts[left & right]
             parts.append((train, test) if len(train) else (starts, starts[:0]))
         return data, _Pairs(stretches, distance, lags, starts, parts)
+
+    @property
+    def _large_batch(self) -> int:
+        return max(self._batch, MIN_BATCH)
 
     def _members(
         self,
@@ -266,7 +270,7 @@ class NeuralSVD(base.NeuralEstimator):
             plan: dict[str, Any] = {
                 "rise": RISE,
                 "tolerance": TOLERANCE,
-                "batch_size": max(self._batch, MIN_BATCH),
+                "batch_size": self._large_batch,
                 "name": "vamp-2",
             }
             n_steps = STEPS + STEPS_PER_MODE * layout.n_modes

@@ -71,9 +71,8 @@ class CommonTrunk(nn.Module):
     def combine(self, coefficients: np.ndarray) -> None:
         """Make combinations (1 + L, m) of [1, f] the functions of this network."""
         weight, bias = self.combined(coefficients)
-        self.head = nn.Linear(weight.shape[1], len(weight), device=weight.device)
-        self.head.weight = nn.Parameter(weight)
-        self.head.bias = nn.Parameter(bias)
+        self.head = nn.utils.skip_init(nn.Linear, weight.shape[1], len(weight), device=weight.device)
+        self.head.weight, self.head.bias = nn.Parameter(weight), nn.Parameter(bias)
 
     def propagate(self, jet: Jet) -> Jet:
         return propagate(self.head, propagate(self.trunk, jet))
