@@ -158,7 +158,7 @@ def test_learning_rate(monkeypatch, tmp_path):
     run(learning_rate, monkeypatch, tmp_path, "--systems", "prinz")
     rows, text = written(tmp_path, "learning_rate")
     assert [row["settings"]["learning_rate"] for row in rows] == [0.005, 0.01]
-    assert "the default is 0.005" in text
+    assert "the default is 0.01" in text
     assert "| system | 0.005 | 0.01 |" in text
 
 

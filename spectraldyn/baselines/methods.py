@@ -27,7 +27,7 @@ def neural_svd(problem: Problem, **options: Any) -> Learned:
     model = estimator.fit_fetch(problem.trajectories)
     n_left = 1 + problem.n_modes
     shown = {name: model.settings.plain()[name] for name in ("objective", "network", "hidden", "activation")}
-    chosen = {name: getattr(estimator, name) for name in ("batch_size", "learning_rate")}
+    chosen = {name: getattr(estimator, name) for name in ("n_networks", "learning_rate", "weight_decay")}
     return Learned(
         functions=lambda frames: model.functions(frames)[:, 1:n_left],
         right=None if model.reversible else lambda frames: model.functions(frames)[:, n_left:],

@@ -12,8 +12,8 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 from spectraldyn.baselines.records import Learned, Problem
 from spectraldyn.baselines.tuning import BATCH_SIZES, LEARNING_RATES, best_trained
 from spectraldyn.data import Dataset, pair_starts, split_stretches
-from spectraldyn.estimators import NeuralSVD, evaluate
-from spectraldyn.estimators.base import pick_device, whitening_of
+from spectraldyn.estimators import evaluate
+from spectraldyn.estimators.base import default_width, pick_device, whitening_of
 from spectraldyn.networks import CommonTrunk, Sides
 
 VALIDATION_FRACTION = 0.2  # share of the training data that is held out, in blocks; as much as by NeuralSVD
@@ -46,7 +46,7 @@ def vampnet(
     )
     whole = Sides(*(nn.Sequential(whitening.to(device), network) for network in sides.distinct)).double()
     n_left = problem.n_modes + 1
-    network = {"hidden": list(NeuralSVD().hidden), "activation": "gelu", "device": device.type}
+    network = {"hidden": [default_width(problem.n_modes)] * 2, "activation": "gelu", "device": device.type}
     grid = {"learning_rate": list(learning_rates), "batch_size": list(batch_sizes)}
     until = f"at most {max_epochs} epochs, stopped after {PATIENCE} without a better score"
     return Learned(
@@ -70,8 +70,9 @@ def _train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(problem.seed)
         # The hidden layers that NeuralSVD has by default.
+        hidden = (default_width(problem.n_modes),) * 2
         n_lobes = 2 - problem.reversible
-        lobes = [CommonTrunk(data[0].shape[1], problem.n_modes, tuple(NeuralSVD().hidden)) for _ in range(n_lobes)]
+        lobes = [CommonTrunk(data[0].shape[1], problem.n_modes, hidden) for _ in range(n_lobes)]
         estimator = VAMPNet(*lobes, device=data[0].device, learning_rate=learning_rate)
         pairs = TensorDataset(*data)
         order = RandomSampler(pairs, generator=torch.Generator().manual_seed(problem.seed))
