@@ -190,7 +190,7 @@ def ours(
 ) -> sd.networks.Sides:
     """Train as NeuralSVD does, with any objective; ended by the clock or after `n_steps`.
 
-    Warm, it is the first of NeuralSVD's two trainings, the one in slow linear coordinates.
+    Warm, it begins as NeuralSVD does, in slow linear coordinates, and goes on by the objective.
 
     `then` is the learning rate of a last part, of `then_steps`, with a long average of the parameters, as NeuralSVD has
     one.

@@ -131,11 +131,11 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         plan, progress = Schedule(**{**given, **schedule}), self.progress
         return learn(operator, samples, sides, objective, plan, seed=seed, checkpoint=checkpoint, progress=progress)
 
-    def _learn_last(self, before: History, *training: Any, rate: float = LAST_RATE, **schedule: Any) -> None:
+    def _learn_last(self, before: History, *training: Any, **schedule: Any) -> None:
         """A last, gentler part of the training uses all rows: those held out have done their service."""
         n_steps = max(1, round(LAST_STEPS * before.kept_step))
-        plan = {"n_steps": n_steps, "learning_rate": rate * self.learning_rate, "average_share": LAST_AVERAGE}
-        self._learn(*training, **plan, **schedule)
+        plan: dict[str, Any] = {"n_steps": n_steps, "learning_rate": LAST_RATE * self.learning_rate}
+        self._learn(*training, **{**plan, "average_share": LAST_AVERAGE, **schedule})
 
     def _signs(self, spectrum: Spectrum, functions: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
         """Signs that make the rarer end of every mode positive; warns of modes that were not found."""

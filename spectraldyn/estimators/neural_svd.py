@@ -171,7 +171,9 @@ class NeuralSVD(base.NeuralEstimator):
             scores, held_out = _scores(first, splits[0])
             sides = average(members, operator, everything, layout) if self.warm_start else copy.deepcopy(first)
         last = self.history_, sides, operator, everything, seed, checkpoint.file("last")
-        settling = {"rate": SETTLING_RATE, "batch_size": self._large_batch} if self.warm_start else {}
+        settling: dict[str, Any] = {}
+        if self.warm_start:
+            settling = {"learning_rate": SETTLING_RATE * self.learning_rate, "batch_size": self._large_batch}
         self._learn_last(*last, **settling)
         functions = evaluate(sides.double(), data)
         held_out = _in_terms_of(functions, held_out, first, data)
