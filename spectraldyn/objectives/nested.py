@@ -77,10 +77,10 @@ def block_nesting(action: Action, step: int = 2) -> Tensor:
     Levels are counted from the first learned mode. Orders blocks of `step` modes; within a block only the span is
     determined. Fewer levels weaken the earlier blocks less at the expense of the later ones.
     """
-    level_weights = action.f.new_zeros(action.f.shape[1])
-    level_weights[len(action.known) + step - 1 :: step] = 1
-    level_weights[-1] = 1
-    return joint_nesting(action, level_weights / level_weights.sum())
+    levels = torch.arange(1, action.f.shape[1] + 1, device=action.f.device)
+    learned = levels - len(action.known)
+    counted = ((learned > 0) & (learned % step == 0)) | (levels == len(levels))
+    return joint_nesting(action, (counted / counted.sum()).to(action.f))
 
 
 def trace_penalty(action: Action, penalty: float = 1.0) -> Tensor:
