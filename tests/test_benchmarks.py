@@ -13,6 +13,7 @@ from analysis.benchmarks import (
     accuracy,
     data_size,
     dimension,
+    hidden,
     learning_rate,
     modes,
     molecules,
@@ -23,7 +24,7 @@ from analysis.benchmarks import (
 )
 from analysis.benchmarks.oracle import oracle
 from analysis.benchmarks.processes import in_forked_process
-from analysis.benchmarks.samples import langevin, many_modes, mixed, n_resolved
+from analysis.benchmarks.samples import hidden_radius, langevin, many_modes, mixed, n_resolved
 from spectraldyn import compare_methods
 from spectraldyn.baselines import Split
 from spectraldyn.data import stretches_of
@@ -150,6 +151,21 @@ def test_dimension_and_modes(monkeypatch, tmp_path):
     rows, text = written(tmp_path / "modes", "modes")
     assert len(rows[0]["oracle (ps)"]) == 4
     assert "4 modes" in text
+
+
+def test_hidden_radius(monkeypatch, tmp_path):
+    """No column is autocorrelated, the radius is."""
+    sample = hidden_radius(2000, 0, 1)
+    walk = sample.trajectories[0]
+    radius = np.hypot(walk[:, 0], walk[:, 1])
+    for series, low, high in ((walk[:, 0], -0.1, 0.1), (walk[:, 2], -0.1, 0.1), (radius, 0.7, 1.0)):
+        assert low < np.corrcoef(series[:-1], series[1:])[0, 1] < high
+    monkeypatch.setattr(hidden, "N_FRAMES", 1000)
+    monkeypatch.setattr(hidden, "CHOSEN", SMALL)
+    run(hidden, monkeypatch, tmp_path, "--systems", "1", "--seeds", "1")
+    rows, text = written(tmp_path, "hidden")
+    assert {row["noise"] for row in rows} == {1}
+    assert "1 noise coordinates" in text
 
 
 def test_learning_rate(monkeypatch, tmp_path):

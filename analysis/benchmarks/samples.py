@@ -93,6 +93,26 @@ def many_modes(n_frames: int, seed: int, n_modes: int) -> Sample:
     return _separable(system, None, LOW_BARRIERS, n_modes, n_frames, seed)
 
 
+def hidden_radius(n_frames: int, seed: int, n_noise: int) -> Sample:
+    """A double well along the radius of a circle whose angle is drawn anew in every frame, beside independent noise.
+
+    No linear coordinate is autocorrelated.
+    """
+    well, random = sd.systems.double_well(2.0), np.random.default_rng(seed)
+    walks = well.simulate(
+        WALKER_FRAMES, LOW_BARRIERS.spacing, seed=seed, n_walkers=n_frames // WALKER_FRAMES,
+        timestep=LOW_BARRIERS.timestep,
+    )  # fmt: skip
+    frames = []
+    for walk in walks:
+        radius, angle = 2 + 0.7 * walk[:, 0], random.uniform(0, 2 * np.pi, len(walk))
+        noise = random.standard_normal((len(walk), n_noise))
+        frames.append(np.column_stack((radius * np.cos(angle), radius * np.sin(angle), noise)))
+    known = [well.eigenfunctions(walk, 1) for walk in walks]
+    lagtime = round(LOW_BARRIERS.lag / LOW_BARRIERS.spacing)
+    return Sample(frames, known, 1 / well.rates(1), lagtime, LOW_BARRIERS.spacing)
+
+
 def _separable(
     system: sd.systems.Separable,
     mapped: sd.systems.Mapped | None,

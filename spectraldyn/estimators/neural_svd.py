@@ -25,11 +25,12 @@ from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.scores import HeldOut, held_out_modes, pair_averages, split_scores
 from spectraldyn.spectra.timescales import N_BLOCKS
 
-SETTLING_RATE = 0.01
-"""Learning rate, as a share of the first, of the last part of the training after a warm start: functions and norms are
-there, and nesting has to hold them."""
+SETTLING_RATE, SETTLING_STEPS = 0.01, 200
+"""Of the last part of the training after a warm start: learning rate as a share of the first, and steps at most. The
+functions and their norms are there, and nesting has to hold them."""
 STEPS, STEPS_PER_MODE = 400, 20
-"""Of the training of a network, at most, after a warm start: so many, and so many for every mode."""
+"""Of the training of a network, at most, after a warm start: so many, and so many for every mode. The former are enough
+to show whether inputs that are all alike do better."""
 NONLINEAR = 0.25
 """Held-out VAMP-2 by which inputs that are all alike must do better than slow ones, to be followed: a quarter of a slow
 process. Where events are few, less is chance."""
@@ -173,7 +174,11 @@ class NeuralSVD(base.NeuralEstimator):
         last = self.history_, sides, operator, everything, seed, checkpoint.file("last")
         settling: dict[str, Any] = {}
         if self.warm_start:
-            settling = {"learning_rate": SETTLING_RATE * self.learning_rate, "batch_size": self._large_batch}
+            rate, n_steps = (
+                SETTLING_RATE * self.learning_rate,
+                max(1, min(SETTLING_STEPS, self.history_.kept_step // 2)),
+            )
+            settling = {"learning_rate": rate, "batch_size": self._large_batch, "n_steps": n_steps}
         self._learn_last(*last, **settling)
         functions = evaluate(sides.double(), data)
         held_out = _in_terms_of(functions, held_out, first, data)
@@ -235,15 +240,13 @@ class NeuralSVD(base.NeuralEstimator):
     ) -> list[Member]:
         """Networks on the same coordinates, one for each split, the first of which the scores are taken from."""
 
-        def member(kind: str, number: int, coordinates: Tensor) -> Member:
+        def member(kind: str, number: int, coordinates: Tensor, share: float = 1.0) -> Member:
             inputs, file = whitening.followed_by(coordinates), checkpoint.file(f"{kind}-{number}")
-            # Different weights and batches for every network, and those of the seed for the first.
-            seed = (
-                settings.seed
-                if not number
-                else int(np.random.SeedSequence([settings.seed, number]).generate_state(1)[0])
-            )
-            return self._member(inputs, operator, splits[number], replace(settings, seed=seed), file)
+            own = settings
+            if number:  # other weights and batches than those of the first network, which has the seed itself
+                stream = np.random.SeedSequence([settings.seed, number])
+                own = replace(settings, seed=int(stream.generate_state(1)[0]))
+            return self._member(inputs, operator, splits[number], own, file, share)
 
         rotation, scales = slow_coordinates(whitening, splits[0])
         if not self.warm_start:
@@ -252,7 +255,9 @@ class NeuralSVD(base.NeuralEstimator):
         scaled = rotation * scales
         first = member("scaled", 0, scaled)
         if len(scales) > 1 and len(splits[0].test):
-            alike = member("alike", 0, torch.eye(len(scales)).to(rotation))
+            alike = member(
+                "alike", 0, torch.eye(len(scales)).to(rotation), STEPS / (STEPS + STEPS_PER_MODE * self.n_modes)
+            )
             if alike.score > first.score + NONLINEAR:
                 if alone:
                     return [alike]
@@ -261,25 +266,28 @@ class NeuralSVD(base.NeuralEstimator):
         return [first] if alone else [first, *(member("scaled", number, scaled) for number in range(1, len(splits)))]
 
     def _member(
-        self, inputs: Whitening, operator: Operator, split: PairSamples, settings: TransferSettings, file: Path | None
+        self,
+        inputs: Whitening,
+        operator: Operator,
+        split: PairSamples,
+        settings: TransferSettings,
+        file: Path | None,
+        share: float,
     ) -> Member:
-        """A network on these coordinates, trained with held-out pairs."""
+        """A network on these coordinates, trained with held-out pairs for this share of the steps."""
         layout, seed = settings.layout, settings.seed
         inputs = Whitening(inputs.mean, inputs.matrix.float())
         if self.warm_start:
             layout = replace(layout, network="common-trunk")
             sides = warm_start(operator, split, inputs, layout, seed)
-            plan: dict[str, Any] = {
-                "rise": RISE,
-                "tolerance": TOLERANCE,
-                "batch_size": self._large_batch,
-                "name": "vamp-2",
-            }
+            plan: dict[str, Any] = {"rise": RISE, "tolerance": TOLERANCE, "name": "vamp-2"}
+            plan["batch_size"] = self._large_batch
             n_steps = STEPS + STEPS_PER_MODE * layout.n_modes
         else:
             sides, plan = build_sides(inputs, layout, seed).to(split.device), {}
             n_steps = base.default_steps(self._batch)
-        plan |= {"n_steps": self.max_steps or n_steps, "decay": self.weight_decay}
+        n_steps = max(1, round(share * (self.max_steps or n_steps)))
+        plan |= {"n_steps": n_steps, "decay": self.weight_decay}
         history = self._learn(sides, operator, split, seed, file, **plan)
         scored = split.scored()
         with cpu_settings(sides):
