@@ -162,10 +162,10 @@ def test_hidden_radius(monkeypatch, tmp_path):
         assert low < np.corrcoef(series[:-1], series[1:])[0, 1] < high
     monkeypatch.setattr(hidden, "N_FRAMES", 1000)
     monkeypatch.setattr(hidden, "CHOSEN", SMALL)
-    run(hidden, monkeypatch, tmp_path, "--systems", "1", "--seeds", "1")
+    run(hidden, monkeypatch, tmp_path, "--systems", "20", "--seeds", "1")
     rows, text = written(tmp_path, "hidden")
-    assert {row["noise"] for row in rows} == {1}
-    assert "1 noise coordinates" in text
+    assert {row["noise"] for row in rows} == {20}
+    assert "20 noise coordinates" in text
 
 
 def test_learning_rate(monkeypatch, tmp_path):

@@ -4,7 +4,8 @@
 
 NeuralSVD has its warm start where its batches are not larger than the ones studied; what it sees counts. All in our
 loop but VAMPNet, whose batches are handed to deeptime's `partial_fit` as tensors. Learning rate 5e-3 (B/512)^½, between
-5e-4 and 5e-3, in our loop; VAMPNet with 5e-4, its default, and with 5e-3 at every batch size, of which the better one counts.
+5e-4 and 5e-3, in our loop; VAMPNet with 5e-4, its default, and with 5e-3 at every batch size, of which the better one
+counts.
 """
 
 import argparse
