@@ -28,6 +28,8 @@ from spectraldyn.spectra.timescales import N_BLOCKS
 SETTLING_RATE, SETTLING_STEPS = 0.01, 200
 """Of the last part of the training after a warm start: learning rate as a share of the first, and steps at most. The
 functions and their norms are there, and nesting has to hold them."""
+DECAY, MOST_DECAY = 1000, 1.0
+"""Weight decay for each input and root of a mode, divided by the number of training pairs; and at most."""
 STEPS, STEPS_PER_MODE = 400, 20
 """Of the training of a network, at most, after a warm start: so many, and so many for every mode. The former are enough
 to show whether inputs that are all alike do better."""
@@ -88,8 +90,10 @@ class NeuralSVD(base.NeuralEstimator):
         every mode at batch sizes from 512 (3000 without the warm start), more for smaller ones.
     learning_rate : float, default=1e-2
         Of AdamW at the start; it falls to 0 by a cosine.
-    weight_decay : float, default=1.0
-        Decoupled decay of the weights, in units of the learning rate.
+    weight_decay : float, optional
+        Decoupled decay of the weights, in units of the learning rate. By default more where more inputs and modes can
+        be fitted to fewer pairs: 1000 times the inputs and the root of the modes, divided by the training pairs, at
+        most 1; none without the warm start.
     warm_start : bool, default=True
         Begin with some steps of at least 512 pairs in which the last layer is solved for (see
         `spectraldyn.learning.warm_start`), on inputs scaled by how slow they are. Where inputs that are all alike do
@@ -137,7 +141,7 @@ class NeuralSVD(base.NeuralEstimator):
     reversible: bool = True
     learning_rate: float = 1e-2
     n_networks: int = 3
-    weight_decay: float = 1.0
+    weight_decay: float | None = None
     warm_start: bool = True
 
     def fit(self, X: ArrayLike | list | tuple, y: None = None) -> "NeuralSVD":
@@ -283,11 +287,12 @@ class NeuralSVD(base.NeuralEstimator):
             plan: dict[str, Any] = {"rise": RISE, "tolerance": TOLERANCE, "name": "vamp-2"}
             plan["batch_size"] = self._large_batch
             n_steps = STEPS + STEPS_PER_MODE * layout.n_modes
+            decay = min(MOST_DECAY, DECAY * inputs.n_outputs * layout.n_modes**0.5 / len(split.train))
         else:
             sides, plan = build_sides(inputs, layout, seed).to(split.device), {}
-            n_steps = base.default_steps(self._batch)
+            n_steps, decay = base.default_steps(self._batch), 0.0
         n_steps = max(1, round(share * (self.max_steps or n_steps)))
-        plan |= {"n_steps": n_steps, "decay": self.weight_decay}
+        plan |= {"n_steps": n_steps, "decay": decay if self.weight_decay is None else self.weight_decay}
         history = self._learn(sides, operator, split, seed, file, **plan)
         scored = split.scored()
         with cpu_settings(sides):
