@@ -13,7 +13,7 @@ from spectraldyn.data.dataset import Dataset
 from spectraldyn.linalg import n_rows, total
 from spectraldyn.records import Batch
 
-MAX_SCORED_PAIRS = 20_000
+MAX_SCORED_PAIRS = 10_000
 MAX_SCORED_STATES = 10_000
 """Fewer, since the operators that act at single states evaluate derivatives as well."""
 

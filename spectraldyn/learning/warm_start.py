@@ -50,11 +50,11 @@ SPREAD = 2.3
 """Standard deviation of what enters the activations of the first layer: enough for them to bend between two states."""
 MAX_LINEAR_PAIRS = 50_000
 """Enough for the slow linear coordinates."""
-POWER = 2
-"""Of the autocorrelations by which coordinates are scaled. With more, what is less slow is looked at too little; with
-less, fast coordinates are overfitted."""
-LEAST_SCALE = 0.03
-"""Of a coordinate, as a share of that of the slowest: small enough to be almost frozen, but no division by zero."""
+POWER, LEAST_SCALE = 2, 0.03
+"""Of the autocorrelations by which coordinates are scaled, and the least scale as a share of that of the slowest. With a
+higher power, what is less slow is looked at too little; with a lower one, fast coordinates are overfitted."""
+MANY, POWER_OF_MANY, LEAST_SCALE_OF_MANY = 64, 3, 0.005
+"""The same for more than so many coordinates: hundreds of fast ones are overfitted together."""
 SOLVED_PAIRS = 50_000
 LEAST_NORM = 0.2
 """Squared norm with which a mode begins at least: one that begins near zero would hardly grow."""
@@ -64,8 +64,8 @@ def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Tensor, 
     """Time-lagged independent components of whitened inputs, slowest first, from the training pairs.
 
     The rotation (k, k) of the whitened inputs into the components, along whose axes Adam, which treats every weight by
-    itself, gets on better; and the squares (k,) of their autocorrelations, divided by the largest: what would be left
-    of each after two lag times if it decayed exponentially.
+    itself, gets on better; and powers (k,) of their autocorrelations, divided by the largest: what would be left of
+    each after some lag times if it decayed exponentially.
 
     References
     ----------
@@ -77,7 +77,8 @@ def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Tensor, 
     lagged = lagged / sum(len(batch.x) for batch in batches)
     autocorrelations, rotation = torch.linalg.eigh((lagged + lagged.T) / 2)
     slow = autocorrelations.flip(0).clamp_min(1e-9)
-    return rotation.flip(1), (slow / slow[0]).pow(POWER).clamp_min(LEAST_SCALE)
+    power, least = (POWER, LEAST_SCALE) if len(slow) <= MANY else (POWER_OF_MANY, LEAST_SCALE_OF_MANY)
+    return rotation.flip(1), (slow / slow[0]).pow(power).clamp_min(least)
 
 
 def warm_start(operator: Operator, samples: PairSamples, inputs: Whitening, layout: Layout, seed: int) -> Sides:

@@ -60,7 +60,11 @@ class Whitening(nn.Module):
 
     def centred(self, x: Tensor) -> Tensor:
         """The inputs less their mean, in the precision of the network."""
-        return (x - self.mean).to(self.matrix.dtype)
+        if x.dtype != torch.float32 or self.matrix.dtype != torch.float32:
+            return (x - self.mean).to(self.matrix.dtype)
+        # All in single precision, as fast as it goes; what is left of the mean after rounding is taken off as well.
+        mean = self.mean.float()
+        return (x - mean).sub_((self.mean - mean).float())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.centred(x) @ self.matrix
