@@ -51,8 +51,8 @@ SPREAD = 2.3
 MAX_LINEAR_PAIRS = 50_000
 """Enough for the slow linear coordinates."""
 POWER, LEAST_SCALE = 2, 0.03
-"""Of the autocorrelations by which coordinates are scaled, and the least scale as a share of that of the slowest. With a
-higher power, what is less slow is looked at too little; with a lower one, fast coordinates are overfitted."""
+"""Of the autocorrelations by which coordinates are scaled; least scale as a share of that of the slowest. With a higher
+power, what is less slow is looked at too little; with a lower one, fast coordinates are overfitted."""
 MANY, POWER_OF_MANY, LEAST_SCALE_OF_MANY = 64, 3, 0.005
 """The same for more than so many coordinates: hundreds of fast ones are overfitted together."""
 SOLVED_PAIRS = 50_000
