@@ -33,9 +33,10 @@ DECAY, MOST_DECAY = 1000, 1.0
 STEPS, STEPS_PER_MODE = 400, 20
 """Of the training of a network, at most, after a warm start: so many, and so many for every mode. The former are enough
 to show whether inputs that are all alike do better."""
-NONLINEAR = 0.25
-"""Held-out VAMP-2 by which inputs that are all alike must do better than slow ones, to be followed: a quarter of a slow
-process. Where events are few, less is chance."""
+NONLINEAR, FEW_PAIRS = 0.25, 3000
+"""Held-out VAMP-2 by which inputs that are all alike must do better than slow ones to be followed, a quarter of a slow
+process, and up to how many held-out pairs: where events are few, less is chance. With more pairs it falls with their
+square, down to where any difference counts."""
 MATCHED_ROWS = 20_000
 """At which modes of one network are matched to those of another."""
 N_LAGS = 12
@@ -262,7 +263,7 @@ class NeuralSVD(base.NeuralEstimator):
             alike = member(
                 "alike", 0, torch.eye(len(scales)).to(rotation), STEPS / (STEPS + STEPS_PER_MODE * self.n_modes)
             )
-            if alike.score > first.score + NONLINEAR:
+            if alike.score > first.score + NONLINEAR * min(1.0, FEW_PAIRS / len(splits[0].test)) ** 2:
                 if alone:
                     return [alike]
                 relevant = relevant_coordinates([(first, scaled), (alike, torch.eye(len(scales)).to(scaled))], operator)
