@@ -128,8 +128,8 @@ def measured(case: Row, load: Callable[[str], Dataset]) -> list[Row]:
     data = load(case["system"])
     lagtime = round(case["lag (ps)"] / data.time.row_time)
     comparison = compare_methods(
-        data, lagtime, case["modes"], {case["method"]: case["options"]}, random_state=case["seed"], device="cpu", n_splits=1,
-        runner=in_forked_process,
+        data, lagtime, case["modes"], {case["method"]: case["options"]}, random_state=case["seed"], device="cpu",
+        n_splits=1, runner=in_forked_process,
     )  # fmt: skip
     (row,) = comparison.rows()
     return [
