@@ -170,21 +170,14 @@ class NeuralSVD(base.NeuralEstimator):
         rows = Rows.of(data, device)
         splits = [PairSamples.of(rows, pairs.distance, *part) for part in pairs.parts]
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
-        checkpoint = self._checkpoint(data, settings, pairs.distance, self.weight_decay)
+        checkpoint = self._checkpoint(data, settings, pairs.distance, self.weight_decay, self.n_networks)
         members = self._members(base.whitening_of(data).to(device), operator, splits, settings, checkpoint)
         first, self.history_ = members[0].sides, members[0].history
         with cpu_settings(first):
             scores, held_out = _scores(first, splits[0])
             sides = average(members, operator, everything, layout) if self.warm_start else copy.deepcopy(first)
         last = self.history_, sides, operator, everything, seed, checkpoint.file("last")
-        settling: dict[str, Any] = {}
-        if self.warm_start:
-            rate, n_steps = (
-                SETTLING_RATE * self.learning_rate,
-                max(1, min(SETTLING_STEPS, self.history_.kept_step // 2)),
-            )
-            settling = {"learning_rate": rate, "batch_size": self._large_batch, "n_steps": n_steps}
-        self._learn_last(*last, **settling)
+        self._learn_last(*last, **self._settling())
         functions = evaluate(sides.double(), data)
         held_out = _in_terms_of(functions, held_out, first, data)
         settings = replace(settings, layout=replace(layout, n_trunks=len(members)))
@@ -235,6 +228,14 @@ class NeuralSVD(base.NeuralEstimator):
     def _large_batch(self) -> int:
         return max(self._batch, MIN_BATCH)
 
+    def _settling(self) -> dict[str, Any]:
+        """The last part of the training, where it is not that of a cold start."""
+        if not self.warm_start:
+            return {}
+        n_steps = max(1, min(SETTLING_STEPS, self.history_.kept_step // 2))
+        rate = SETTLING_RATE * self.learning_rate
+        return {"n_steps": n_steps, "learning_rate": rate, "batch_size": self._large_batch}
+
     def _members(
         self,
         whitening: Whitening,
@@ -260,13 +261,12 @@ class NeuralSVD(base.NeuralEstimator):
         scaled = rotation * scales
         first = member("scaled", 0, scaled)
         if len(scales) > 1 and len(splits[0].test):
-            alike = member(
-                "alike", 0, torch.eye(len(scales)).to(rotation), STEPS / (STEPS + STEPS_PER_MODE * self.n_modes)
-            )
+            as_they_are, share = torch.eye(len(scales)).to(rotation), STEPS / (STEPS + STEPS_PER_MODE * self.n_modes)
+            alike = member("alike", 0, as_they_are, share)
             if alike.score > first.score + NONLINEAR * min(1.0, FEW_PAIRS / len(splits[0].test)) ** 2:
                 if alone:
                     return [alike]
-                relevant = relevant_coordinates([(first, scaled), (alike, torch.eye(len(scales)).to(scaled))], operator)
+                relevant = relevant_coordinates([(first, scaled), (alike, as_they_are)], operator)
                 return [member("relevant", number, relevant) for number in range(len(splits))]
         return [first] if alone else [first, *(member("scaled", number, scaled) for number in range(1, len(splits)))]
 
