@@ -79,6 +79,9 @@ STUDIES = {
     "learning_rate": "Learning rate",
     "throughput": "Throughput of the training loop",
     "molecules_compared": "Alanine dipeptide",
+    "real": "Real molecules",
+    "hidden": "A slow process hidden among noise",
+    "gpu": "On a GPU",
 }
 
 
@@ -90,9 +93,9 @@ def benchmarks() -> str:
         "measurement in the JSON file of the same name in `analysis/results/`, and this page by "
         "`python -m analysis.readme benchmarks`. The *oracle* is Rayleigh–Ritz with the true eigenfunctions on the "
         "same data, the best that a method can do there; scores are held out. Seconds of a fit of NeuralSVD "
-        "hold the training of all its networks. Real molecules, the number of modes and the hidden radius were "
-        "measured with today's engine; the other tables with the one before, which trained two networks and kept the "
-        "better: they are to be measured anew.",
+        "hold the training of all its networks. Real molecules, the hidden radius and the GPU were measured with "
+        "today's engine; the other tables with the one before, which trained two networks and kept the better: they "
+        "are to be measured anew.",
     ]
     for name, heading in STUDIES.items():
         path = ROOT / "analysis" / "results" / f"{name}.md"

@@ -80,7 +80,8 @@ def block_nesting(action: Action, step: int = 2) -> Tensor:
     levels = torch.arange(1, action.f.shape[1] + 1, device=action.f.device)
     learned = levels - len(action.known)
     counted = ((learned > 0) & (learned % step == 0)) | (levels == len(levels))
-    return joint_nesting(action, (counted / counted.sum()).to(action.f))
+    weights = counted.to(action.f.dtype)
+    return joint_nesting(action, weights / weights.sum())
 
 
 def trace_penalty(action: Action, penalty: float = 1.0) -> Tensor:
