@@ -95,7 +95,7 @@ def benchmarks() -> str:
         "same data, the best that a method can do there; scores are held out. Seconds of a fit of NeuralSVD "
         "hold the training of all its networks. Real molecules, the hidden radius and the GPU were measured with "
         "today's engine; the other tables with the one before, which trained two networks and kept the better: they "
-        "are to be measured anew.",
+        "are to be measured anew. Seconds in the table of real molecules come from a busy machine.",
     ]
     for name, heading in STUDIES.items():
         path = ROOT / "analysis" / "results" / f"{name}.md"
