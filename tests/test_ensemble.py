@@ -9,7 +9,7 @@ from spectraldyn import NeuralSVD
 from spectraldyn.data import PairSamples, Rows
 from spectraldyn.learning import History
 from spectraldyn.learning.averages import operator_moments
-from spectraldyn.learning.ensemble import Member, average, held_out_modes, relevant_coordinates
+from spectraldyn.learning.ensemble import Member, average, held_out_values, relevant_coordinates
 from spectraldyn.networks import Layout, Whitening, build_sides
 from spectraldyn.networks.mlp import SideBySide
 from spectraldyn.operators import reversible_transfer, transfer
@@ -89,7 +89,7 @@ def test_held_out_eigenvalues_are_those_of_pairs_not_seen(pairs, tied):
     still = len(rows) + torch.arange(0, 2 * 15_000, 2)
     both = Rows(rows, rows[:15_000].repeat_interleave(2, dim=0))
     member = Member(linear(np.eye(3), tied), PairSamples(both, 1, still, pairs.test), 0.0, NONE)
-    values, spectrum = held_out_modes(member, reversible_transfer if tied else transfer)
+    values, spectrum = held_out_values(member, reversible_transfer if tied else transfer)
     assert spectrum.values == pytest.approx(np.ones(3), abs=1e-6)
     # A fifth of the norm is that of the training pairs, which is the same here.
     modes = spectrum.left[1:] * np.sign(spectrum.left[1:])

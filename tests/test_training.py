@@ -42,3 +42,19 @@ def test_what_is_evaluated_is_the_moving_average_of_the_parameters(n_steps, reac
         average = seen[-1] if average is None else average + (seen[-1] - average) / reach
         assert run.averaged.left.weight.item() == pytest.approx(average, rel=1e-6)
     assert len(set(seen)) == 5
+
+
+def test_decay_shrinks_weights_and_leaves_offsets_alone():
+    """Without a gradient every step multiplies the weights by 1 − rate · decay, and by nothing else."""
+    sides = Sides(torch.nn.Linear(2, 3))
+    weight, bias = sides.left.weight.detach().clone(), sides.left.bias.detach().clone()
+    schedule = Schedule(n_steps=4, learning_rate=0.1, decay=2.0)
+    run = _Run(sides, schedule, torch.Generator())
+    shrunk = 1.0
+    for step in range(3):
+        nothing = lambda f, g, x: 0 * (f.weight.sum() + f.bias.sum())  # noqa: E731
+        run.advance(partial(run.take_step, nothing, lambda loss, state: (loss, state), None))
+        shrunk *= 1 - schedule.rate(step) * schedule.decay
+    assert shrunk < 0.7
+    torch.testing.assert_close(sides.left.weight.detach(), shrunk * weight)
+    torch.testing.assert_close(sides.left.bias.detach(), bias)

@@ -14,7 +14,7 @@ from deeptime.kernels import GaussianKernel
 from scipy.spatial.distance import cdist, pdist
 
 from spectraldyn.baselines.records import Learned, Problem
-from spectraldyn.baselines.tuning import in_chunks, slow_coordinates, tuned
+from spectraldyn.baselines.tuning import drawn_pairs, in_chunks, slow_coordinates, tuned
 from spectraldyn.spectra.rayleigh_ritz import orthonormal
 
 CENTRES_FROM = 10_000  # frames, drawn at random, whose k-means centres carry the Gaussian functions
@@ -74,11 +74,9 @@ def kernel_edmd(
 
 def _kernel_edmd(problem: Problem, n_pairs: int, width: float, epsilon: float) -> Learned:
     transform = slow_coordinates(problem)
-    x, y = problem.pairs()
-    drawn = np.random.default_rng(problem.seed).choice(len(x), min(len(x), n_pairs), replace=False)
-    x, y = transform(x[drawn]), transform(y[drawn])
+    x, y = drawn_pairs(problem, transform, n_pairs)
     bandwidth = width * float(np.median(pdist(x)))
     n_eigenvalues = min(problem.n_modes + 1, len(x) - 2)
     model = KernelEDMD(GaussianKernel(bandwidth), epsilon=epsilon, n_eigs=n_eigenvalues).fit_fetch((x, y))
-    settings = {"pairs": len(drawn), "bandwidth": bandwidth}
+    settings = {"pairs": len(x), "bandwidth": bandwidth}
     return Learned(in_chunks(lambda frames: model.transform(transform(frames))), settings)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from spectraldyn.baselines.records import Learned, Problem
-from spectraldyn.baselines.tuning import in_chunks, slow_coordinates, tuned
+from spectraldyn.baselines.tuning import drawn_pairs, in_chunks, slow_coordinates, tuned
 from spectraldyn.errors import InputError
 
 MEDIAN_FROM = 2000  # frames, drawn at random, of whose distances the median is taken
@@ -36,9 +36,7 @@ def _nystroem_rrr(problem: Problem, n_pairs: int, width: float, centres: int) ->
     from kooplearn.kernel import NystroemKernelRidge
 
     transform = slow_coordinates(problem)
-    x, y = problem.pairs()
-    drawn = np.random.default_rng(problem.seed).choice(len(x), min(len(x), n_pairs), replace=False)
-    x, y = transform(x[drawn]), transform(y[drawn])
+    x, y = drawn_pairs(problem, transform, n_pairs)
     bandwidth = width * float(np.median(pdist(x[:MEDIAN_FROM])))
     estimator = NystroemKernelRidge(
         n_components=problem.n_modes + 1,  # the constant is not given to it
@@ -52,5 +50,5 @@ def _nystroem_rrr(problem: Problem, n_pairs: int, width: float, centres: int) ->
     model = estimator.fit(np.concatenate((x, y, x)))
     return Learned(
         functions=in_chunks(lambda frames: model.eig(eval_right_on=transform(frames))[1]),
-        settings={"pairs": len(drawn), "bandwidth": bandwidth},
+        settings={"pairs": len(x), "bandwidth": bandwidth},
     )

@@ -127,6 +127,15 @@ def slow_coordinates(problem: Problem) -> Callable[[np.ndarray], np.ndarray]:
     return lambda frames: model.transform(as_float64(frames))[:, :n_kept]
 
 
+def drawn_pairs(
+    problem: Problem, transform: Callable[[np.ndarray], np.ndarray], n_pairs: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends of at most so many training pairs, drawn at random, in these coordinates."""
+    x, y = problem.pairs()
+    drawn = np.random.default_rng(problem.seed).choice(len(x), min(len(x), n_pairs), replace=False)
+    return transform(x[drawn]), transform(y[drawn])
+
+
 def in_chunks(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
     """Real functions with the span of `function`, evaluated for some thousand frames at once."""
     return lambda frames: np.concatenate(

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,9 +13,8 @@ from spectraldyn.data.dataset import Dataset
 from spectraldyn.linalg import n_rows, total
 from spectraldyn.records import Batch
 
-MAX_SCORED_PAIRS = 10_000
-MAX_SCORED_STATES = 10_000
-"""Fewer, since the operators that act at single states evaluate derivatives as well."""
+MAX_SCORED = 10_000
+"""Pairs or states of either part that a score is taken from."""
 
 SCORED_AT_ONCE = 4096
 Scored = tuple[list[Batch], list[Batch]]
@@ -85,7 +84,6 @@ class _HeldOutSamples:
     rows: Rows
     train: Tensor
     test: Tensor
-    most_scored: ClassVar[int]
 
     @property
     def device(self) -> torch.device:
@@ -102,7 +100,7 @@ class _HeldOutSamples:
     def scored(self) -> Scored | None:
         if len(self.test) < 2:
             return None
-        return in_batches(self, self.train, self.most_scored), in_batches(self, self.test, self.most_scored)
+        return in_batches(self, self.train, MAX_SCORED), in_batches(self, self.test, MAX_SCORED)
 
 
 @dataclass(frozen=True)
@@ -115,8 +113,6 @@ class PairSamples(_HeldOutSamples):
     train: Tensor
     test: Tensor
     """train and test: rows of the left ends. `test` may be empty: then there is no early stopping."""
-
-    most_scored = MAX_SCORED_PAIRS
 
     @classmethod
     def of(cls, rows: Rows, distance: int, train: np.ndarray, test: np.ndarray | Sequence[int] = ()) -> "PairSamples":
@@ -139,8 +135,6 @@ class WeightedSamples(_HeldOutSamples):
     train: Tensor
     test: Tensor
     """train and test: rows. `test` may be empty."""
-
-    most_scored = MAX_SCORED_STATES
 
     def __post_init__(self) -> None:
         if self.weight is not None:

@@ -200,9 +200,9 @@ def default_width(n_modes: int) -> int:
     return max(64, 2 * n_modes)
 
 
-def default_steps(batch_size: int, n_steps: int = 3000) -> int:
-    """Training steps: so many from batch size 512 on, more for noisier, smaller batches."""
-    return round(n_steps * max(1.0, (512 / batch_size) ** 0.5))
+def default_steps(batch_size: int) -> int:
+    """Training steps from a cold start: 3000 from batch size 512 on, more for noisier, smaller batches."""
+    return round(3000 * max(1.0, (512 / batch_size) ** 0.5))
 
 
 def pick_device(name: str) -> torch.device:

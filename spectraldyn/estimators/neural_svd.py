@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from spectraldyn.data import Dataset, PairSamples, Rows, cut_blocks, held_out_rows, n_rows, pair_starts
-from spectraldyn.data.samples import MAX_SCORED_PAIRS, in_batches
+from spectraldyn.data.samples import MAX_SCORED, in_batches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
 from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
@@ -326,7 +326,7 @@ def _scores(sides: Sides, split: PairSamples) -> tuple[dict[str, float], HeldOut
     scored = split.scored()
     double = copy.deepcopy(sides).double()
     ends_of, averages = [], []
-    for batches in scored or (in_batches(split, split.train, MAX_SCORED_PAIRS),):
+    for batches in scored or (in_batches(split, split.train, MAX_SCORED),):
         left, right = zip(*(batch.pair for batch in batches), strict=True)
         x, y = (np.concatenate([evaluated(double, end) for end in ends]) for ends in (left, right))
         ends_of.append((x, y))

@@ -28,7 +28,7 @@ from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, SideBySide
 from spectraldyn.networks.sides import Layout, Sides, build_sides
 from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 from spectraldyn.records import Batch, Operator
-from spectraldyn.spectra.rayleigh_ritz import Averages, Spectrum, rayleigh_ritz
+from spectraldyn.spectra.rayleigh_ritz import Averages, Spectrum, orthonormal, rayleigh_ritz
 from spectraldyn.spectra.scores import shrunk_averages
 
 GRADIENTS_AT = 4096
@@ -92,7 +92,7 @@ def _side_by_side(members: Sequence[Member], operator: Operator, layout: Layout)
     n_members = len(members)
     wide_layout = replace(layout, n_modes=n_members * layout.n_modes, n_trunks=n_members)
     wide = build_sides(_inputs(members[0].sides), wide_layout, 0).to(members[0].sides.device)
-    weighted = [held_out_modes(member, operator) for member in members]
+    weighted = [held_out_values(member, operator) for member in members]
     with torch.no_grad():
         for side, network in enumerate(cast(tuple[CommonTrunk, ...], wide.distinct)):
             sources = [cast(CommonTrunk, member.sides.distinct[side]) for member in members]
@@ -106,7 +106,7 @@ def _side_by_side(members: Sequence[Member], operator: Operator, layout: Layout)
     return wide
 
 
-def held_out_modes(member: Member, operator: Operator) -> tuple[np.ndarray, Spectrum]:
+def held_out_values(member: Member, operator: Operator) -> tuple[np.ndarray, Spectrum]:
     """Eigenvalues (or singular values) on held-out pairs of the modes found on training pairs, and these modes.
 
     At most the value of training; that one without held-out pairs.
@@ -132,21 +132,12 @@ def held_out_modes(member: Member, operator: Operator) -> tuple[np.ndarray, Spec
 def _of_the_mean(averages: Averages, n_modes: int, *, tied: bool) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients (1 + m, n) of the leading singular functions of Σ_i f_i ⊗ g_i, from products of [1, f] and [1, g].
 
-    With f = q R, q orthonormal, and g alike, they are those of R_f R_gᵀ; where the sides are tied, of R Rᵀ.
+    In orthonormal functions p of the span of f and q of that of g they are those of the matrix Σ_i ⟨p, f_i⟩⟨g_i, q⟩.
     """
-    factors = []
-    for gram in (averages[0], averages[2]):
-        variances, directions = np.linalg.eigh(gram[1:, 1:] - np.outer(gram[1:, 0], gram[0, 1:]))
-        kept = variances > 1e-10 * max(variances[-1], 1e-300)
-        factors.append((directions[:, kept], np.sqrt(variances[kept])))
-    (left, left_root), (right, right_root) = factors
-    u, _, vt = np.linalg.svd((left_root[:, None] * left.T) @ (right * right_root))
-    result = []
-    for (directions, root), rotation, gram in ((factors[0], u, averages[0]), (factors[1], vt.T, averages[2])):
-        coefficients = directions / root @ rotation[:, :n_modes]
-        result.append(np.vstack((-gram[0, 1:] @ coefficients, coefficients)))
-    n_found = min(part.shape[1] for part in result)
-    return (result[0], result[0]) if tied else (result[0][:, :n_found], result[1][:, :n_found])
+    left, right = orthonormal(averages[0], 1), orthonormal(averages[2], 1)
+    u, _, vt = np.linalg.svd(left.T @ averages[0][:, 1:] @ averages[2][1:] @ right, full_matrices=False)
+    left, right = left @ u[:, :n_modes], right @ vt.T[:, :n_modes]
+    return left, left if tied else right
 
 
 def relevant_coordinates(members: Sequence[tuple[Member, Tensor]], operator: Operator) -> Tensor:
@@ -169,7 +160,7 @@ def relevant_coordinates(members: Sequence[tuple[Member, Tensor]], operator: Ope
 
 def _gradient_product(member: Member, operator: Operator) -> Tensor:
     """The average of Σ_i λ_i ∇f_i ∇f_iᵀ with respect to what the network looks at, in float64."""
-    values, spectrum = held_out_modes(member, operator)
+    values, spectrum = held_out_values(member, operator)
     rows = in_batches(member.samples, member.samples.train, GRADIENTS_AT)
     total: Tensor | float = 0.0
     for network, modes, end in zip(member.sides.distinct, (spectrum.left, spectrum.right), (0, 1), strict=False):
