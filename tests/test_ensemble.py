@@ -130,3 +130,12 @@ def test_side_by_side_is_one_after_the_other():
     parts = [nn.Linear(3, 2), nn.Linear(3, 4)]
     x = torch.randn(5, 3)
     assert torch.equal(SideBySide(parts)(x), torch.cat([part(x) for part in parts], dim=1))
+
+
+def test_inputs_far_from_zero_are_centred_in_single_precision():
+    """A mean that single precision cannot hold, a million away: what is left of it is taken off as well."""
+    mean = torch.tensor([1e6 + 0.03, 0.5], dtype=torch.float64)
+    x = (mean + torch.tensor([[0.25, 1.0], [-1.5, -2.0]])).float()
+    found = Whitening(mean, torch.eye(2)).centred(x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), x.double() - mean, rtol=0, atol=1e-6)
