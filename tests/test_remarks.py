@@ -11,6 +11,7 @@ from scipy.signal import lfilter
 from spectraldyn import Dataset, NeuralSVD, NeuralSVDModel, analyze, fit_trajectories, write_results
 from spectraldyn.data import stretches_of
 from spectraldyn.pipeline.remarks import Findings, set_remarks
+from spectraldyn.report.page import marked
 from spectraldyn.spectra.doubts import confirmed, separate_groups
 from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
 from spectraldyn.spectra.scores import HeldOut, held_out_modes, pair_averages
@@ -269,3 +270,7 @@ def test_remarks_reach_the_folder_and_the_page(tmp_path):
     assert remark in page
     assert page.count("unresolved: ") >= 2
     assert "of which the data carry 2" in page
+
+
+def test_names_of_parameters_are_code_on_the_page():
+    assert marked("give `lag` < 5 or `n_modes`") == "give <code>lag</code> &lt; 5 or <code>n_modes</code>"

@@ -5,6 +5,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from markupsafe import Markup, escape
 
 from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, format_number
 
@@ -16,7 +17,7 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
     """The page, from results, the contents of results.json and the figures as data URLs."""
     loader = jinja2.PackageLoader("spectraldyn", "report")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["number"] = format_number
+    environment.filters |= {"number": format_number, "marked": marked}
     data, names = results.data, results.data.column_names
     others = len(data.files) - 1
     return environment.get_template("template.html").render(
@@ -29,6 +30,12 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
         figures=figures,
         **own_part(results),
     )
+
+
+def marked(sentence: str) -> Markup:
+    """A remark with the names of parameters, which stand between backticks, as code."""
+    parts = [escape(part) for part in sentence.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 @singledispatch
