@@ -92,10 +92,10 @@ def benchmarks() -> str:
         "NeuralSVD beside deeptime's estimators. Every table is written by the command below it, with every single "
         "measurement in the JSON file of the same name in `analysis/results/`, and this page by "
         "`python -m analysis.readme benchmarks`. The *oracle* is Rayleigh–Ritz with the true eigenfunctions on the "
-        "same data, the best that a method can do there; scores are held out. Seconds of a fit of NeuralSVD "
-        "hold the training of all its networks. Real molecules, the hidden radius and the GPU were measured with "
-        "today's engine; the other tables with the one before, which trained two networks and kept the better: they "
-        "are to be measured anew. Seconds in the table of real molecules come from a busy machine.",
+        "same data, the best that a method can do there; scores are held out. Seconds of a fit of NeuralSVD hold the "
+        "training of all its networks. Real molecules, the number of modes, the hidden radius and the GPU were "
+        "measured with today's engine; the other tables with the one before, which trained two networks and kept the "
+        "better: they are to be measured anew. Seconds in the table of real molecules come from a busy machine.",
     ]
     for name, heading in STUDIES.items():
         path = ROOT / "analysis" / "results" / f"{name}.md"
