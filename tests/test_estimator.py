@@ -217,7 +217,7 @@ def test_interrupted_fit_goes_on_to_the_same_numbers(short, tmp_path, monkeypatc
     done = next(steps)
     resumed = estimator.fit_fetch(short)
     np.testing.assert_array_equal(resumed.eigenvalues, straight.eigenvalues)
-    assert next(steps) - done < 4 * 60 + 30 - interrupted_at + 5  # not from the start
+    assert next(steps) - done < 5 * 60 - interrupted_at + 5  # not from the start
     assert not list(tmp_path.iterdir())
 
 

@@ -39,8 +39,8 @@ def data(springs):
     """The springs as a network sees them: pairs of slow coordinates; and the scales of these."""
     states, starts = torch.from_numpy(springs), np.arange(len(springs) - LAG)
     whitening = Whitening.of(states.mean(dim=0), states.T.cov())
-    rotation, scales = slow_coordinates(whitening, PairSamples.of(Rows(states), LAG, starts))
-    return PairSamples.of(Rows(whitening.followed_by(rotation)(states).float()), LAG, starts), scales
+    slow, scales = slow_coordinates(whitening, PairSamples.of(Rows(states), LAG, starts))
+    return PairSamples.of(Rows(slow(states).float()), LAG, starts), scales
 
 
 def layout(network="common-trunk", n_modes=2, hidden=(8,), activation="tanh", tied=True):

@@ -198,8 +198,8 @@ def ours(
     operator = sd.operators.reversible_transfer
     pairs = pairs_of(sd.data.Rows.of(clock.data.frames, torch.device("cpu")), clock.data)
     whitening = whitening_of(clock.data.frames)
-    rotation, scales = slow_coordinates(whitening, pairs)
-    inputs = single(whitening.followed_by(rotation * scales if warm else rotation))
+    slow, scales = slow_coordinates(whitening, pairs)
+    inputs = single(slow.followed_by(torch.diag(scales)) if warm else slow)
     layout = sd.networks.Layout(N_MODES, "common-trunk", HIDDEN, ACTIVATION, tied=True)
     sides = warm_start(operator, pairs, inputs, layout, seed) if warm else sd.networks.build_sides(inputs, layout, seed)
     samples = Clocked(pairs, lambda: clock.step(sides.left))

@@ -59,6 +59,11 @@ class Rows:
             parts = [torch.from_numpy(part) for part in data.parts]
         return cls(*parts) if device.type == "cpu" else cls(torch.cat([part.to(device) for part in parts]))
 
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> "Rows":
+        """What a function (B, d) → (B, k) makes of the rows, in single precision, computed some thousand at once."""
+        several = (torch.cat([function(some).float() for some in part.split(SCORED_AT_ONCE)]) for part in self.parts)
+        return Rows(*several)
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 

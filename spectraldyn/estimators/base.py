@@ -43,7 +43,7 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     hidden: Any = None
     batch_size: int | None = None
     max_steps: int | None = None
-    learning_rate: float = 5e-3
+    learning_rate: float | None = 5e-3
     test_fraction: float = 0.2
     device: str = "auto"
     random_state: Any = None
@@ -113,7 +113,12 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     @property
     def _batch(self) -> int:
         """Rows per step: a few for every entry of a row of the Gram matrices."""
-        return max(512, 16 * int(self.n_modes)) if self.batch_size is None else self.batch_size
+        return max(512, 8 * int(self.n_modes)) if self.batch_size is None else self.batch_size
+
+    @property
+    def _rate(self) -> float:
+        """Learning rate at the start."""
+        return 5e-3 if self.learning_rate is None else self.learning_rate
 
     def _learn(
         self,
@@ -126,7 +131,7 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         **schedule: Any,
     ) -> History:
         """Train in place with this estimator's options, by the objective of that name in place of its own."""
-        given = {"batch_size": self._batch, "learning_rate": self.learning_rate, "average_share": FIRST_AVERAGE}
+        given = {"batch_size": self._batch, "learning_rate": self._rate, "average_share": FIRST_AVERAGE}
         objective = build_objective(name or self.objective, list(sides.parameters()))
         plan, progress = Schedule(**{**given, **schedule}), self.progress
         return learn(operator, samples, sides, objective, plan, seed=seed, checkpoint=checkpoint, progress=progress)
@@ -134,7 +139,7 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _learn_last(self, before: History, *training: Any, **schedule: Any) -> None:
         """A last, gentler part of the training uses all rows: those held out have done their service."""
         n_steps = max(1, round(LAST_STEPS * before.kept_step))
-        plan: dict[str, Any] = {"n_steps": n_steps, "learning_rate": LAST_RATE * self.learning_rate}
+        plan: dict[str, Any] = {"n_steps": n_steps, "learning_rate": LAST_RATE * self._rate}
         self._learn(*training, **{**plan, "average_share": LAST_AVERAGE, **schedule})
 
     def _signs(self, spectrum: Spectrum, functions: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:

@@ -17,7 +17,15 @@ from spectraldyn.estimators import base
 from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
 from spectraldyn.learning import cpu_settings, held_out_score
 from spectraldyn.learning.ensemble import Member, average, relevant_coordinates
-from spectraldyn.learning.warm_start import MIN_BATCH, RISE, TOLERANCE, slow_coordinates, warm_start
+from spectraldyn.learning.warm_start import (
+    MIN_BATCH,
+    MOST_INPUTS,
+    RISE,
+    TOLERANCE,
+    slow_coordinates,
+    total_variance,
+    warm_start,
+)
 from spectraldyn.networks import Sides, Whitening, build_sides
 from spectraldyn.operators import reversible_transfer, transfer
 from spectraldyn.records import Operator
@@ -25,18 +33,32 @@ from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.scores import HeldOut, held_out_modes, pair_averages, split_scores
 from spectraldyn.spectra.timescales import N_BLOCKS
 
-SETTLING_RATE, SETTLING_STEPS = 0.01, 200
-"""Of the last part of the training after a warm start: learning rate as a share of the first, and steps at most. The
-functions and their norms are there, and nesting has to hold them."""
-DECAY, MOST_DECAY = 1000, 1.0
-"""Weight decay for each input and root of a mode, divided by the number of training pairs; and at most."""
-STEPS, STEPS_PER_MODE = 400, 20
-"""Of the training of a network, at most, after a warm start: so many, and so many for every mode. The former are enough
-to show whether inputs that are all alike do better."""
+WARM_RATE, COLD_RATE = 0.02, 0.01
+"""Learning rates, with and without the warm start."""
+AVERAGE = 0.06
+"""Reach of the moving average of the parameters after a warm start, as a share of the steps."""
+RISK = 1700
+"""Training pairs for each input below which a network can fit the sample better than the dynamics. How
+far below is what weight decay is equal to."""
+MOST_DECAY = 1.0
+SETTLING_RATE, SETTLING_STEPS = 0.03, 200
+"""Of the last part of the training after a warm start: learning rate as a share of the first, less where pairs are
+few, and steps at most. The functions are there, and nesting has to bring them into order."""
+STEPS, STEPS_PER_MODE = 400, 25
+"""Of the training of a network, at most, after a warm start: so many, and so many for every mode."""
+LONGER = 2.5
+"""Times the former where the risk is low: with the inverse root of it, at most so many times."""
+PROBE, RELEVANT = "alike", "relevant"
+"""Names of trainings on inputs that are all alike, and on those scaled by how much the functions depend on them."""
+PROBE_STEPS, PROBE_DECAY = 300, 0.2
+"""Steps of the former, with batches twice as large, and its decay at most: more would keep what is hidden among many
+inputs from being found."""
 NONLINEAR, FEW_PAIRS = 0.25, 3000
 """Held-out VAMP-2 by which inputs that are all alike must do better than slow ones to be followed, a quarter of a slow
 process, and up to how many held-out pairs: where events are few, less is chance. With more pairs it falls with their
 square, down to where any difference counts."""
+ALIKE = 0.5
+"""Least scale from which on slow inputs are alike as they are."""
 MATCHED_ROWS = 20_000
 """At which modes of one network are matched to those of another."""
 N_LAGS = 12
@@ -85,16 +107,16 @@ class NeuralSVD(base.NeuralEstimator):
     hidden : tuple of int, optional
         Widths of the hidden layers; by default two of 64 units, or of twice the number of modes.
     batch_size : int, optional
-        Lagged pairs per step, at least 512 after a warm start; by default 512, or 16 for every mode.
+        Lagged pairs per step, at least 512 after a warm start; by default 512, or 8 for every mode.
     max_steps : int, optional
-        Upper limit on the training steps of each network; early stopping may end before. By default 400 and 40 for
-        every mode at batch sizes from 512 (3000 without the warm start), more for smaller ones.
-    learning_rate : float, default=1e-2
-        Of AdamW at the start; it falls to 0 by a cosine.
+        Upper limit on the training steps of each network; early stopping may end before. By default 400, or
+        up to 1000 where pairs are many, and 25 for every mode; without the warm start 3000, more for batch sizes below
+        512.
+    learning_rate : float, optional
+        Of AdamW at the start; it falls to 0 by a cosine. By default 0.02, or 0.01 without the warm start.
     weight_decay : float, optional
-        Decoupled decay of the weights, in units of the learning rate. By default more where more inputs and modes can
-        be fitted to fewer pairs: 1000 times the inputs and the root of the modes, divided by the training pairs, at
-        most 1; none without the warm start.
+        Decoupled decay of the weights, in units of the learning rate. By default more where more inputs can be
+        fitted to fewer pairs (see `risk`), at most 1; none without the warm start.
     warm_start : bool, default=True
         Begin with some steps of at least 512 pairs in which the last layer is solved for (see
         `spectraldyn.learning.warm_start`), on inputs scaled by how slow they are. Where inputs that are all alike do
@@ -140,7 +162,7 @@ class NeuralSVD(base.NeuralEstimator):
     _: KW_ONLY
     objective: str = "joint"
     reversible: bool = True
-    learning_rate: float = 1e-2
+    learning_rate: float | None = None
     n_networks: int = 3
     weight_decay: float | None = None
     warm_start: bool = True
@@ -170,16 +192,27 @@ class NeuralSVD(base.NeuralEstimator):
         rows = Rows.of(data, device)
         splits = [PairSamples.of(rows, pairs.distance, *part) for part in pairs.parts]
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
+        slow, scales = slow_coordinates(base.whitening_of(data).to(device), splits[0])
+        inputs = slow
+        if slow.n_inputs > MOST_INPUTS:  # all columns are read once here, and not at every step
+            rows, inputs = rows.mapped(slow), Whitening.none(slow)
+            *splits, everything = (replace(samples, rows=rows) for samples in (*splits, everything))
         checkpoint = self._checkpoint(data, settings, pairs.distance, self.weight_decay, self.n_networks)
-        members = self._members(base.whitening_of(data).to(device), operator, splits, settings, checkpoint)
+        members = self._members(inputs, scales, operator, splits, settings, checkpoint)
         first, self.history_ = members[0].sides, members[0].history
+        matched = torch.arange(0, len(rows), max(1, len(rows) // MATCHED_ROWS), device=device)
         with cpu_settings(first):
             scores, held_out = _scores(first, splits[0])
+            modes = evaluated(copy.deepcopy(first).double(), rows.gather(matched)) @ held_out.functions
             sides = average(members, operator, everything, layout) if self.warm_start else copy.deepcopy(first)
         last = self.history_, sides, operator, everything, seed, checkpoint.file("last")
-        self._learn_last(*last, **self._settling())
+        self._learn_last(*last, **self._settling(inputs, everything))
+        if inputs is not slow:
+            sides.look_through(slow)
         functions = evaluate(sides.double(), data)
-        held_out = _in_terms_of(functions, held_out, first, data)
+        # As combinations of the functions that are kept, those that come nearest to the modes of the first network.
+        nearest = np.linalg.lstsq(functions[matched.cpu()], modes, rcond=None)[0]
+        held_out = replace(held_out, functions=nearest)
         settings = replace(settings, layout=replace(layout, n_trunks=len(members)))
         self.model_ = self._read_off(functions, sides, pairs, (scores, held_out), settings)
         self.functions_ = functions.astype(np.float32)
@@ -228,17 +261,23 @@ class NeuralSVD(base.NeuralEstimator):
     def _large_batch(self) -> int:
         return max(self._batch, MIN_BATCH)
 
-    def _settling(self) -> dict[str, Any]:
+    @property
+    def _rate(self) -> float:
+        given, default = self.learning_rate, WARM_RATE if self.warm_start else COLD_RATE
+        return default if given is None else given
+
+    def _settling(self, inputs: Whitening, samples: PairSamples) -> dict[str, Any]:
         """The last part of the training, where it is not that of a cold start."""
         if not self.warm_start:
             return {}
-        n_steps = max(1, min(SETTLING_STEPS, self.history_.kept_step // 2))
-        rate = SETTLING_RATE * self.learning_rate
-        return {"n_steps": n_steps, "learning_rate": rate, "batch_size": self._large_batch}
+        rate = SETTLING_RATE * self._rate / max(1.0, risk(inputs.n_outputs, len(samples.train)))
+        n_steps = min(SETTLING_STEPS, self.max_steps or SETTLING_STEPS)
+        return {"n_steps": n_steps, "learning_rate": rate, "batch_size": self._large_batch, "rise": n_steps // 4}
 
     def _members(
         self,
-        whitening: Whitening,
+        inputs: Whitening,
+        scales: Tensor,
         operator: Operator,
         splits: list[PairSamples],
         settings: TransferSettings,
@@ -246,29 +285,30 @@ class NeuralSVD(base.NeuralEstimator):
     ) -> list[Member]:
         """Networks on the same coordinates, one for each split, the first of which the scores are taken from."""
 
-        def member(kind: str, number: int, coordinates: Tensor, share: float = 1.0) -> Member:
-            inputs, file = whitening.followed_by(coordinates), checkpoint.file(f"{kind}-{number}")
+        def member(kind: str, number: int, coordinates: Whitening) -> Member:
             own = settings
             if number:  # other weights and batches than those of the first network, which has the seed itself
                 stream = np.random.SeedSequence([settings.seed, number])
                 own = replace(settings, seed=int(stream.generate_state(1)[0]))
-            return self._member(inputs, operator, splits[number], own, file, share)
+            return self._member(coordinates, operator, splits[number], own, kind, checkpoint.file(f"{kind}-{number}"))
 
-        rotation, scales = slow_coordinates(whitening, splits[0])
+        def slow(number: int) -> Member:
+            # From training pairs alone: coordinates that know the held-out ones would have training end too early.
+            own, own_scales = slow_coordinates(inputs, splits[number])
+            return member("scaled", number, own.followed_by(torch.diag(own_scales)))
+
         if not self.warm_start:
-            return [member("cold", 0, rotation)]
-        alone = settings.layout.network == "separate"
-        scaled = rotation * scales
-        first = member("scaled", 0, scaled)
-        if len(scales) > 1 and len(splits[0].test):
-            as_they_are, share = torch.eye(len(scales)).to(rotation), STEPS / (STEPS + STEPS_PER_MODE * self.n_modes)
-            alike = member("alike", 0, as_they_are, share)
+            return [member("cold", 0, inputs)]
+        others = range(1, 1 if settings.layout.network == "separate" else len(splits))
+        scaled = torch.diag(scales)
+        first = member("scaled", 0, inputs.followed_by(scaled))
+        if scales.min() < ALIKE and len(splits[0].test):
+            alike = member(PROBE, 0, inputs)
             if alike.score > first.score + NONLINEAR * min(1.0, FEW_PAIRS / len(splits[0].test)) ** 2:
-                if alone:
-                    return [alike]
-                relevant = relevant_coordinates([(first, scaled), (alike, as_they_are)], operator)
-                return [member("relevant", number, relevant) for number in range(len(splits))]
-        return [first] if alone else [first, *(member("scaled", number, scaled) for number in range(1, len(splits)))]
+                as_they_are = torch.eye(len(scales)).to(scales)
+                relevant = inputs.followed_by(relevant_coordinates([(first, scaled), (alike, as_they_are)], operator))
+                return [member(RELEVANT, number, relevant) for number in (0, *others)]
+        return [first, *map(slow, others)]
 
     def _member(
         self,
@@ -276,24 +316,34 @@ class NeuralSVD(base.NeuralEstimator):
         operator: Operator,
         split: PairSamples,
         settings: TransferSettings,
+        kind: str,
         file: Path | None,
-        share: float,
     ) -> Member:
-        """A network on these coordinates, trained with held-out pairs for this share of the steps."""
+        """A network on these coordinates, trained with held-out pairs."""
         layout, seed = settings.layout, settings.seed
         inputs = Whitening(inputs.mean, inputs.matrix.float())
         if self.warm_start:
-            layout = replace(layout, network="common-trunk")
-            sides = warm_start(operator, split, inputs, layout, seed)
-            plan: dict[str, Any] = {"rise": RISE, "tolerance": TOLERANCE, "name": "vamp-2"}
-            plan["batch_size"] = self._large_batch
-            n_steps = STEPS + STEPS_PER_MODE * layout.n_modes
-            decay = min(MOST_DECAY, DECAY * inputs.n_outputs * layout.n_modes**0.5 / len(split.train))
+            sides = warm_start(operator, split, inputs, replace(layout, network="common-trunk"), seed)
+            plan: dict[str, Any] = {"rise": RISE, "tolerance": TOLERANCE, "name": "vamp-2", "average_share": AVERAGE}
+            # Inputs count by their scale, of which the largest is 1. Where it tells how slow they are, their number
+            # counts as well: those on a small scale are learned late, but not never.
+            n_inputs = total_variance(inputs, split)
+            if kind != RELEVANT:
+                n_inputs = (n_inputs * inputs.n_outputs) ** 0.5
+            danger = risk(n_inputs, len(split.train))
+            longer = min(LONGER, max(1.0, danger**-0.5))
+            plan |= {"batch_size": self._large_batch, "decay": min(MOST_DECAY, danger)}
+            plan["n_steps"] = round(longer * STEPS) + STEPS_PER_MODE * layout.n_modes
+            if kind == PROBE:
+                plan |= {"n_steps": PROBE_STEPS, "batch_size": 2 * self._large_batch}
+                plan["decay"] = min(PROBE_DECAY, plan["decay"])
         else:
-            sides, plan = build_sides(inputs, layout, seed).to(split.device), {}
-            n_steps, decay = base.default_steps(self._batch), 0.0
-        n_steps = max(1, round(share * (self.max_steps or n_steps)))
-        plan |= {"n_steps": n_steps, "decay": decay if self.weight_decay is None else self.weight_decay}
+            sides = build_sides(inputs, layout, seed).to(split.device)
+            plan = {"n_steps": base.default_steps(self._batch)}
+        if self.max_steps is not None:
+            plan["n_steps"] = min(self.max_steps, PROBE_STEPS if kind == PROBE else self.max_steps)
+        if self.weight_decay is not None:
+            plan["decay"] = self.weight_decay
         history = self._learn(sides, operator, split, seed, file, **plan)
         scored = split.scored()
         with cpu_settings(sides):
@@ -320,6 +370,11 @@ class NeuralSVD(base.NeuralEstimator):
         return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides, held_out)
 
 
+def risk(n_inputs: float, n_pairs: int) -> float:
+    """Of fitting so many training pairs better than the dynamics; from 1 on it is high."""
+    return RISK * n_inputs / n_pairs
+
+
 @torch.no_grad()
 def _scores(sides: Sides, split: PairSamples) -> tuple[dict[str, float], HeldOut]:
     """Scores of the functions, and of each mode, on some ten thousand training and held-out pairs, in float64."""
@@ -334,14 +389,6 @@ def _scores(sides: Sides, split: PairSamples) -> tuple[dict[str, float], HeldOut
     scores = split_scores(averages[0], averages[1] if scored else None, tied=sides.tied)
     held_out = held_out_modes(averages[0], ends_of[1] if scored else None, len(split.test), tied=sides.tied)
     return scores, held_out
-
-
-def _in_terms_of(functions: np.ndarray, held_out: HeldOut, sides: Sides, data: Dataset) -> HeldOut:
-    """The same of modes of other networks, as combinations of the functions at all rows that come nearest to them."""
-    rows = np.arange(0, data.n_rows, max(1, data.n_rows // MATCHED_ROWS))
-    theirs = evaluated(copy.deepcopy(sides).double(), torch.from_numpy(data.rows(rows)))
-    nearest = np.linalg.lstsq(functions[rows], theirs @ held_out.functions, rcond=None)[0]
-    return replace(held_out, functions=nearest)
 
 
 def lag_scan(lagtime: int, longest: int) -> list[int]:

@@ -29,7 +29,7 @@ from spectraldyn.networks.sides import Layout, Sides, build_sides
 from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 from spectraldyn.records import Batch, Operator
 from spectraldyn.spectra.rayleigh_ritz import Averages, Spectrum, orthonormal, rayleigh_ritz
-from spectraldyn.spectra.scores import shrunk_averages
+from spectraldyn.spectra.scores import SHRINKAGE
 
 GRADIENTS_AT = 4096
 """States at which gradients are averaged."""
@@ -109,7 +109,7 @@ def _side_by_side(members: Sequence[Member], operator: Operator, layout: Layout)
 def held_out_values(member: Member, operator: Operator) -> tuple[np.ndarray, Spectrum]:
     """Eigenvalues (or singular values) on held-out pairs of the modes found on training pairs, and these modes.
 
-    At most the value of training; that one without held-out pairs.
+    Training pairs have a small weight in them. At most the value of training; that one without held-out pairs.
     """
     sides, samples = member.sides, member.samples
 
@@ -121,7 +121,9 @@ def held_out_values(member: Member, operator: Operator) -> tuple[np.ndarray, Spe
     spectrum = rayleigh_ritz(train, tied=sides.tied)
     if scored is None:
         return spectrum.values, spectrum
-    a, b, c = shrunk_averages(train, averages(scored[1]))
+    # Of a state that the held-out pairs never visit they know nothing: its mode counts as in training.
+    shares = zip(train, averages(scored[1]), strict=True)
+    a, b, c = (SHRINKAGE * known + (1 - SHRINKAGE) * held_out for known, held_out in shares)
     quotient = [
         left @ b @ right / np.sqrt((left @ a @ left) * (right @ c @ right))
         for left, right in zip(spectrum.left.T, spectrum.right.T, strict=True)

@@ -55,15 +55,18 @@ POWER, LEAST_SCALE = 2, 0.03
 power, what is less slow is looked at too little; with a lower one, fast coordinates are overfitted."""
 MANY, POWER_OF_MANY, LEAST_SCALE_OF_MANY = 64, 3, 0.005
 """The same for more than so many coordinates: hundreds of fast ones are overfitted together."""
+MOST_INPUTS = 128
+"""Slow linear coordinates that a network looks at. With the scales of many inputs those behind them, which are faster
+still, hardly count; and what each step costs does not grow with the features any more."""
 SOLVED_PAIRS = 50_000
 LEAST_NORM = 0.2
 """Squared norm with which a mode begins at least: one that begins near zero would hardly grow."""
 
 
-def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Tensor, Tensor]:
+def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Whitening, Tensor]:
     """Time-lagged independent components of whitened inputs, slowest first, from the training pairs.
 
-    The rotation (k, k) of the whitened inputs into the components, along whose axes Adam, which treats every weight by
+    The map into the components, at most `MOST_INPUTS` of them, along whose axes Adam, which treats every weight by
     itself, gets on better; and powers (k,) of their autocorrelations, divided by the largest: what would be left of
     each after some lag times if it decayed exponentially.
 
@@ -73,12 +76,14 @@ def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Tensor, 
     Noé, Clementi, J. Chem. Theory Comput. 11 (2015) 5002 for coordinates scaled by their eigenvalues.
     """
     batches = in_batches(pairs, pairs.train, MAX_LINEAR_PAIRS)
-    lagged = sum((whitening(x).T @ whitening(y)).double() for x, y in (batch.pair for batch in batches))
-    lagged = lagged / sum(len(batch.x) for batch in batches)
+    # Raw inputs are multiplied and only their moments are whitened: a third of the work where inputs are many.
+    lagged = sum(whitening.centred(x).T @ whitening.centred(y) for x, y in (batch.pair for batch in batches))
+    lagged = whitening.matrix.T @ (lagged / sum(len(batch.x) for batch in batches)) @ whitening.matrix
     autocorrelations, rotation = torch.linalg.eigh((lagged + lagged.T) / 2)
     slow = autocorrelations.flip(0).clamp_min(1e-9)
     power, least = (POWER, LEAST_SCALE) if len(slow) <= MANY else (POWER_OF_MANY, LEAST_SCALE_OF_MANY)
-    return rotation.flip(1), (slow / slow[0]).pow(power).clamp_min(least)
+    scales = (slow / slow[0]).pow(power).clamp_min(least)
+    return whitening.followed_by(rotation.flip(1)[:, :MOST_INPUTS]), scales[:MOST_INPUTS]
 
 
 def warm_start(operator: Operator, samples: PairSamples, inputs: Whitening, layout: Layout, seed: int) -> Sides:
@@ -114,10 +119,14 @@ def warm_start(operator: Operator, samples: PairSamples, inputs: Whitening, layo
 @torch.no_grad()
 def _spread(network: CommonTrunk, samples: PairSamples, generator: torch.Generator) -> None:
     """Weights of the first layer that point everywhere, of a size that suits its inputs."""
-    first = cast(WhitenedLinear, network.trunk[0])
+    variance = total_variance(cast(WhitenedLinear, network.trunk[0]).whitening, samples)
+    linear_layers(network.trunk)[0].weight.normal_(generator=generator).mul_(SPREAD / variance**0.5)
+
+
+def total_variance(inputs: Whitening, samples: PairSamples) -> float:
+    """Of what a network looks at, over all coordinates."""
     some = samples.train[:: -(-len(samples.train) // FOLDED_PAIRS)]
-    deviation = first.whitening(samples.batch(some).x).var(dim=0).sum().sqrt()
-    linear_layers(network.trunk)[0].weight.normal_(generator=generator).mul_(SPREAD / deviation)
+    return float(inputs(samples.batch(some).x).var(dim=0).sum())
 
 
 @torch.no_grad()

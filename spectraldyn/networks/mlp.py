@@ -1,5 +1,6 @@
 """Multilayer perceptrons x (B, d) → (B, L): a common trunk for all modes, or one network per mode."""
 
+import copy
 import math
 from collections.abc import Iterable
 from itertools import pairwise
@@ -27,7 +28,7 @@ class CommonTrunk(nn.Module):
     activation : str
         Name in `ACTIVATIONS`.
     n_trunks : int
-        So many sets of hidden layers side by side, under one last layer.
+        So many sets of hidden layers side by side, each with its own whitening, under one last layer.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class CommonTrunk(nn.Module):
         trunks = [
             nn.Sequential(
                 *_on(
-                    inputs,
+                    inputs if n_trunks == 1 else copy.deepcopy(inputs),
                     [part for ends in pairwise(widths) for part in (nn.Linear(*ends), ACTIVATIONS[activation]())],
                 )
             )

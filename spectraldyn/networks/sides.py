@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from spectraldyn.networks.mlp import NETWORKS
-from spectraldyn.networks.whitening import Whitening
+from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ class Sides(nn.Module):
     def distinct(self) -> tuple[nn.Module, ...]:
         """Both networks, or the one where they are tied."""
         return (self.left,) if self.tied else (self.left, self.right)
+
+    def look_through(self, inputs: Whitening) -> None:
+        """Take the inputs of this whitening, where the networks were trained on its outputs."""
+        for layer in self.modules():
+            if isinstance(layer, WhitenedLinear):
+                layer.whitening = inputs.followed_by(layer.whitening.matrix)
 
     @property
     def device(self) -> torch.device:

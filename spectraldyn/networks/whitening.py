@@ -43,8 +43,19 @@ class Whitening(nn.Module):
         return cls(mean, directions[:, kept] / variances[kept].sqrt() / scale[:, None])
 
     def followed_by(self, coordinates: Tensor) -> "Whitening":
-        """The same with its outputs multiplied by a matrix (k, k)."""
+        """The same with its outputs multiplied by a matrix (k, m)."""
         return Whitening(self.mean, self.matrix @ coordinates.to(self.matrix))
+
+    @classmethod
+    def none(cls, before: "Whitening") -> "Whitening":
+        """Of what another one gives, which stays as it is."""
+        identity = torch.eye(before.n_outputs).to(before.matrix)
+        return cls(torch.zeros(before.n_outputs).to(before.mean), identity)
+
+    @property
+    def n_inputs(self) -> int:
+        """d."""
+        return self.matrix.shape[0]
 
     @property
     def n_outputs(self) -> int:
