@@ -17,6 +17,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from analysis.distances import subspace_distance
 from spectraldyn import Dataset, InputError, InputWarning, NeuralSVD, NeuralSVDModel, load_features
 from spectraldyn.data import Rows
+from spectraldyn.estimators import neural_svd
+from spectraldyn.learning.warm_start import MOST_INPUTS, slow_coordinates
 from spectraldyn.objectives import OBJECTIVES
 
 REVERSIBLE = np.array([[0.97, 0.02, 0.01], [0.02, 0.95, 0.03], [0.01, 0.03, 0.96]])
@@ -219,6 +221,63 @@ def test_interrupted_fit_goes_on_to_the_same_numbers(short, tmp_path, monkeypatc
     np.testing.assert_array_equal(resumed.eigenvalues, straight.eigenvalues)
     assert next(steps) - done < 5 * 60 - interrupted_at + 5  # not from the start
     assert not list(tmp_path.iterdir())
+
+
+def test_many_columns_are_looked_at_through_few_coordinates(trajectories, tmp_path):
+    """The networks are trained on the slowest coordinates and take all columns; saved, they are the same."""
+    random = np.random.default_rng(0)
+    wide = [np.hstack((frames, random.standard_normal((len(frames), 200)))) + 50 for frames in trajectories]
+    estimator = NeuralSVD(1, 2, random_state=0, max_steps=100)
+    model = estimator.fit_fetch(wide)
+    alone = NeuralSVD(1, 2, random_state=0, max_steps=100).fit_fetch(trajectories)
+    assert model.timescales() == pytest.approx(alone.timescales(), rel=0.1)
+    (first, *_) = model.sides.left.trunk.parts
+    assert (first[0].whitening.n_inputs, first[0].linear.in_features) == (wide[0].shape[1], MOST_INPUTS)
+    np.testing.assert_allclose(model.functions(wide[0])[:, 1], estimator.functions_[: len(wide[0]), 1], atol=1e-4)
+    model.save(tmp_path / "model.pt")
+    loaded = NeuralSVDModel.load(tmp_path / "model.pt")
+    np.testing.assert_array_equal(loaded.transform(wide[0]), model.transform(wide[0]))
+
+
+def test_scales_of_a_network_know_nothing_of_the_pairs_it_held_out(short, monkeypatch):
+    """Else a coordinate that is slow in these alone would look good there, and training end too early."""
+    asked, held_out = [], []
+
+    def recorded(whitening, pairs):
+        asked.append(set(pairs.train.tolist()))
+        held_out.append(set(pairs.test.tolist()))
+        return slow_coordinates(whitening, pairs)
+
+    monkeypatch.setattr(neural_svd, "slow_coordinates", recorded)
+    NeuralSVD(2, n_networks=3, random_state=0, max_steps=3).fit(short)
+    assert len(asked) == 3
+    assert all(held_out)
+    for train, test in zip(asked, held_out, strict=True):
+        assert not train & test
+    assert not held_out[0] & held_out[1]
+    assert not held_out[1] & held_out[2]
+
+
+def test_few_pairs_are_trained_on_gently(monkeypatch):
+    """The fewer pairs there are for an input, the more decay, the fewer steps and the slower the last part."""
+    plans = {}
+    learn = NeuralSVD._learn
+
+    def noted(self, *arguments, **schedule):
+        plans.setdefault(n_frames, []).append(schedule)
+        return learn(self, *arguments, **{**schedule, "n_steps": 2})
+
+    monkeypatch.setattr(NeuralSVD, "_learn", noted)
+    for n_frames in (40_000, 851):
+        frames = np.random.default_rng(0).standard_normal((n_frames, 1)).cumsum(axis=0) % 20
+        NeuralSVD(1, 1, random_state=0).fit(frames)
+    (many, *_, last_of_many), (few, *_, last_of_few) = plans.values()
+    share = 0.8
+    assert many["decay"] == pytest.approx(1700 / (share * 40_000), rel=0.02)
+    assert few["decay"] == 1.0  # 1700 / (share * 850), at most 1
+    assert (many["n_steps"], few["n_steps"]) == (1000 + 25, 400 + 25)
+    assert last_of_many["learning_rate"] == pytest.approx(0.03 * 0.02)
+    assert last_of_few["learning_rate"] == pytest.approx(0.03 * 0.02 / 2)
 
 
 def test_fitting_leaves_the_global_random_state_and_threads_alone(short):

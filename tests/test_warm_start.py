@@ -7,7 +7,14 @@ from scipy.signal import lfilter
 
 from spectraldyn import NeuralSVD
 from spectraldyn.data import PairSamples, Rows
-from spectraldyn.learning.warm_start import POWER, best_combinations, slow_coordinates, warm_start
+from spectraldyn.learning.warm_start import (
+    MOST_INPUTS,
+    POWER,
+    best_combinations,
+    slow_coordinates,
+    total_variance,
+    warm_start,
+)
 from spectraldyn.linalg import gram
 from spectraldyn.networks import CommonTrunk, Layout, SeparateNetworks, Whitening, build_sides
 from spectraldyn.objectives.nested import low_rank_loss
@@ -61,6 +68,27 @@ def test_slow_coordinates_are_those_of_the_springs(data):
     assert abs(float(lagged[0, 1] + lagged[1, 0])) < 1e-3
     autocorrelations = (lagged + lagged.T).diagonal().double() / 2
     assert scales.tolist() == pytest.approx([1, float((autocorrelations[1] / autocorrelations[0]) ** POWER)], abs=1e-4)
+
+
+def test_of_many_inputs_the_slowest_are_looked_at(springs):
+    """As many as `MOST_INPUTS`, in order; the map to them takes all inputs."""
+    n_noise = MOST_INPUTS + 20
+    noise = np.random.default_rng(1).standard_normal((len(springs), n_noise))
+    states, starts = torch.from_numpy(np.hstack((noise, springs))).float(), np.arange(len(springs) - LAG)
+    whitening = Whitening.of(states.double().mean(dim=0), states.double().T.cov())
+    slow, scales = slow_coordinates(whitening, PairSamples.of(Rows(states), LAG, starts))
+    assert (slow.n_inputs, slow.n_outputs, len(scales)) == (n_noise + 2, MOST_INPUTS, MOST_INPUTS)
+    coordinates = slow(states)
+    assert coordinates.double().T.cov() == pytest.approx(np.eye(MOST_INPUTS), abs=1e-4)
+    autocorrelations = (coordinates[:-LAG] * coordinates[LAG:]).double().mean(dim=0)
+    assert autocorrelations[:2].tolist() == pytest.approx(np.exp(-0.1 * LAG * np.array([1.0, 4.0])), abs=0.05)
+    assert (scales.diff() <= 0).all()
+
+
+def test_total_variance_is_that_of_all_coordinates(data):
+    pairs, _ = data
+    scaled = Whitening(torch.zeros(2), torch.tensor([[1.0, 0.0], [0.0, 0.3]]))
+    assert total_variance(scaled, pairs) == pytest.approx(1 + 0.09, rel=0.02)
 
 
 @pytest.mark.parametrize("tied", [True, False])
