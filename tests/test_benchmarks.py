@@ -174,7 +174,7 @@ def test_learning_rate(monkeypatch, tmp_path):
     run(learning_rate, monkeypatch, tmp_path, "--systems", "prinz")
     rows, text = written(tmp_path, "learning_rate")
     assert [row["settings"]["learning_rate"] for row in rows] == [0.005, 0.01]
-    assert "the default is 0.01" in text
+    assert "the default is 0.02" in text
     assert "| system | 0.005 | 0.01 |" in text
 
 
@@ -244,7 +244,8 @@ def test_differences_to_the_best_peer_are_paired():
     rows = scored("clear", neural_svd=[1.1, 2.2, 3.3], tica=[1.0, 2.0, 3.0], msm=[0.9, 2.0, 3.0])
     rows += scored("tie", neural_svd=[1.0, 2.0, 3.0], tica=[1.1, 1.9, 3.0])
     rows += scored("behind", neural_svd=[1.0, 2.0, 2.9], tica=[1.1, 2.1, 3.1], edmd=[0.0, 0.0, 9.0])
-    # A single split of 9 is no better peer. MSM has the best score but mostly fails; EDMD and NeuralSVD have two splits in common.
+    # A single split of 9 makes no better peer. MSM has the best score but mostly fails; EDMD and NeuralSVD have two
+    # splits in common.
     rows += scored("failing", neural_svd=[None, 1.0, 1.2, 1.1], msm=[9.0, None, None, None], edmd=[3.0, 0.9, 0.8, None])
     rows += scored("alone", neural_svd=[1.0, 1.0], msm=[None, None])
     clear, tie, behind, failing = real.against_peers(rows, "vamp2_test")

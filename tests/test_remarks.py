@@ -70,6 +70,13 @@ def test_what_confirms_a_mode(changes, verdict):
     assert confirmed(of_one_mode(**changes)) == [verdict]
 
 
+@pytest.mark.parametrize(("n_noise", "said"), [(198, True), (98, False)])
+def test_more_features_than_frames_can_tell_apart(n_noise, said):
+    """200 and 100 features in 1,500 frames."""
+    remarks = analysed(frames_of(markov_chain(SLOW, 1_500, seed=1), n_noise)).warnings
+    assert ("there are 200 features and only 1500 frames" in " ".join(remarks)) == said
+
+
 @pytest.mark.parametrize(("matrix", "tied"), [(SLOW, True), (DRIVEN, False)], ids=["reversible", "driven"])
 def test_held_out_eigenvalues_are_rayleigh_quotients(matrix, tied):
     """Exact on the training pairs themselves; within its error on others; nothing without order in time."""

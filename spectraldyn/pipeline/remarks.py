@@ -17,6 +17,8 @@ NORM_TOLERANCE = 0.1
 """Norms further than this share from the Ritz values, and outside their intervals, are remarked upon."""
 LEAST_SCORE = 0.5
 """Share of the training VAMP-2, less the constant's 1, below which the held-out one is far from it."""
+ROWS_PER_FEATURE = 10
+"""Frames for each feature below which linear coordinates are fitted to the sample."""
 NAMES_SHOWN = 3
 
 
@@ -66,6 +68,7 @@ class Findings:
         """One sentence each, on the whole before single processes."""
         said = [
             self._on_groups(),
+            self._on_features(),
             self._on_held_out(),
             self._on_scores(timescales),
             self._on_norms(timescales),
@@ -95,6 +98,15 @@ class Findings:
             f"the trajectories fall into {len(named)} groups that never visit the same states ({' | '.join(named)}): "
             "how fast these exchange, and how populated they are, cannot be known; fit each group alone, or add "
             "trajectories that connect them"
+        )
+
+    def _on_features(self) -> str | None:
+        n_rows, n_features = self.data.n_rows, len(self.data.columns)
+        if n_rows >= ROWS_PER_FEATURE * n_features:
+            return None
+        return (
+            f"there are {n_features} features and only {n_rows} frames: so many are easily fitted to so few; give more "
+            "frames or fewer `features`"
         )
 
     def _on_held_out(self) -> str | None:
