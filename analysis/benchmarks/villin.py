@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from analysis.benchmarks.real import SCORES, SYSTEMS, against_peers, as_text, loaded, measured
+from analysis.benchmarks.real import SCORES, SYSTEMS, against_peers, as_text, error_of_median, loaded, measured
 from analysis.benchmarks.record import write
 from analysis.benchmarks.study import Row, arguments, collect, forget
 from analysis.references import block_counts, clustered, markov_timescales, resampled_timescales, slow_projection
@@ -39,8 +39,8 @@ WHAT = (
     "distances and frames; the range is that of the maximum-likelihood values over all settings at the lags named. In "
     "brackets 95 % intervals, of which the first table has the median: blocks of 500 ps drawn anew (basic bootstrap), "
     "which tells how far the truth may lie from what these frames say, to models and fits alike. Fits: default "
-    "settings. Scores: on held-out blocks, three tenths of the frames, mean ± standard error over splits; above or "
-    "below where the mean of the paired differences is further from 0 than its standard error."
+    "settings. Scores: on held-out blocks, three tenths of the frames, median ± standard error over splits; above or "
+    "below where the median of the paired differences is further from 0 than its standard error."
 )
 
 
@@ -150,10 +150,13 @@ def main() -> None:
     seconds = ", ".join(f"{row['seconds']:.1f}" for row in fits)
     compared = [row for row in rows if row["method"] in (OURS, LINEAR)]
     scores = [
-        {"score": name, **{k: as_text(v) if isinstance(v, list) else v for k, v in line.items() if k != "system"}}
+        {"score": name}
+        | {k: as_text(np.median, error_of_median, v) if isinstance(v, list) else v for k, v in line.items()}
         for score, name in SCORES.items()
         for line in against_peers(compared, score)
     ]
+    for line in scores:
+        del line["system"]
     markov = [
         {
             **{name: row[name] for name in ("coordinates", "clusters", "lag (ps)")},
