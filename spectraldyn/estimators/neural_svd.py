@@ -38,9 +38,9 @@ WARM_RATE, COLD_RATE = 0.02, 0.01
 AVERAGE = 0.06
 """Reach of the moving average of the parameters after a warm start, as a share of the steps."""
 RISK = 1700
-"""Training pairs for each input below which a network can fit the sample better than the dynamics. How
-far below is what weight decay is equal to."""
+"""Training pairs for each input below which a network can fit the sample better than the dynamics."""
 MOST_DECAY = 1.0
+"""Weight decay is the risk, but at most this."""
 SETTLING_RATE, SETTLING_STEPS = 0.03, 200
 """Of the last part of the training after a warm start: learning rate as a share of the first, less where pairs are
 few, and steps at most. The functions are there, and nesting has to bring them into order."""
@@ -283,7 +283,7 @@ class NeuralSVD(base.NeuralEstimator):
         settings: TransferSettings,
         checkpoint: base.Checkpoint,
     ) -> list[Member]:
-        """Networks on the same coordinates, one for each split, the first of which the scores are taken from."""
+        """A network for each split, the first of which the scores are taken from."""
 
         def member(kind: str, number: int, coordinates: Whitening) -> Member:
             own = settings
@@ -321,34 +321,36 @@ class NeuralSVD(base.NeuralEstimator):
     ) -> Member:
         """A network on these coordinates, trained with held-out pairs."""
         layout, seed = settings.layout, settings.seed
-        inputs = Whitening(inputs.mean, inputs.matrix.float())
+        inputs, plan = Whitening(inputs.mean, inputs.matrix.float()), self._plan(inputs, split, kind)
         if self.warm_start:
             sides = warm_start(operator, split, inputs, replace(layout, network="common-trunk"), seed)
-            plan: dict[str, Any] = {"rise": RISE, "tolerance": TOLERANCE, "name": "vamp-2", "average_share": AVERAGE}
-            # Inputs count by their scale, of which the largest is 1. Where it tells how slow they are, their number
-            # counts as well: those on a small scale are learned late, but not never.
-            n_inputs = total_variance(inputs, split)
-            if kind != RELEVANT:
-                n_inputs = (n_inputs * inputs.n_outputs) ** 0.5
-            danger = risk(n_inputs, len(split.train))
-            longer = min(LONGER, max(1.0, danger**-0.5))
-            plan |= {"batch_size": self._large_batch, "decay": min(MOST_DECAY, danger)}
-            plan["n_steps"] = round(longer * STEPS) + STEPS_PER_MODE * layout.n_modes
-            if kind == PROBE:
-                plan |= {"n_steps": PROBE_STEPS, "batch_size": 2 * self._large_batch}
-                plan["decay"] = min(PROBE_DECAY, plan["decay"])
         else:
             sides = build_sides(inputs, layout, seed).to(split.device)
-            plan = {"n_steps": base.default_steps(self._batch)}
-        if self.max_steps is not None:
-            plan["n_steps"] = min(self.max_steps, PROBE_STEPS if kind == PROBE else self.max_steps)
-        if self.weight_decay is not None:
-            plan["decay"] = self.weight_decay
         history = self._learn(sides, operator, split, seed, file, **plan)
         scored = split.scored()
         with cpu_settings(sides):
             score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
         return Member(sides, split, score, history)
+
+    def _plan(self, inputs: Whitening, split: PairSamples, kind: str) -> dict[str, Any]:
+        """Objective and schedule of the training of a network: the greater the risk, the shorter and the tamer."""
+        if not self.warm_start:
+            return {"n_steps": self.max_steps or base.default_steps(self._batch), "decay": self.weight_decay or 0.0}
+        # Inputs count by their scale, of which the largest is 1. Where it tells how slow they are, their number counts
+        # as well: those on a small scale are learned late, but not never.
+        n_inputs = total_variance(inputs, split)
+        if kind != RELEVANT:
+            n_inputs = (n_inputs * inputs.n_outputs) ** 0.5
+        danger = risk(n_inputs, len(split.train))
+        longer = min(LONGER, max(1.0, danger**-0.5))
+        batch_size, decay = self._large_batch, min(MOST_DECAY, danger)
+        n_steps = self.max_steps or round(longer * STEPS) + STEPS_PER_MODE * int(self.n_modes)
+        if kind == PROBE:
+            batch_size, decay, n_steps = 2 * batch_size, min(PROBE_DECAY, decay), min(PROBE_STEPS, n_steps)
+        if self.weight_decay is not None:
+            decay = self.weight_decay
+        own = {"n_steps": n_steps, "batch_size": batch_size, "decay": decay}
+        return {"name": "vamp-2", "rise": RISE, "tolerance": TOLERANCE, "average_share": AVERAGE, **own}
 
     def _read_off(
         self,

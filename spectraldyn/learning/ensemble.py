@@ -56,7 +56,7 @@ def average(members: Sequence[Member], operator: Operator, everything: PairSampl
     Parameters
     ----------
     members : sequence of Member
-        On the same coordinates. Their hidden layers are side by side in the result.
+        Of the same inputs, each in its own coordinates. Their hidden layers are side by side in the result.
     everything : PairSamples
         All pairs, among which none is held out.
     layout : Layout
