@@ -85,6 +85,14 @@ def test_of_many_inputs_the_slowest_are_looked_at(springs):
     assert (scales.diff() <= 0).all()
 
 
+def test_inputs_of_which_none_is_slow_are_all_alike():
+    """Autocorrelations of noise are chance; a scale made of them would hide one coordinate or the other."""
+    states = torch.from_numpy(np.random.default_rng(0).standard_normal((5000, 2)))
+    pairs = PairSamples.of(Rows(states), LAG, np.arange(len(states) - LAG))
+    _, scales = slow_coordinates(Whitening.of(states.mean(dim=0), states.T.cov()), pairs)
+    assert scales.tolist() == [1.0, 1.0]
+
+
 def test_total_variance_is_that_of_all_coordinates(data):
     pairs, _ = data
     scaled = Whitening(torch.zeros(2), torch.tensor([[1.0, 0.0], [0.0, 0.3]]))

@@ -55,6 +55,9 @@ POWER, LEAST_SCALE = 2, 0.03
 power, what is less slow is looked at too little; with a lower one, fast coordinates are overfitted."""
 MANY, POWER_OF_MANY, LEAST_SCALE_OF_MANY = 64, 3, 0.005
 """The same for more than so many coordinates: hundreds of fast ones are overfitted together."""
+NOISE = 3
+"""Autocorrelations below so many times their statistical error, one divided by the root of the pairs, are all alike: no
+coordinate among them is slower than another."""
 MOST_INPUTS = 128
 """Slow linear coordinates that a network looks at. With the scales of many inputs those behind them, which are faster
 still, hardly count; and what each step costs does not grow with the features any more."""
@@ -76,13 +79,15 @@ def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Whitenin
     Noé, Clementi, J. Chem. Theory Comput. 11 (2015) 5002 for coordinates scaled by their eigenvalues.
     """
     batches = in_batches(pairs, pairs.train, MAX_LINEAR_PAIRS)
+    n_pairs = sum(len(batch.x) for batch in batches)
     # Raw inputs are multiplied and only their moments are whitened: a third of the work where inputs are many.
     lagged = sum(whitening.centred(x).T @ whitening.centred(y) for x, y in (batch.pair for batch in batches))
-    lagged = whitening.matrix.T @ (lagged / sum(len(batch.x) for batch in batches)) @ whitening.matrix
+    lagged = whitening.matrix.T @ (lagged / n_pairs) @ whitening.matrix
     autocorrelations, rotation = torch.linalg.eigh((lagged + lagged.T) / 2)
     slow = autocorrelations.flip(0).clamp_min(1e-9)
     power, least = (POWER, LEAST_SCALE) if len(slow) <= MANY else (POWER_OF_MANY, LEAST_SCALE_OF_MANY)
-    scales = (slow / slow[0]).pow(power).clamp_min(least)
+    noise = float(NOISE / n_pairs**0.5 / slow[0])
+    scales = (slow / slow[0]).pow(power).clamp_min(max(least, min(noise, 1.0) ** power))
     return whitening.followed_by(rotation.flip(1)[:, :MOST_INPUTS]), scales[:MOST_INPUTS]
 
 
