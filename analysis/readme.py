@@ -93,9 +93,10 @@ def benchmarks() -> str:
         "measurement in the JSON file of the same name in `analysis/results/`, and this page by "
         "`python -m analysis.readme benchmarks`. The *oracle* is Rayleigh–Ritz with the true eigenfunctions on the "
         "same data, the best that a method can do there; scores are held out. Seconds of a fit of NeuralSVD hold the "
-        "training of all its networks. Real molecules, the number of modes, the hidden radius and the GPU were "
-        "measured with today's engine; the other tables with the one before, which trained two networks and kept the "
-        "better: they are to be measured anew. Seconds in the table of real molecules come from a busy machine.",
+        "training of all its networks. Accuracy, the number of modes, real molecules, the hidden radius and the GPU "
+        "were measured with today's engine. The other tables are older: of fits that trained two networks and kept "
+        "the better, or of the training loop before it had CUDA graphs; they are to be measured anew. Seconds come "
+        "from a machine that was busy with other studies.",
     ]
     for name, heading in STUDIES.items():
         path = ROOT / "analysis" / "results" / f"{name}.md"
