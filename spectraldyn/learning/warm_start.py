@@ -56,8 +56,8 @@ power, what is less slow is looked at too little; with a lower one, fast coordin
 MANY, POWER_OF_MANY, LEAST_SCALE_OF_MANY = 64, 3, 0.005
 """The same for more than so many coordinates: hundreds of fast ones are overfitted together."""
 NOISE = 3
-"""Autocorrelations below so many times their statistical error, one divided by the root of the pairs, are all alike: no
-coordinate among them is slower than another."""
+"""Where all autocorrelations are below so many times their statistical error, one divided by the root of the pairs, no
+coordinate is slower than another."""
 MOST_INPUTS = 128
 """Slow linear coordinates that a network looks at. With the scales of many inputs those behind them, which are faster
 still, hardly count; and what each step costs does not grow with the features any more."""
@@ -86,8 +86,7 @@ def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Whitenin
     autocorrelations, rotation = torch.linalg.eigh((lagged + lagged.T) / 2)
     slow = autocorrelations.flip(0).clamp_min(1e-9)
     power, least = (POWER, LEAST_SCALE) if len(slow) <= MANY else (POWER_OF_MANY, LEAST_SCALE_OF_MANY)
-    noise = float(NOISE / n_pairs**0.5 / slow[0])
-    scales = (slow / slow[0]).pow(power).clamp_min(max(least, min(noise, 1.0) ** power))
+    scales = (slow / slow[0]).pow(power).clamp_min(least if slow[0] > NOISE / n_pairs**0.5 else 1.0)
     return whitening.followed_by(rotation.flip(1)[:, :MOST_INPUTS]), scales[:MOST_INPUTS]
 
 
