@@ -251,14 +251,19 @@ def test_differences_to_the_best_peer_are_paired():
     clear, tie, behind, failing = real.against_peers(rows, "vamp2_test")
     assert (clear["best peer"], clear["verdict"]) == ("tica", "above")
     assert clear["difference"] == pytest.approx([0.1, 0.2, 0.3])
-    # The quartiles of .1, .2, .3 are .1 apart: 1.2533 · .1 / 1.349 / √3.
-    assert real.as_text(np.median, real.error_of_median, clear["difference"]) == "0.200 ± 0.054"
+    # Each of three counts alike, as scipy has it: .1 · √(2/3).
+    assert real.MEDIAN.as_text(clear["difference"]) == "0.200 ± 0.082"
+    # Their standard deviation is .1.
+    assert real.MEAN.as_text(clear["difference"]) == "0.200 ± 0.058"
     assert (tie["verdict"], behind["best peer"], behind["verdict"]) == ("tie", "tica", "below")
     assert (failing["best peer"], failing["verdict"]) == ("edmd", "above")
     assert failing["difference"] == pytest.approx([0.1, 0.4])
-    assert real.counted([clear, tie, behind, failing]).startswith("above on 2, tie on 1, below on 1 of 4 sets;")
-    assert real.verdict([-0.3, -0.2, -0.1]) == "below"
-    assert real.verdict([0.5]) == "tie"  # one split says nothing of the spread
+    assert real.counted([clear, tie, behind, failing]) == "above on 2, tie on 1, below on 1 of 4 sets"
+    assert real.MEDIAN.verdict([-0.3, -0.2, -0.1]) == "below"
+    assert real.MEDIAN.verdict([0.5]) == "tie"  # one split says nothing of the spread
+    # By means a single good split makes EDMD the best peer, and its spread a tie.
+    (line,) = real.against_peers([row for row in rows if row["system"] == "behind"], "vamp2_test", real.MEAN)
+    assert (line["best peer"], line["verdict"]) == ("edmd", "tie")
     line = real.means(rows, "vamp2_test")[3]
     assert (line["edmd"], line["tica"]) == ("1.567 ± 0.717 (none on 1 of 4)", "–")
     assert line["msm"] == "9.000 (none on 3 of 4)"

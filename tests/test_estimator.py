@@ -16,9 +16,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from analysis.distances import subspace_distance
 from spectraldyn import Dataset, InputError, InputWarning, NeuralSVD, NeuralSVDModel, load_features
-from spectraldyn.data import Rows
+from spectraldyn.data import PairSamples, Rows
 from spectraldyn.estimators import neural_svd
 from spectraldyn.learning.warm_start import MOST_INPUTS, slow_coordinates
+from spectraldyn.networks import Whitening
 from spectraldyn.objectives import OBJECTIVES
 
 REVERSIBLE = np.array([[0.97, 0.02, 0.01], [0.02, 0.95, 0.03], [0.01, 0.03, 0.96]])
@@ -278,6 +279,33 @@ def test_few_pairs_are_trained_on_gently(monkeypatch):
     assert (many["n_steps"], few["n_steps"]) == (1000 + 25, 400 + 25)
     assert last_of_many["learning_rate"] == pytest.approx(0.03 * 0.02)
     assert last_of_few["learning_rate"] == pytest.approx(0.03 * 0.02 / 2)
+
+
+def plan_of(inputs, n_frames, kind, **options):
+    """Of a network on these scales of independent unit normal coordinates."""
+    states = torch.from_numpy(np.random.default_rng(0).standard_normal((n_frames + 1, len(inputs)))).float()
+    split = PairSamples.of(Rows(states), 1, np.arange(n_frames))
+    whitening = Whitening(torch.zeros(len(inputs)), torch.diag(torch.tensor(inputs)))
+    return NeuralSVD(2, **options)._plan(whitening, split, kind)
+
+
+def test_inputs_count_by_their_scale():
+    """Scales that tell how slow inputs are: √(number × variance); those that tell what matters: the variance."""
+    inputs, n_frames = [1.0, 0.1, 0.1, 0.1], 17_000
+    scaled, relevant = (plan_of(inputs, n_frames, kind) for kind in ("scaled", neural_svd.RELEVANT))
+    assert scaled["decay"] == pytest.approx(0.1 * np.sqrt(4 * 1.03), rel=0.02)
+    assert relevant["decay"] == pytest.approx(0.1 * 1.03, rel=0.02)
+    assert scaled["n_steps"] == pytest.approx(400 * scaled["decay"] ** -0.5 + 50, abs=1)
+    assert relevant["n_steps"] == 1000 + 50
+    assert (scaled["batch_size"], scaled["name"]) == (512, "vamp-2")
+
+
+def test_what_is_hidden_among_inputs_is_looked_for_with_large_batches_and_little_decay():
+    few, many = (plan_of([1.0, 1.0], n_frames, neural_svd.PROBE) for n_frames in (500, 34_000))
+    assert few | {"decay": 0.2, "batch_size": 1024, "n_steps": 300} == few
+    assert many["decay"] == pytest.approx(0.1, rel=0.02)
+    own = plan_of([1.0, 1.0], 500, neural_svd.PROBE, weight_decay=0.7, max_steps=100, batch_size=2000)
+    assert (own["decay"], own["n_steps"], own["batch_size"]) == (0.7, 100, 4000)
 
 
 def test_fitting_leaves_the_global_random_state_and_threads_alone(short):

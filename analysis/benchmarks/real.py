@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats.mstats import mjci
 
 from analysis.benchmarks.processes import in_forked_process
 from analysis.benchmarks.record import write
@@ -32,14 +33,13 @@ from analysis.benchmarks.study import (
     side_by_side,
 )
 from spectraldyn import Dataset, compare_methods, load_features
+from spectraldyn.baselines.summary import standard_error
 from spectraldyn.units import TimeAxis
 
 NAME = "real"
 OURS = "neural-svd"
 METHODS = (OURS, "tica", "edmd", "kernel-edmd", "msm", "vampnet")
 """Without VAMP, which is TICA where the dynamics are taken as reversible."""
-NORMAL_QUARTILES = 1.349
-"""Distance of the quartiles of a normal law, in standard deviations."""
 SCORES = {"vamp2_test": "VAMP-2", "vampe_test": "VAMP-E"}
 
 
@@ -88,10 +88,10 @@ WHAT = (
     "knows the state, and decides any mean: methods are compared by medians over splits. Best peer: of the highest "
     "median, among those that work on at least half of the splits. Difference: NeuralSVD's score minus the peer's, "
     "split by split; above or below where its median is further from 0 than the standard error of the median, else a "
-    "tie. Cells of the comparison: median ± standard error, which is 0.93 times the distance of the quartiles, divided "
-    "by the root of the number of splits. Splits share frames: these errors tell how much the choice of the blocks "
-    "matters and not how another simulation would end. VAMP is left out: where dynamics are "
-    "taken as reversible it is TICA. All methods run on one thread through `spectraldyn.compare_methods`."
+    "tie. Cells of the comparison: median ± its standard error by Maritz and Jarrett (1978), which assumes no law. The "
+    "same by means and their standard errors is counted above for comparison. Splits share frames: these errors tell "
+    "how much the choice of the blocks matters and not how another simulation would end. VAMP is left out: where "
+    "dynamics are taken as reversible it is TICA. All methods run on one thread through `spectraldyn.compare_methods`."
 )
 
 
@@ -149,11 +149,40 @@ def measured(case: Row, load: Callable[[str], Dataset]) -> list[Row]:
     ]
 
 
-def against_peers(rows: Sequence[Row], score: str) -> list[Row]:
+def error_of_median(values: Sequence[float]) -> float | None:
+    """Standard error of the median (Maritz, Jarrett, J. Am. Stat. Assoc. 73 (1978) 194); None for a single value."""
+    return float(mjci(values, prob=[0.5])[0]) if len(values) > 1 else None
+
+
+@dataclass(frozen=True)
+class Middle:
+    """What stands for the scores of all splits, and its standard error."""
+
+    of: Callable[[Sequence[float]], Any]
+    error_of: Callable[[Sequence[float]], float | None]
+
+    def as_text(self, values: Sequence[float]) -> str:
+        if not values:
+            return "–"
+        error = self.error_of(values)
+        return f"{self.of(values):.3f}" + ("" if error is None else f" ± {error:.3f}")
+
+    def verdict(self, differences: Sequence[float]) -> str:
+        """Above or below where the paired differences are further from 0 than their standard error."""
+        if not differences:
+            return "no common split"
+        middle, error = self.of(differences), self.error_of(differences)
+        return "tie" if error is None or abs(middle) <= error else "above" if middle > 0 else "below"
+
+
+MEDIAN, MEAN = Middle(np.median, error_of_median), Middle(np.mean, standard_error)
+
+
+def against_peers(rows: Sequence[Row], score: str, by: Middle = MEDIAN) -> list[Row]:
     """A line for every set: the scores of NeuralSVD and of the best peer, and their differences split by split.
 
-    The best peer is that of the highest median, among those that work on at least half of the splits. A split on which
-    either of the two fails has no difference.
+    The best peer is that of the highest median (or mean), among those that work on at least half of the splits. A split
+    on which either of the two fails has no difference.
     """
     table = []
     for system, own in _by_system(rows).items():
@@ -162,7 +191,7 @@ def against_peers(rows: Sequence[Row], score: str) -> list[Row]:
         peers = {m: found for m, found in scores.items() if m != OURS and found and 2 * len(found) >= n_splits}
         if not scores[OURS] or not peers:
             continue
-        best = max(peers, key=lambda method: np.median(list(peers[method].values())))
+        best = max(peers, key=lambda method: by.of(list(peers[method].values())))
         ours, its = scores[OURS], peers[best]
         differences = [ours[seed] - its[seed] for seed in ours if seed in its]
         table.append(
@@ -172,31 +201,15 @@ def against_peers(rows: Sequence[Row], score: str) -> list[Row]:
                 "best peer": best,
                 "its": list(its.values()),
                 "difference": differences,
-                "verdict": verdict(differences),
+                "verdict": by.verdict(differences),
             }
         )
     return table
 
 
-def verdict(differences: Sequence[float]) -> str:
-    """Above or below where the median of the paired differences is further from 0 than its standard error."""
-    if not differences:
-        return "no common split"
-    middle, error = float(np.median(differences)), error_of_median(differences)
-    return "above" if middle > error else "below" if middle < -error else "tie"
-
-
-def error_of_median(values: Sequence[float]) -> float:
-    """Standard error of the median: √(π/2) σ/√n, with the σ of a normal law of these quartiles; infinite for one."""
-    if len(values) < 2:
-        return np.inf
-    low, high = np.quantile(values, [0.25, 0.75])
-    return float(np.sqrt(np.pi / 2 / len(values)) * (high - low) / NORMAL_QUARTILES)
-
-
-def standard_error(values: Sequence[float]) -> float:
-    """Of the mean; infinite for a single value."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf
+def shown(table: Sequence[Row]) -> list[Row]:
+    """The same with medians in place of lists of values."""
+    return [{k: MEDIAN.as_text(v) if isinstance(v, list) else v for k, v in line.items()} for line in table]
 
 
 def means(rows: Sequence[Row], score: str) -> list[Row]:
@@ -208,28 +221,16 @@ def means(rows: Sequence[Row], score: str) -> list[Row]:
             tried = [row for row in own if row["method"] == method]
             found = _by_seed(tried, method, score)
             n_without = len(tried) - len(found)
-            line[method] = as_text(
-                np.mean, standard_error, list(found.values())
-            ) + f" (none on {n_without} of {len(tried)})" * bool(n_without)
+            line[method] = MEAN.as_text(list(found.values()))
+            line[method] += f" (none on {n_without} of {len(tried)})" * bool(n_without)
         table.append(line)
     return table
 
 
-def as_text(
-    middle: Callable[[Sequence[float]], Any], error_of: Callable[[Sequence[float]], float], values: Sequence[float]
-) -> str:
-    """Mean or median ± its standard error."""
-    if not values:
-        return "–"
-    error = error_of(values)
-    return f"{middle(values):.3f}" + f" ± {error:.3f}" * bool(np.isfinite(error))
-
-
 def counted(table: Sequence[Row]) -> str:
-    """On how many sets NeuralSVD is where, as a sentence."""
+    """On how many sets NeuralSVD is where."""
     numbers = [f"{word} on {sum(line['verdict'] == word for line in table)}" for word in ("above", "tie", "below")]
-    higher = sum(bool(line["difference"]) and np.median(line["difference"]) > 0 for line in table)
-    return f"{', '.join(numbers)} of {len(table)} sets; the median difference is positive on {higher}."
+    return f"{', '.join(numbers)} of {len(table)} sets"
 
 
 def _by_system(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -268,16 +269,16 @@ def main() -> None:
     compared = {name: against_peers(rows, score) for score, name in SCORES.items()}
     tables = {"Sets": sets(rows)}
     for score, name in SCORES.items():
-        shown = [
-            {k: as_text(np.median, error_of_median, v) if isinstance(v, list) else v for k, v in line.items()}
-            for line in compared[name]
-        ]
-        tables[f"Held-out {name} beside the best peer"] = shown
+        tables[f"Held-out {name} beside the best peer"] = shown(compared[name])
         tables[f"Held-out {name}: mean ± standard error"] = means(rows, score)
         tables[f"Held-out {name}: median (quartiles)"] = side_by_side(rows, "system", score, 4)
     tables["Seconds, with tuning"] = side_by_side(rows, "system", "all seconds")
     tables["Failures"] = failures(rows, "system")
-    parts = [f"NeuralSVD beside the best peer in {name}: {counted(table)}" for name, table in compared.items()]
+    parts = [
+        f"NeuralSVD beside the best peer in {name}: by medians {counted(compared[name])}; by means "
+        f"{counted(against_peers(rows, score, MEAN))}."
+        for score, name in SCORES.items()
+    ]
     write(NAME, rows, tables, "\n\n".join([*parts, WHAT, described()]), options.folder)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from analysis.benchmarks.real import SCORES, SYSTEMS, against_peers, as_text, error_of_median, loaded, measured
+from analysis.benchmarks.real import SCORES, SYSTEMS, against_peers, loaded, measured, shown
 from analysis.benchmarks.record import write
 from analysis.benchmarks.study import Row, arguments, collect, forget
 from analysis.references import block_counts, clustered, markov_timescales, resampled_timescales, slow_projection
@@ -150,13 +150,10 @@ def main() -> None:
     seconds = ", ".join(f"{row['seconds']:.1f}" for row in fits)
     compared = [row for row in rows if row["method"] in (OURS, LINEAR)]
     scores = [
-        {"score": name}
-        | {k: as_text(np.median, error_of_median, v) if isinstance(v, list) else v for k, v in line.items()}
+        {"score": name, **{column: value for column, value in line.items() if column != "system"}}
         for score, name in SCORES.items()
-        for line in against_peers(compared, score)
+        for line in shown(against_peers(compared, score))
     ]
-    for line in scores:
-        del line["system"]
     markov = [
         {
             **{name: row[name] for name in ("coordinates", "clusters", "lag (ps)")},

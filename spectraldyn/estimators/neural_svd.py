@@ -194,7 +194,9 @@ class NeuralSVD(base.NeuralEstimator):
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
         slow, scales = slow_coordinates(base.whitening_of(data).to(device), splits[0])
         inputs = slow
-        if slow.n_inputs > MOST_INPUTS:  # all columns are read once here, and not at every step
+        if slow.n_inputs > MOST_INPUTS:
+            # All columns are read once here, and not at every step. Which coordinates are left is for the pairs of the
+            # first network to say; the others turn and scale these by their own.
             rows, inputs = rows.mapped(slow), Whitening.none(slow)
             *splits, everything = (replace(samples, rows=rows) for samples in (*splits, everything))
         checkpoint = self._checkpoint(data, settings, pairs.distance, self.weight_decay, self.n_networks)
