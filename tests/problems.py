@@ -63,3 +63,30 @@ def passage_times(matrix: np.ndarray, sets: Sequence[Sequence[int]], lag: int) -
         )
         times[:, column] = [np.average(to_target[list(source)], weights=p[list(source)]) for source in sets]
     return times
+
+
+# Three metastable pairs of states, detailed balance by construction from symmetric fluxes.
+FLUX = np.array(
+    [
+        [30, 10, 0, 0, 0, 0],
+        [10, 30, 0.3, 0, 0, 0],
+        [0, 0.3, 20, 8, 0, 0],
+        [0, 0, 8, 20, 0.1, 0],
+        [0, 0, 0, 0.1, 8, 3],
+        [0, 0, 0, 0, 3, 8],
+    ]
+)
+CHAIN = FLUX / FLUX.sum(axis=1, keepdims=True)
+PAIRS = [(0, 1), (2, 3), (4, 5)]
+"""By falling population."""
+LIVELY = np.where(np.isin(FLUX, [0.3, 0.1]), 1.5, FLUX)
+LIVELY /= LIVELY.sum(axis=1, keepdims=True)
+"""The same with so many passages between the pairs that their times are known to a few per cent."""
+
+
+def slow_modes(chain: np.ndarray) -> np.ndarray:
+    """The two slowest modes, of mean 0 and variance 1, for every state."""
+    values, vectors = np.linalg.eig(chain)
+    modes = vectors[:, np.argsort(-values.real)[1:3]].real
+    p = stationary(chain)
+    return (modes - p @ modes) / np.sqrt(p @ modes**2 - (p @ modes) ** 2)

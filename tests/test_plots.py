@@ -1,5 +1,6 @@
 """Figures and the table of features: what they show, in which places, under which names."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import matplotlib.image
@@ -8,6 +9,7 @@ import pytest
 
 from spectraldyn import Dataset, GeneratorResults, plots
 from spectraldyn.data import Column
+from spectraldyn.pipeline import Results
 from spectraldyn.plots.figures import log_ticks
 from spectraldyn.plots.spectrum import MAX_POINTS
 from spectraldyn.report.page import strongest_features
@@ -197,7 +199,7 @@ def test_singular_values_beside_the_norms():
 def test_rates_with_their_intervals_beside_the_exact_ones():
     """The interval of the second lies above its value, the third has none."""
     rates = [Rate(1.0, 0.9, 1.2), Rate(2.0, 2.1, 2.4), Rate(5.0, None, None, "too few")]
-    shared = dict.fromkeys(("model", "data", "timescales", "modes", "sets", "representatives", "warnings", "seconds"))
+    shared = {field.name: None for field in dataclasses.fields(Results)}
     drawn = GeneratorResults(**shared, rates=rates, exact_rates=np.array([1.1, 2.2, 4.0]))
     ax = plots.plot_rates(drawn)
     exact = ax.lines[0]

@@ -31,6 +31,7 @@ def add_fit(commands: shared.Commands) -> None:
         help="metastable sets; by default one more than processes slower than the lag time, for the generator from the "
         "largest gap between the rates",
     )
+    add("--temperature", type=float, metavar="K", help="of the simulation, for free energies in kJ/mol beside kT")
     nesting = "how the modes are put in order: by default joint, for the generator sequential"
     add("--nesting", choices=["joint", "sequential"], help=nesting)
     add(
@@ -59,7 +60,7 @@ def fit(options: argparse.Namespace) -> int:
     from spectraldyn.report import check_results_folder, write_results
 
     out = check_results_folder(shared.output_name(options, "-results"), options.force)
-    arguments |= {"n_states": options.states, "checkpoint_folder": cache_folder()}
+    arguments |= {"n_states": options.states, "temperature": options.temperature, "checkpoint_folder": cache_folder()}
     results: Results
     if options.operator == "generator":
         potential = _potential(options.potential)

@@ -16,7 +16,9 @@ from spectraldyn.estimators import GeneratorModel, GeneratorSVD
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.remarks import mode_remarks, set_remarks
 from spectraldyn.pipeline.results import GeneratorResults
-from spectraldyn.pipeline.transfer import check_states, sets_of_modes
+from spectraldyn.pipeline.transfer import check_states, check_temperature, sets_of_modes
+from spectraldyn.spectra.intervals import block_bootstrap
+from spectraldyn.spectra.kinetics import free_energies, population_estimates
 from spectraldyn.spectra.rates import Rate, correlation_rows, rate_intervals
 from spectraldyn.spectra.timescales import Timescale
 
@@ -48,6 +50,7 @@ def fit_generator(
     skip: str | float | None = None,
     timestep: str | float | None = None,
     n_states: int | None = None,
+    temperature: float | None = None,
     progress: bool = False,
     **estimator: Any,
 ) -> GeneratorResults:
@@ -65,6 +68,8 @@ def fit_generator(
         Of the potential, for the report.
     n_states : int, optional
         Number of metastable sets; by default from the largest gap between the rates.
+    temperature : float, optional
+        See `analyze_generator`.
     progress : bool
         Show progress bars on stderr.
     **estimator
@@ -85,13 +90,14 @@ def fit_generator(
         diffusion=potential.diffusion, force=potential.force, beta=potential.beta, progress=progress, **estimator
     )
     check_states(n_states, learner.n_modes)
+    check_temperature(temperature)
     first = Path(files if isinstance(files, str | Path) else files[0])
     features = None if first.suffix.lower() in (".npy", ".npz") else "positions"
     reading: dict[str, Any] = {"stride": stride, "skip": skip, "timestep": timestep, "progress": progress}
     data = load_features(files, top, features=features, columns=potential.dimension, **reading)
     _check_domain(data, name or "the potential", potential.domain)
     learner.fit(data)
-    results = analyze_generator(learner.model_, data, n_states, functions=learner.functions_)
+    results = analyze_generator(learner.model_, data, n_states, temperature=temperature, functions=learner.functions_)
     exact_rates = None
     with contextlib.suppress(InputError):  # in many dimensions, where no closed form was stated
         exact_rates = potential.rates(learner.model_.n_modes)
@@ -100,7 +106,12 @@ def fit_generator(
 
 
 def analyze_generator(
-    model: GeneratorModel, data: Dataset, n_states: int | None = None, *, functions: np.ndarray | None = None
+    model: GeneratorModel,
+    data: Dataset,
+    n_states: int | None = None,
+    *,
+    temperature: float | None = None,
+    functions: np.ndarray | None = None,
 ) -> GeneratorResults:
     """Read rates with error bars and metastable sets off a fitted model of a generator.
 
@@ -113,6 +124,8 @@ def analyze_generator(
         are populations of the law that was sampled.
     n_states : int, optional
         Number of metastable sets; by default from the largest gap between the rates.
+    temperature : float, optional
+        Of the simulation in K, for free energies in kJ/mol.
     functions : ndarray (n_rows, M), optional
         ``model.functions(data)``, where they have been evaluated already: `GeneratorSVD.functions_`.
 
@@ -122,6 +135,7 @@ def analyze_generator(
         If `n_states` is not between 2 and one more than the number of modes.
     """
     check_states(n_states, model.n_modes)
+    check_temperature(temperature)
     modes = model.modes_from(model.functions(data) if functions is None else functions)
     seed, asked = model.settings.seed, n_states
     memory = correlation_rows(modes, data.stretches)
@@ -131,8 +145,12 @@ def analyze_generator(
         n_states = 2 if len(values) == 1 else 2 + int(np.argmax(values[1:] / values[:-1]))
     _, sets, shown = sets_of_modes(modes, n_states, seed)
     timescales = [_timescale(rate) for rate in rates]
+    resampled = block_bootstrap(model.moments, 0, memory, seed)
+    populations = population_estimates(sets, resampled), free_energies(sets, resampled)
     warnings = [*data.warnings, *_remarks(model, rates), *set_remarks(sets, asked)]
-    return GeneratorResults(model, data, timescales, modes, sets, shown, warnings, 0.0, rates=rates)
+    return GeneratorResults(
+        model, data, timescales, modes, sets, *populations, shown, warnings, 0.0, temperature, rates=rates
+    )
 
 
 def _check_domain(data: Dataset, name: str, domain: Sequence[tuple[float, float]]) -> None:

@@ -8,6 +8,7 @@ from spectraldyn.data import Dataset
 from spectraldyn.estimators import GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.tables import rate_table, timescale_table
+from spectraldyn.spectra.kinetics import Estimates, Kinetics, MarkovStateModel, learned_committor
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
 from spectraldyn.spectra.timescales import ByLag, Timescale
@@ -25,11 +26,17 @@ class Results:
     modes: np.ndarray
     """(n_rows, n_modes): of all rows, stretch after stretch."""
     sets: MetastableSets
+    populations: Estimates
+    """(n_states,): of the sets, with 95 % intervals."""
+    free_energies: Estimates
+    """(n_states,): of the sets less that of the first, in kT, with 95 % intervals."""
     representatives: list[np.ndarray]
     """For every state, rows of `modes` that show it, the most typical first."""
     warnings: list[str]
     seconds: float
     """Wall time of the fit, 0 where not measured."""
+    temperature: float | None
+    """In K, for free energies in kJ/mol; None where it was not told."""
 
     def _sets_line(self) -> str:
         populations = ", ".join(f"{p:.3g}" for p in self.sets.populations)
@@ -46,8 +53,10 @@ class TransferResults(Results):
     dynamics are taken as reversible; otherwise possibly complex, while `modes` are the left singular functions."""
     timescales_by_lag: ByLag
     """Lag time in rows → timescales of the same functions at that lag time, in `unit`."""
-    mfpt: np.ndarray
-    """(n_states, n_states): mean first passage times in `unit`, from row to column; NaN where undetermined."""
+    kinetics: Kinetics
+    """How the sets exchange; times in `unit`."""
+    set_matrix: np.ndarray
+    """(n_states, n_states): how memberships propagate over the lag time; see `propagated_memberships`."""
     n_carried: int
     """Modes that the data carry: all that held-out data do not refute, and none where these are too few to say."""
     refitted_timescales_by_lag: ByLag | None = None
@@ -57,6 +66,27 @@ class TransferResults(Results):
     def unit(self) -> str:
         """Of every time: "ps", or "frames" (stored ones) where their spacing is unknown."""
         return self.data.time.unit
+
+    @property
+    def msm(self) -> MarkovStateModel | None:
+        """deeptime's Markov state model of clusters in the space of the modes, for its functions and plots."""
+        return self.kinetics.msm
+
+    @property
+    def mfpt(self) -> np.ndarray:
+        """Mean first passage times in `unit`, (n_states, n_states), from row to column; NaN where undetermined."""
+        return self.kinetics.mfpt.value
+
+    def committor(self, source: int, target: int) -> np.ndarray:
+        """Probability of every row (n_rows,) to reach the core of the target before that of the source.
+
+        Sets are counted from 0. From the Markov state model; NaN for rows of clusters that it does not hold.
+        """
+        return self.kinetics.committor(source, target).value[self.kinetics.clusters.assignment]
+
+    def neural_committor(self, source: int, target: int) -> np.ndarray:
+        """The same, read off the learned functions alone; see `learned_committor`."""
+        return learned_committor(self.sets, self.set_matrix, source, target)
 
     @property
     def lag_time(self) -> float:

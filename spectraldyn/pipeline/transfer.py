@@ -15,9 +15,10 @@ from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
 from spectraldyn.pipeline.remarks import Findings, set_remarks
 from spectraldyn.pipeline.results import TransferResults
-from spectraldyn.spectra.kinetics import mean_first_passage_times
+from spectraldyn.spectra.intervals import block_bootstrap
+from spectraldyn.spectra.kinetics import exchange, free_energies, population_estimates, propagated_memberships
 from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets, representative_frames
-from spectraldyn.spectra.timescales import in_time, read_off_timescales
+from spectraldyn.spectra.timescales import in_time, read_off_timescales, slowest_rows
 from spectraldyn.units import parse_duration
 
 REPRESENTATIVES = 5
@@ -25,7 +26,12 @@ REPRESENTATIVES = 5
 
 
 def analyze(
-    model: NeuralSVDModel, data: Dataset, n_states: int | None = None, *, functions: np.ndarray | None = None
+    model: NeuralSVDModel,
+    data: Dataset,
+    n_states: int | None = None,
+    *,
+    temperature: float | None = None,
+    functions: np.ndarray | None = None,
 ) -> TransferResults:
     """Read timescales with error bars, metastable sets and kinetics off a fitted model.
 
@@ -38,6 +44,8 @@ def analyze(
     n_states : int, optional
         Number of metastable sets; by default one more than there are processes slower than the lag time that held-out
         data do not refute. Fewer where a set would hold no frame.
+    temperature : float, optional
+        Of the simulation in K, for free energies in kJ/mol.
     functions : ndarray (n_rows, M), optional
         ``model.functions(data)``, where they have been evaluated already: `NeuralSVD.functions_`.
 
@@ -49,6 +57,7 @@ def analyze(
     if not isinstance(model, NeuralSVDModel):
         raise InputError("this is the model of a generator: use analyze_generator")
     check_states(n_states, model.n_modes)
+    check_temperature(temperature)
     functions = model.functions(data) if functions is None else functions
     modes = model.modes_from(functions)
     eigenfunctions = modes if model.reversible else functions @ model.eigenmodes.functions
@@ -65,11 +74,19 @@ def analyze(
         )
         n_states = min(max(2, 1 + slower), 1 + modes.shape[1])
     clusters, sets, shown = sets_of_modes(modes, n_states, seed)
-    mfpt = data.time.row_time * mean_first_passage_times(clusters, sets, stretches, lag, model.reversible)
+    resampled = block_bootstrap(model.moments, model.moments.at(lag), slowest_rows(model.timescales(), lag), seed)
+    kinetics = exchange(clusters, sets, stretches, lag, resampled, reversible=model.reversible)
+    populations = population_estimates(sets, resampled), free_energies(sets, resampled)
+    operator = model.moments.means(model.moments.at(lag))[1]
+    set_matrix = propagated_memberships(sets, model.spectrum.left * model.signs, operator)
     warnings = [*data.warnings, *found.remarks(timescales), *set_remarks(sets, asked)]
-    common = model, data, timescales, modes, sets, shown, warnings, 0.0
     return TransferResults(
-        *common, eigenfunctions=eigenfunctions, timescales_by_lag=by_lag, mfpt=mfpt, n_carried=found.n_carried
+        *(model, data, timescales, modes, sets, *populations, shown, warnings, 0.0, temperature),
+        eigenfunctions=eigenfunctions,
+        timescales_by_lag=by_lag,
+        kinetics=kinetics.in_time(data.time.row_time),
+        set_matrix=set_matrix,
+        n_carried=found.n_carried,
     )
 
 
@@ -84,6 +101,7 @@ def fit_trajectories(
     skip: str | float | None = None,
     timestep: str | float | None = None,
     n_states: int | None = None,
+    temperature: float | None = None,
     refit_lags: bool = False,
     progress: bool = False,
     **estimator: Any,
@@ -96,7 +114,7 @@ def fit_trajectories(
         See `load_features`.
     lag : str or int
         Lag time: stored frames (50) or a time ("50ps"); a multiple of `stride`.
-    n_states : int, optional
+    n_states, temperature : optional
         See `analyze`.
     refit_lags : bool
         Also fit anew at each lag time; see `refit_at_lags`.
@@ -113,13 +131,14 @@ def fit_trajectories(
     started = time.perf_counter()
     learner = NeuralSVD(progress=progress, **estimator)
     check_states(n_states, learner.n_modes)
+    check_temperature(temperature)
     data, lagtime = load_for_lag(
         lag, files, top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
     )
     learner.set_params(lagtime=lagtime)
     # What an interruption between two refits must not cost includes the fit that came before them.
     model, functions = fit_or_take_up(learner, data, kept_fits_folder(learner, data) if refit_lags else None)
-    results = analyze(model, data, n_states, functions=functions)
+    results = analyze(model, data, n_states, temperature=temperature, functions=functions)
     results = refit_at_lags(results, learner) if refit_lags else results
     return dataclasses.replace(results, seconds=time.perf_counter() - started)
 
@@ -139,6 +158,12 @@ def check_states(n_states: int | None, n_modes: int) -> None:
         raise InputError(
             f"`n_states` is {n_states}: with {n_modes} modes there can be 2 to {n_modes + 1} metastable sets"
         )
+
+
+def check_temperature(temperature: float | None) -> None:
+    """InputError where it is no temperature in K."""
+    if temperature is not None and not 0 < temperature < np.inf:
+        raise InputError(f"`temperature` is {temperature!r}: give that of the simulation in K, for instance 300")
 
 
 def sets_of_modes(modes: np.ndarray, n_states: int, seed: int) -> tuple[Clusters, MetastableSets, list[np.ndarray]]:

@@ -3,8 +3,10 @@
 import base64
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import singledispatch
+from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,9 @@ from spectraldyn.report.page import render
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.version import __version__
+
+GAS_CONSTANT = 0.00831446261815324
+"""In kJ/(mol K), as the SI fixes it."""
 
 
 def write_results(results: Results, out: str | Path, force: bool = False) -> Path:
@@ -98,9 +103,10 @@ def results_dict(results: Results, own: OwnPart, out: Path, structures: list[str
         },
         "scores": {name: _number(score) for name, score in model.scores.items()},
         "states": [
-            {"population": float(population), "structure": structure}
-            for population, structure in zip(results.sets.populations, structures, strict=True)
+            {"population": _number(value), "low": _number(low), "high": _number(high), "structure": structure}
+            for value, low, high, structure in zip(*results.populations, structures, strict=True)
         ],
+        "free_energies": _free_energies(results),
         "features": {"columns": data.column_names, "width": data.width, "options": data.options},
         "model": settings,
         "warnings": results.warnings,
@@ -125,6 +131,10 @@ def _of_transfer(results: TransferResults) -> OwnPart:
             for lag, scales in results.timescales_by_lag.items()
         ],
         "mfpt": [_numbers(row) for row in results.mfpt],
+        "mfpt_low": [_numbers(row) for row in results.kinetics.mfpt.low],
+        "mfpt_high": [_numbers(row) for row in results.kinetics.mfpt.high],
+        "fluxes": _fluxes(results),
+        "committors": _committors(results),
         "n_carried": results.n_carried,
     }
     if refitted is not None:
@@ -147,7 +157,16 @@ def _of_transfer(results: TransferResults) -> OwnPart:
 @own_part.register
 def _of_generator(results: GeneratorResults) -> OwnPart:
     rates = [_estimate(rate, f"1/{results.unit}") for rate in results.rates]
-    entries: dict[str, Any] = {"lag": None, "rates": rates, "timescales_by_lag": [], "mfpt": None}
+    entries: dict[str, Any] = {
+        "lag": None,
+        "rates": rates,
+        "timescales_by_lag": [],
+        "mfpt": None,
+        "mfpt_low": None,
+        "mfpt_high": None,
+        "fluxes": [],
+        "committors": [],
+    }
     if results.potential is not None:
         entries["potential"] = results.potential
     return OwnPart(results.unit, {"rates": plots.plot_rates(results)}, entries)
@@ -168,6 +187,44 @@ def _write_structures(results: Results, folder: Path) -> list[str | None]:
     return [name if frames else None for name, frames in picked.items()]
 
 
+def _interval(estimate: Iterable[Any], factor: float = 1.0) -> dict[str, Any]:
+    scaled = (None if part is None else factor * part for part in _numbers(estimate))
+    return dict(zip(("value", "low", "high"), scaled, strict=True))
+
+
+def _free_energies(results: Results) -> list[dict[str, Any]]:
+    """Of every set less the first: in kT, and in kJ/mol where the temperature is known."""
+    kelvin = results.temperature
+    return [
+        {"kT": _interval(estimate), "kJ/mol": None if kelvin is None else _interval(estimate, GAS_CONSTANT * kelvin)}
+        for estimate in zip(*results.free_energies, strict=True)
+    ]
+
+
+def _fluxes(results: TransferResults) -> list[dict[str, Any]]:
+    """Between the cores of any two sets, which are counted from 1, as often there as back."""
+    fluxes = results.kinetics.fluxes
+    return [
+        {"sets": [a + 1, b + 1], **_interval(part[a, b] for part in fluxes), "unit": f"1/{results.unit}"}
+        for a, b in combinations(range(len(results.sets.populations)), 2)
+    ]
+
+
+def _committors(results: TransferResults) -> list[dict[str, Any]]:
+    """Between any two sets, which are counted from 1, at the frames that represent the sets."""
+    rows = np.concatenate([np.asarray(shown, dtype=int) for shown in results.representatives])
+    entries = []
+    for (a, b), committor in results.kinetics.committors.items():
+        learned, clusters = results.neural_committor(a, b), results.kinetics.clusters.assignment
+        frames = []
+        for row in rows:
+            file, frame = results.data.frame(row)
+            values = _interval(part[clusters[row]] for part in committor)
+            frames.append({"file": file.path.name, "frame": int(frame), **values, "learned": float(learned[row])})
+        entries.append({"from": a + 1, "to": b + 1, "frames": frames})
+    return entries
+
+
 def _lag(results: Results, rows: int) -> dict[str, Any]:
     time = results.data.time
     known = None if time.timestep_ps is None else time.time(rows)
@@ -178,7 +235,7 @@ def _estimate(estimate: Timescale | Rate, unit: str) -> dict[str, Any]:
     return {**asdict(estimate), "unit": unit}
 
 
-def _numbers(values: np.ndarray) -> list[Any]:
+def _numbers(values: Iterable[Any]) -> list[Any]:
     return [_number(value) for value in values]
 
 

@@ -51,6 +51,12 @@ def timescales_from_eigenvalues(eigenvalues: np.ndarray, lagtime: float) -> np.n
         return lagtime / np.abs(np.log(magnitude))
 
 
+def slowest_rows(timescales: np.ndarray, lagtime: int) -> float:
+    """The slowest of these timescales in rows that is finite, and at least the lag time: what sets the length of a
+    bootstrap block."""
+    return float(timescales[np.isfinite(timescales)].max(initial=lagtime))
+
+
 ByLag = dict[int, list[Timescale]]
 """Lag time in rows → timescales, slowest first."""
 
@@ -84,7 +90,7 @@ def read_off_timescales(
     modes = _modes(moments, at_fit, n_modes)
     transitions = [count_transitions(mode.real, stretches) for mode in (functions @ modes.functions).T]
     values = timescales_from_eigenvalues(modes.values, lagtime)
-    slowest = float(values[np.isfinite(values)].max(initial=lagtime))
+    slowest = slowest_rows(values, lagtime)
     known = list(zip(transitions, doubts or [None] * len(values), strict=True))
     result: ByLag = {}
     for lag in moments.lagtimes.tolist() if lagtimes is None else lagtimes:
