@@ -10,7 +10,8 @@ from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.tables import rate_table, timescale_table
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
-from spectraldyn.spectra.timescales import ByLag, Timescale
+from spectraldyn.spectra.timescales import ByLag, Timescale, slowest
+from spectraldyn.units import TimeUnit
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,8 +56,13 @@ class TransferResults(Results):
 
     @property
     def unit(self) -> str:
-        """Of every time: "ps", or "frames" (stored ones) where their spacing is unknown."""
+        """Of every time here: "ps", or "frames" (stored ones) where their spacing is unknown."""
         return self.data.time.unit
+
+    @property
+    def display_unit(self) -> TimeUnit:
+        """In which tables and figures show times: readable for the slowest process."""
+        return self.data.time.unit_for(slowest(self.timescales) or self.lag_time)
 
     @property
     def lag_time(self) -> float:
@@ -81,8 +87,8 @@ class TransferResults(Results):
         return None if self.refitted_timescales_by_lag is None else agreement_summary(self.refit_agreement)
 
     def __repr__(self) -> str:
-        title = f"Implied timescales at lag {self.lag_time:g} {self.unit}"
-        table, refits = timescale_table(self.timescales, self.unit), filter(None, [self.refit_summary])
+        title = f"Implied timescales at lag {self.data.time.lag_text(self.model.lagtime)}"
+        table, refits = timescale_table(self.timescales, self.display_unit), filter(None, [self.refit_summary])
         return "\n".join([title, *table, *refits, self._sets_line()])
 
 
@@ -100,6 +106,12 @@ class GeneratorResults(Results):
 
     unit = "ps"
 
+    @property
+    def display_unit(self) -> TimeUnit:
+        """In which tables and figures show times and, inverted, rates: readable for the slowest process."""
+        return TimeUnit.for_time(slowest(self.timescales) or 1.0)
+
     def __repr__(self) -> str:
         title = "Relaxation rates of the generator" + (f" in {self.potential}" if self.potential else "")
-        return "\n".join([title, *rate_table(self.rates, self.exact_rates, self.unit), self._sets_line()])
+        table = rate_table(self.rates, self.timescales, self.exact_rates, self.display_unit)
+        return "\n".join([title, *table, self._sets_line()])
