@@ -15,6 +15,7 @@ from spectraldyn.plots.spectrum import MAX_POINTS
 from spectraldyn.report.page import strongest_features
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
+from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.units import TimeAxis
 
 N_ROWS = 2000
@@ -199,8 +200,9 @@ def test_singular_values_beside_the_norms():
 def test_rates_with_their_intervals_beside_the_exact_ones():
     """The interval of the second lies above its value, the third has none."""
     rates = [Rate(1.0, 0.9, 1.2), Rate(2.0, 2.1, 2.4), Rate(5.0, None, None, "too few")]
-    shared = {field.name: None for field in dataclasses.fields(Results)}
-    drawn = GeneratorResults(**shared, rates=rates, exact_rates=np.array([1.1, 2.2, 4.0]))
+    shared = {field.name: None for field in dataclasses.fields(Results) if field.name != "timescales"}
+    scales = [Timescale(1 / rate.value, None, None) for rate in rates]
+    drawn = GeneratorResults(**shared, timescales=scales, rates=rates, exact_rates=np.array([1.1, 2.2, 4.0]))
     ax = plots.plot_rates(drawn)
     exact = ax.lines[0]
     np.testing.assert_array_equal(exact.get_xydata(), [[1, 1.1], [2, 2.2], [3, 4.0]])

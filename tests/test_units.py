@@ -3,27 +3,27 @@
 import pytest
 
 from spectraldyn.errors import InputError
-from spectraldyn.units import Duration, TimeAxis, parse_duration
+from spectraldyn.units import Duration, TimeAxis, TimeUnit, parse_duration
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("50", Duration(50, in_frames=True)),
-        (50, Duration(50, in_frames=True)),
-        (" 7 ", Duration(7, in_frames=True)),
-        ("50ps", Duration(50, in_frames=False)),
-        ("1.2ns", Duration(1200, in_frames=False)),
-        ("1.2 ns", Duration(1200, in_frames=False)),
-        (".5us", Duration(5e5, in_frames=False)),
-        ("2µs", Duration(2e6, in_frames=False)),
-        ("3e-3ms", Duration(3e6, in_frames=False)),
-        ("200 fs", Duration(0.2, in_frames=False)),
+        ("50", Duration(50, None)),
+        (50, Duration(50, None)),
+        (" 7 ", Duration(7, None)),
+        ("50ps", Duration(50, "ps")),
+        ("1.2ns", Duration(1200, "ns")),
+        ("1.2 ns", Duration(1200, "ns")),
+        (".5us", Duration(5e5, "µs")),
+        ("2µs", Duration(2e6, "µs")),
+        ("3e-3ms", Duration(3e6, "ms")),
+        ("200 fs", Duration(0.2, "fs")),
     ],
 )
 def test_reads_what_users_write(text, expected):
     duration = parse_duration(text, "`lag`")
-    assert duration.in_frames is expected.in_frames
+    assert (duration.unit, duration.in_frames) == (expected.unit, expected.unit is None)
     assert duration.value == pytest.approx(expected.value, rel=1e-15)
 
 
@@ -41,9 +41,10 @@ def test_counts_frames(text, timestep, frames):
     assert parse_duration(text, "`lag`").to_frames(timestep, "`lag`") == frames
 
 
-def test_time_needs_a_spacing():
-    with pytest.raises(InputError, match=r"`lag` is given in time \(50 ps\).*give `timestep`, or `lag`"):
-        parse_duration("50ps", "`lag`").to_frames(None, "`lag`")
+@pytest.mark.parametrize(("text", "told"), [("50ps", "50 ps"), ("1.2ns", "1.2 ns"), (".5us", "0.5 µs")])
+def test_time_needs_a_spacing(text, told):
+    with pytest.raises(InputError, match=rf"`lag` is given in time \({told}\).*give `timestep`, or `lag`"):
+        parse_duration(text, "`lag`").to_frames(None, "`lag`")
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,53 @@ def test_a_lag_in_rows(lag, axis, rows):
 def test_a_lag_without_pairs(lag, axis, told):
     with pytest.raises(InputError, match=told):
         axis.rows_of_lag(parse_duration(lag, "`lag`"), longest=10)
+
+
+@pytest.mark.parametrize(
+    ("time_ps", "typed", "unit"),
+    [
+        (184_000, None, "ns"),
+        (256, None, "ps"),
+        (0.834, None, "fs"),
+        (1000, None, "ns"),
+        (999.6, None, "ns"),  # 1000 ps with three digits
+        (999.4, None, "ps"),
+        (0.9996, None, "ps"),
+        (0.9994, None, "fs"),
+        (2e6, None, "µs"),
+        (3e12, None, "ms"),
+        (1e-6, None, "fs"),
+        # The unit that was typed, from 0.01 to 100,000 of it.
+        (27_700, "ps", "ps"),
+        (100_000, "ps", "ps"),
+        (100_001, "ps", "ns"),
+        (10, "ns", "ns"),
+        (9.99, "ns", "ps"),
+        (5e5, "µs", "µs"),
+        (5e3, "ms", "ns"),
+    ],
+)
+def test_a_unit_by_size_or_as_typed(time_ps, typed, unit):
+    assert TimeUnit.for_time(time_ps, typed) == TimeUnit(unit)
+
+
+def test_times_in_words():
+    assert TimeUnit("ns").text(1200) == "1.2 ns"
+    assert TimeUnit("ps").text(0.2 * 3, 800, 1e7) == "0.6, 800, 10000000 ps"
+    assert TimeUnit("fs").text(0.1) == "100 fs"
+    assert TimeUnit("frames").text(5) == "5 frames"
+
+
+@pytest.mark.parametrize(
+    ("axis", "lag", "length", "unit"),
+    [
+        (TimeAxis(500.0), "5 ns", "5 µs", "ns"),
+        (TimeAxis(500.0, typed_unit="ps"), "5000 ps", "5 µs", "ps"),
+        (TimeAxis(500.0, typed_unit="ms"), "0.000005 ms", "5 µs", "ns"),  # as typed, but nothing else in that unit
+        (TimeAxis(0.5, 2), "10 ps", "10 ns", "ps"),
+        (TimeAxis(None, 2), "20 frames", "20000 frames", "frames"),
+    ],
+)
+def test_a_time_axis_says_how_its_times_are_shown(axis, lag, length, unit):
+    """Ten rows, ten thousand rows, and a table around 100 rows."""
+    assert (axis.lag_text(10), axis.length_text(10_000), axis.unit_for(axis.time(100))) == (lag, length, TimeUnit(unit))

@@ -1,6 +1,6 @@
 """Methods side by side: medians over the splits, as a table and as plain values."""
 
-import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,9 +16,9 @@ from spectraldyn.baselines.summary import (
     standard_error,
     timescale_values,
 )
-from spectraldyn.data import TimeAxis
-from spectraldyn.pipeline import aligned, format_number
-from spectraldyn.spectra.timescales import Timescale
+from spectraldyn.data import TimeAxis, TimeUnit
+from spectraldyn.pipeline import aligned, format_number, timescale_cells
+from spectraldyn.spectra.timescales import Timescale, slowest
 from spectraldyn.version import __version__
 
 SCORES = ("vamp2_test", "vampe_test")
@@ -38,8 +38,14 @@ class Comparison(Question):
 
     @property
     def unit(self) -> str:
-        """Of every time: "ps", or "frames" (stored ones) where their spacing is unknown."""
+        """Of every time here: "ps", or "frames" (stored ones) where their spacing is unknown."""
         return self.time.unit
+
+    @property
+    def display_unit(self) -> TimeUnit:
+        """In which the table and the figure show times: readable for what most methods find slowest."""
+        found = [time for time in (slowest(result.timescales) for result in self.results) if time is not None]
+        return self.time.unit_for(statistics.median_high(found) if found else self.lag_time)
 
     @property
     def lag_time(self) -> float:
@@ -100,7 +106,8 @@ class Comparison(Question):
         }
 
     def __repr__(self) -> str:
-        heads = [f"timescale {k + 1} ({self.unit})" for k in range(self.n_modes)]
+        unit = self.display_unit
+        heads = [f"timescale {k + 1} ({unit.name})" for k in range(self.n_modes)]
         table = [("method", *heads, "VAMP-2 ", "VAMP-E ", "seconds", "with tuning", "peak MB", "")]
         unresolved: dict[str, list[str]] = {}
         for number, (result, runs) in enumerate(zip(self.results, self.runs, strict=True)):
@@ -108,7 +115,7 @@ class Comparison(Question):
                 table.append((result.method, *["–"] * (len(table[0]) - 2), f"failed: {result.failed}"))
                 continue
             scales: list[Timescale | None] = [*result.timescales, *[None] * self.n_modes][: self.n_modes]
-            times = [_time_cell(scale, timescale_values(runs, k)) for k, scale in enumerate(scales)]
+            times = [_time_cell(scale, timescale_values(runs, k), unit) for k, scale in enumerate(scales)]
             scores = [_score_cell(runs, getattr(result, name), name, self.marks[name][number]) for name in SCORES]
             price = (result.seconds, result.tuning_seconds or result.seconds, result.peak_mb)
             prices = [format_number(value, "–") for value in price]
@@ -124,7 +131,7 @@ class Comparison(Question):
             how = f"scores on {self.n_test_pairs} held-out pairs"
         else:
             how = f"medians over {self.n_splits} splits, each with some {self.n_test_pairs} held-out pairs"
-        return f"At lag {self.lag_time:g} {self.unit}; {how}, {THREADS} thread for every method"
+        return f"At lag {self.time.lag_text(self.lagtime)}; {how}, {THREADS} thread for every method"
 
     def _reading(self) -> str:
         """How to read the differences between the scores."""
@@ -142,17 +149,14 @@ def failure_note(runs: Sequence[MethodResult]) -> str:
     return f"failed on {n_failed} of {len(runs)}: {reasons(runs)}" if n_failed else ""
 
 
-def _time_cell(scale: Timescale | None, values: Sequence[float | None]) -> str:
-    """A timescale with its spread and interval, starred where it is unresolved."""
+def _time_cell(scale: Timescale | None, values: Sequence[float | None], unit: TimeUnit) -> str:
+    """A timescale with its spread and interval in that unit, starred where it is unresolved."""
     if scale is None:
         return "–"
-    error, spread = standard_error(values), ""
-    if error is not None and scale.value:
-        spread = f" ± {error:.{max(0, 2 - math.floor(math.log10(scale.value)))}f}"  # as many digits as the value has
-    value = format_number(scale.value, "–") + "*" * (scale.unresolved is not None) + spread
-    if scale.low is None and scale.high is None:
-        return value
-    return f"{value} ({format_number(scale.low, '0')}–{format_number(scale.high, '∞')})"
+    value, low, high, error = timescale_cells(scale, unit, standard_error(values))
+    spread = f" ± {error}" if error and scale.value is not None else ""
+    interval = "" if scale.low is None and scale.high is None else f" ({low}–{high})"
+    return value + "*" * (scale.unresolved is not None) + spread + interval
 
 
 def _score_cell(runs: Sequence[MethodResult], value: float | None, name: str, marked: bool) -> str:

@@ -14,7 +14,7 @@ from spectraldyn.data.stretches import (
     split_stretches,
     stretches_of,
 )
-from spectraldyn.units import TimeAxis
+from spectraldyn.units import TimeAxis, TimeUnit
 
 if TYPE_CHECKING:
     from spectraldyn.data.samples import FreshSamples, PairSamples, Rows, Samples, Scored, WeightedSamples

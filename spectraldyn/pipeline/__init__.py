@@ -5,5 +5,5 @@ from spectraldyn.pipeline.project import transform_trajectories
 from spectraldyn.pipeline.refit import refit_at_lags
 from spectraldyn.pipeline.results import GeneratorResults, Results, TransferResults
 from spectraldyn.pipeline.stored import holds_results, relative_path, save_modes
-from spectraldyn.pipeline.tables import aligned, format_number
+from spectraldyn.pipeline.tables import aligned, format_number, rate_cells, timescale_cells, with_interval
 from spectraldyn.pipeline.transfer import analyze, fit_trajectories, load_for_lag

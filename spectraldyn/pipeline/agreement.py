@@ -50,13 +50,13 @@ def agreement_summary(agreement_by_lag: dict[int, list[bool | None]]) -> str:
 
 def disagreement_remarks(agreement_by_lag: dict[int, list[bool | None]], time: TimeAxis) -> list[str]:
     """A remark on every process whose refits do not agree, with the lag times at which they do not."""
-    off: dict[int, list[str]] = {}
+    off: dict[int, list[float]] = {}
     for lag, row in agreement_by_lag.items():
         for process, agrees in enumerate(row, 1):
             if agrees is False:
-                off.setdefault(process, []).append(f"{time.time(lag):g}")
+                off.setdefault(process, []).append(time.time(lag))
     return [
-        f"process {process}: refitted at lag {', '.join(lags)} {time.unit} its timescale lies outside the error bars "
-        "of the one fit"
+        f"process {process}: refitted at lag {time.unit_for(max(lags)).text(*lags)} its timescale lies outside the "
+        "error bars of the one fit"
         for process, lags in sorted(off.items())
     ]

@@ -80,7 +80,7 @@ def _refitted_timescales(results: TransferResults, estimator: NeuralSVD) -> ByLa
     refitted: ByLag = {}
     with tqdm(results.timescales_by_lag, "refitting at each lag", unit="fit", disable=not estimator.progress) as bar:
         for lag in bar:
-            bar.set_postfix_str(f"lag {data.time.time(lag):g}")
+            bar.set_postfix_str(f"lag {data.time.lag_text(lag)}")
             if lag == model.lagtime:
                 refitted[lag] = results.timescales_by_lag[lag]
                 continue

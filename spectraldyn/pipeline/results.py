@@ -1,17 +1,19 @@
 """What a fit has found: the record of a transfer operator, and that of a generator."""
 
 from dataclasses import dataclass
+from itertools import starmap
 
 import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.estimators import GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
-from spectraldyn.pipeline.tables import rate_table, timescale_table
+from spectraldyn.pipeline.tables import rate_table, timescale_table, with_interval
 from spectraldyn.spectra.kinetics import Estimates, Kinetics, MarkovStateModel, learned_committor
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
-from spectraldyn.spectra.timescales import ByLag, Timescale
+from spectraldyn.spectra.timescales import ByLag, Timescale, slowest
+from spectraldyn.units import TimeUnit
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,7 +41,7 @@ class Results:
     """In K, for free energies in kJ/mol; None where it was not told."""
 
     def _sets_line(self) -> str:
-        populations = ", ".join(f"{p:.3g}" for p in self.sets.populations)
+        populations = ", ".join(starmap(with_interval, zip(*self.populations, strict=True)))
         return f"Metastable sets: {len(self.sets.populations)}, populations {populations}"
 
 
@@ -64,7 +66,7 @@ class TransferResults(Results):
 
     @property
     def unit(self) -> str:
-        """Of every time: "ps", or "frames" (stored ones) where their spacing is unknown."""
+        """Of every time here: "ps", or "frames" (stored ones) where their spacing is unknown."""
         return self.data.time.unit
 
     @property
@@ -89,6 +91,11 @@ class TransferResults(Results):
         return learned_committor(self.sets, self.set_matrix, source, target)
 
     @property
+    def display_unit(self) -> TimeUnit:
+        """In which tables and figures show times: readable for the slowest process."""
+        return self.data.time.unit_for(slowest(self.timescales) or self.lag_time)
+
+    @property
     def lag_time(self) -> float:
         """Lag time in `unit`."""
         return self.data.time.time(self.model.lagtime)
@@ -111,8 +118,8 @@ class TransferResults(Results):
         return None if self.refitted_timescales_by_lag is None else agreement_summary(self.refit_agreement)
 
     def __repr__(self) -> str:
-        title = f"Implied timescales at lag {self.lag_time:g} {self.unit}"
-        table, refits = timescale_table(self.timescales, self.unit), filter(None, [self.refit_summary])
+        title = f"Implied timescales at lag {self.data.time.lag_text(self.model.lagtime)}"
+        table, refits = timescale_table(self.timescales, self.display_unit), filter(None, [self.refit_summary])
         return "\n".join([title, *table, *refits, self._sets_line()])
 
 
@@ -130,6 +137,12 @@ class GeneratorResults(Results):
 
     unit = "ps"
 
+    @property
+    def display_unit(self) -> TimeUnit:
+        """In which tables and figures show times and, inverted, rates: readable for the slowest process."""
+        return TimeUnit.for_time(slowest(self.timescales) or 1.0)
+
     def __repr__(self) -> str:
         title = "Relaxation rates of the generator" + (f" in {self.potential}" if self.potential else "")
-        return "\n".join([title, *rate_table(self.rates, self.exact_rates, self.unit), self._sets_line()])
+        table = rate_table(self.rates, self.timescales, self.exact_rates, self.display_unit)
+        return "\n".join([title, *table, self._sets_line()])

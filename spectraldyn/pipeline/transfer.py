@@ -113,7 +113,7 @@ def fit_trajectories(
     files, top, features, atoms, stride, skip, timestep
         See `load_features`.
     lag : str or int
-        Lag time: stored frames (50) or a time ("50ps"); a multiple of `stride`.
+        Lag time: stored frames (50) or a time ("50ps"), whose unit results are then shown in; a multiple of `stride`.
     n_states, temperature : optional
         See `analyze`.
     refit_lags : bool
@@ -146,9 +146,13 @@ def fit_trajectories(
 def load_for_lag(
     lag: str | float, files: str | Path | Sequence[str | Path], top: str | Path | None, **reading: Any
 ) -> tuple[Dataset, int]:
-    """Data as `load_features` gives them, and the lag time in their rows; it is checked before a file is read."""
+    """Data as `load_features` gives them, and the lag time in their rows; it is checked before a file is read.
+
+    The time axis of the data remembers the unit of the lag time.
+    """
     wanted = parse_duration(lag, "`lag`")
     data = load_features(files, top, **reading)
+    data.time = dataclasses.replace(data.time, typed_unit=wanted.unit)
     return data, data.time.rows_of_lag(wanted, max(map(len, data)))
 
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from spectraldyn.baselines import Comparison, standard_error, timescale_values
 from spectraldyn.plots.figures import CENTRED, COLOURS, OPEN, error_bars, legend_beside, log_ticks, look
+from spectraldyn.spectra.timescales import in_time
 
 
 def plot_comparison(
@@ -21,7 +22,7 @@ def plot_comparison(
     axes : sequence of four Axes, optional
         For timescales, scores, time and memory.
     exact : sequence of float, optional
-        Known timescales in the unit of the comparison, slowest first; drawn as lines.
+        Known timescales in `comparison.unit`, slowest first; drawn as lines.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[
 
     Small points beside a marker are the values of the single splits.
     """
-    results = comparison.results
+    results, unit = comparison.results, comparison.display_unit
     offsets = np.linspace(-0.34, 0.34, len(results)) if len(results) > 1 else np.zeros(1)
     beside = min(0.04, 0.17 / len(results))  # at most a quarter of the way to the next method
     for number, (result, runs, offset) in enumerate(zip(results, comparison.runs, offsets, strict=True)):
@@ -107,11 +108,11 @@ def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[
         some = f" (failed on {n_failed} of {len(runs)})" if n_failed else ""
         failed = some if result.failed is None else " (failed)"
         ax.plot([], [], linestyle="none", **style, label=result.method + failed)
-        for process, scale in enumerate(result.timescales, 1):
+        for process, scale in enumerate((in_time(scale, 1 / unit.size) for scale in result.timescales), 1):
             if scale.value is None:
                 continue
             if comparison.n_splits > 1:
-                single = np.array(timescale_values(runs, process - 1), dtype=float)
+                single = np.array(timescale_values(runs, process - 1), dtype=float) / unit.size
                 ax.plot(np.full(len(single), process + offset + beside), single, linestyle="none", marker=".",
                         markersize=3, color=style["color"])  # fmt: skip
             bars = error_bars(scale.value, scale.low, scale.high)
@@ -125,14 +126,16 @@ def _plot_compared_timescales(comparison: Comparison, ax: Axes, exact: Sequence[
     if comparison.n_splits > 1:
         ax.plot([], [], linestyle="none", marker=".", markersize=3, color="0.35", label="single splits")
     for process, value in enumerate([] if exact is None else list(exact)[: comparison.n_modes], 1):
-        line = [process - 0.42, process + 0.42], [value, value]
+        line = [process - 0.42, process + 0.42], [value / unit.size] * 2
         ax.plot(*line, color="0.35", linewidth=1, zorder=0, label="exact" if process == 1 else None)
-    ax.set(yscale="log", ylabel=f"timescale ({comparison.unit})")
+    ax.set(yscale="log", ylabel=f"timescale ({unit.name})")
     every = (run for runs in comparison.runs for run in runs)
-    values = [scale.value for run in every for scale in run.timescales if scale.value is not None]
-    bottom = 0.6 * min([comparison.lag_time, *values])
-    ax.axhspan(bottom, comparison.lag_time, color="0.9", linewidth=0, zorder=-1, label="faster than the lag time")
+    values = [scale.value / unit.size for run in every for scale in run.timescales if scale.value is not None]
+    lag_time = comparison.lag_time / unit.size
+    bottom = 0.6 * min([lag_time, *values])
+    ax.axhspan(bottom, lag_time, color="0.9", linewidth=0, zorder=-1, label="faster than the lag time")
     ax.set(xlim=(0.5, comparison.n_modes + 0.5), ylim=(bottom, None))
+    log_ticks(ax.yaxis)
     ax.set_xticks(range(1, comparison.n_modes + 1), [f"process {k + 1}" for k in range(comparison.n_modes)])
     ax.tick_params(axis="x", length=0)
     for edge in range(1, comparison.n_modes):

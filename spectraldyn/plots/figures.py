@@ -35,7 +35,7 @@ def legend_beside(ax: Axes, **options: Any) -> None:
 
 def log_ticks(axis: Axis) -> None:
     """A logarithmic axis with plain numbers, few enough not to run into each other."""
-    low, high = axis.get_data_interval()
+    low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter("")

@@ -10,8 +10,17 @@ from matplotlib.figure import Figure
 
 from spectraldyn.data import Column
 from spectraldyn.pipeline import GeneratorResults, Results, TransferResults
-from spectraldyn.plots.figures import CENTRED, COLOURS, error_bars, figure_axes, figure_of, legend_beside, look
-from spectraldyn.spectra.timescales import ByLag
+from spectraldyn.plots.figures import (
+    CENTRED,
+    COLOURS,
+    error_bars,
+    figure_axes,
+    figure_of,
+    legend_beside,
+    log_ticks,
+    look,
+)
+from spectraldyn.spectra.timescales import ByLag, in_time
 
 MAX_POINTS = 20_000
 MODE_LABELS = ("mode 1 (standard deviations)", "mode 2 (standard deviations)")
@@ -25,9 +34,10 @@ def plot_timescales(results: TransferResults, ax: Axes | None = None) -> Axes:
     if not isinstance(results, TransferResults):
         raise ValueError("these results have no lag times: they belong to a generator; see plot_rates")
     ax = ax or figure_axes()
-    row_time, refits = results.data.time.row_time, results.refitted_timescales_by_lag
+    unit, refits = results.display_unit, results.refitted_timescales_by_lag
+    row_time, by_lag = results.data.time.row_time / unit.size, _shown(results.timescales_by_lag, unit.size)
     tops = []
-    for k, times, value, low, high in _slow_processes(results.timescales_by_lag, row_time):
+    for k, times, value, low, high in _slow_processes(by_lag, row_time):
         fitted = results.timescales[k] if k < len(results.timescales) else None
         unresolved = fitted is None or fitted.unresolved is not None
         style = look(k)
@@ -42,18 +52,25 @@ def plot_timescales(results: TransferResults, ax: Axes | None = None) -> Axes:
             ax.fill_between(times[bounded], bottom[bounded], top[bounded], color=style["color"], alpha=0.2, linewidth=0)
         tops.append(value.max())
     if refits is not None:
-        tops += _draw_refits(refits, row_time, ax)
-    times = row_time * np.array(sorted(results.timescales_by_lag))
+        tops += _draw_refits(_shown(refits, unit.size), row_time, ax)
+    times = row_time * np.array(sorted(by_lag))
     room = 1.1 if len(times) > 1 else 11.0  # for the first and the last markers
     reach = times[[0, -1]] * [1 / room, room]
     ax.fill_between(reach, reach, 1e-12, color="0.88", linewidth=0, label="faster than the lag time")
-    ax.axvline(results.lag_time, color="0.35", linestyle=":", linewidth=1, label="lag time of the fit")
-    ax.set(xscale="log", yscale="log", xlabel=f"lag time ({results.unit})", ylabel=f"timescale ({results.unit})")
+    ax.axvline(results.lag_time / unit.size, color="0.35", linestyle=":", linewidth=1, label="lag time of the fit")
+    ax.set(xscale="log", yscale="log", xlabel=f"lag time ({unit.name})", ylabel=f"timescale ({unit.name})")
     ax.set_xlim(*reach)
     if tops:
         ax.set_ylim(times[0], 3 * max(tops))
+    log_ticks(ax.xaxis)
+    log_ticks(ax.yaxis)
     legend_beside(ax)
     return ax
+
+
+def _shown(by_lag: ByLag, unit_size: float) -> ByLag:
+    """The same timescales in a unit of this size."""
+    return {lag: [in_time(scale, 1 / unit_size) for scale in scales] for lag, scales in by_lag.items()}
 
 
 def _slow_processes(
@@ -97,15 +114,17 @@ def plot_rates(results: GeneratorResults, ax: Axes | None = None) -> Axes:
     if not isinstance(results, GeneratorResults):
         raise ValueError("these results have no rates: they belong to a transfer operator; see plot_timescales")
     ax = ax or figure_axes()
-    number = np.arange(1, len(results.rates) + 1)
+    unit, number = results.display_unit, np.arange(1, len(results.rates) + 1)
     if results.exact_rates is not None:
-        ax.plot(number, results.exact_rates, "_", markersize=22, markeredgewidth=2, color="0.55", label="exact")
-    value, low, high = ([getattr(rate, part) for rate in results.rates] for part in ("value", "low", "high"))
+        ax.plot(
+            number, unit.size * results.exact_rates, "_", markersize=22, markeredgewidth=2, color="0.55", label="exact"
+        )
+    parts = [[getattr(rate, part) for rate in results.rates] for part in ("value", "low", "high")]
+    value, low, high = unit.size * np.array(parts, dtype=float)
     style = look(0) | {"markersize": 5, "linestyle": "none", "capsize": 3}
     ax.errorbar(number, value, error_bars(value, low, high), **style, label="learned, 95 % interval")
-    ax.set(
-        yscale="log", xlabel="process", ylabel=f"rate (1/{results.unit})", xticks=number, xlim=(0.4, len(number) + 0.6)
-    )
+    ax.set(yscale="log", xlabel="process", ylabel=f"rate (1/{unit.name})", xticks=number, xlim=(0.4, len(number) + 0.6))
+    log_ticks(ax.yaxis)
     ax.legend(fontsize="small", frameon=False)
     return ax
 

@@ -7,7 +7,15 @@ import jinja2
 import numpy as np
 from markupsafe import Markup, escape
 
-from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, format_number
+from spectraldyn.pipeline import (
+    GeneratorResults,
+    Results,
+    TransferResults,
+    format_number,
+    rate_cells,
+    timescale_cells,
+    with_interval,
+)
 
 CORRELATED_ROWS = 50_000  # enough to tell which features a process moves most
 NAMES_SHOWN = 12
@@ -23,6 +31,8 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
     return environment.get_template("template.html").render(
         contents=contents,
         title=data.files[0].path.name + (f" and {others} more file{'s' * (others > 1)}" if others else ""),
+        populations=[with_interval(*cell) for cell in zip(*results.populations, strict=True)],
+        free_energies=["0", *(with_interval(*cell) for cell in list(zip(*results.free_energies, strict=True))[1:])],
         typical=[_frame(results, rows[0]) if len(rows) else "–" for rows in results.representatives],
         reversible=results.model.reversible,
         scores=_scores(contents["scores"]),
@@ -46,36 +56,49 @@ def own_part(results: Results) -> dict[str, Any]:
 
 @own_part.register
 def _of_transfer(results: TransferResults) -> dict[str, Any]:
-    model, lag = results.model, f"{results.lag_time:g} {results.unit}"
+    model, time, unit = results.model, results.data.time, results.display_unit
+    lag, known = time.lag_text(model.lagtime), np.isfinite(results.mfpt)
+    mfpt_unit = time.unit_for(results.mfpt[known].max(initial=results.lag_time))
+    passages = [
+        [with_interval(*cell, 1 / mfpt_unit.size) for cell in zip(*rows, strict=True)]
+        for rows in zip(*results.kinetics.mfpt, strict=True)
+    ]
     operator = "Reversible transfer operator" if model.reversible else "Transfer operator (nonreversible dynamics)"
     form = "{:.3g}" if np.iscomplexobj(model.eigenvalues) else "{:.4f}"
-    periods = [2 * np.pi * results.lag_time / abs(np.angle(z)) if z.imag else None for z in model.eigenvalues]
+    period = 2 * np.pi * results.lag_time / unit.size
+    periods = [period / abs(np.angle(z)) if z.imag else None for z in model.eigenvalues]
     return {
         "summary": f"{_length(results)}. {operator} at lag time {lag}, learned by NeuralSVD, "
         f"objective {model.settings.objective}; {_modes(model.n_modes)}, of which the data carry {results.n_carried}.",
-        "unit": results.unit,
+        "unit": unit.name,
+        "times": [timescale_cells(scale, unit) for scale in results.timescales],
         "lag": lag,
         "moves": strongest_features(results, results.eigenfunctions),
         "eigenvalues": list(map(form.format, model.eigenvalues)),
         "periods": periods,
+        "mfpt": passages,
+        "mfpt_unit": mfpt_unit.name,
         "refits": results.refit_summary,
     }
 
 
 @own_part.register
 def _of_generator(results: GeneratorResults) -> dict[str, Any]:
-    settings = results.model.settings
+    settings, unit = results.model.settings, results.display_unit
+    exact = [None] * len(results.rates) if results.exact_rates is None else results.exact_rates.tolist()
     potential = f" in the potential {results.potential}" if results.potential else ""
     form = "resolvent in the energy space" if settings.form == "energy-space" else "shifted generator"
     return {
         "summary": f"{_length(results)}. Generator of overdamped Langevin dynamics{potential}, learned by NeuralSVD "
-        f"({form}, shift {settings.shift:.4g}/{results.unit}, objective {settings.objective}); "
+        f"({form}, shift {settings.shift * unit.size:.4g}/{unit.name}, objective {settings.objective}); "
         f"{_modes(results.model.n_modes)}.",
-        "unit": results.unit,
+        "unit": unit.name,
+        "times": [timescale_cells(scale, unit) for scale in results.timescales],
         "lag": None,
         "moves": strongest_features(results, results.modes),
         "periods": [None] * len(results.rates),
-        "exact": None if results.exact_rates is None else results.exact_rates.tolist(),
+        "rates": [rate_cells(rate, known, unit) for rate, known in zip(results.rates, exact, strict=True)],
+        "exact": results.exact_rates is not None,
     }
 
 
@@ -87,7 +110,7 @@ def _length(results: Results) -> str:
     time, n_rows = results.data.time, results.data.n_rows
     length = f"{n_rows:,} frames" + (f" (every {time.stride}th stored frame)" if time.stride > 1 else "")
     if time.timestep_ps is not None:
-        length += f", {time.time(n_rows) / 1000:,.4g} ns in all"
+        length += f", {time.length_text(n_rows)} in all"
     return length
 
 

@@ -163,11 +163,11 @@ def population_estimates(sets: MetastableSets, resampled: tuple[Moments, np.ndar
 def free_energies(sets: MetastableSets, resampled: tuple[Moments, np.ndarray]) -> Estimates:
     """Free energies (n,) of the sets less that of the first, −ln(p_i / p_1) in kT, with intervals."""
     sums, _, n_blocks = _block_sums(sets, resampled)
-    value = -np.log(sets.populations / sets.populations[0])
+    value = np.log(sets.populations[0] / sets.populations)
     if not len(sums):
         return Estimates(value, *np.full((2, len(value)), np.nan))
     with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = percentile_interval(-np.log(sums / sums[:, :1]), n_blocks)
+        low, high = percentile_interval(np.log(sums[:, :1] / sums), n_blocks)
     return Estimates(value, *(np.where(np.isfinite(bound), bound, np.nan) for bound in (low, high)))
 
 

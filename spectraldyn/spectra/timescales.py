@@ -153,6 +153,12 @@ def in_time(scale: Timescale, row_time: float) -> Timescale:
     return replace(scale, value=value, low=low, high=high)
 
 
+def slowest(scales: Iterable[Timescale]) -> float | None:
+    """The longest timescale that is resolved, else the longest; None where none is determined."""
+    known = [(scale.unresolved is None, scale.value) for scale in scales if scale.value]
+    return max(known)[1] if known else None
+
+
 def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Moments, lagtime: int) -> list[Timescale]:
     """95 % intervals of timescales in rows (k,) from their bootstrap replicates (n_replicates, k) of these blocks.
 
