@@ -176,7 +176,9 @@ def test_fewer_sets_than_asked_for_are_said(good):
     tails = np.random.default_rng(12).standard_t(2.5, size=(1000, 3))
     sets = metastable_sets(tails / tails.std(axis=0), cluster_modes(tails / tails.std(axis=0), random_state=0), 4)
     n_found = len(sets.populations)
-    assert set_remarks(sets, 4) == [f"{n_found} metastable sets in place of 4: a further one would hold no frame"]
+    assert list(map(str, set_remarks(sets, 4))) == [
+        f"{n_found} metastable sets in place of 4: a further one would hold no frame"
+    ]
     assert set_remarks(sets, None) == set_remarks(sets, n_found) == set_remarks(good.sets, 3) == []
 
 
@@ -198,7 +200,8 @@ def test_the_number_of_modes_that_the_data_carry():
 
 def remarks(results, scales=None, **changes) -> list[str]:
     model = dataclasses.replace(results.model, **changes)
-    return Findings.of(model, results.data, results.modes).remarks(scales or results.timescales)
+    found = Findings.of(model, results.data, results.modes)
+    return [str(remark) for remark in found.remarks(scales or results.timescales)]
 
 
 def test_verdicts_find_their_modes_whatever_the_last_part_of_the_training_did(good):

@@ -68,8 +68,8 @@ def fit(options: argparse.Namespace) -> int:
     else:
         results = fit_trajectories(options.files, **arguments)
     out = write_results(results, out, options.force)
-    shared.print_notes(results.warnings)
-    print(results)
+    shared.print_notes(results.data.warnings)
+    print(shared.as_options(str(results)))
     print(f"report: {out / 'report.html'}")
     return 0
 

@@ -14,7 +14,7 @@ from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD
 from spectraldyn.features import load_features
-from spectraldyn.pipeline.remarks import mode_remarks, set_remarks
+from spectraldyn.pipeline.remarks import Judgement, in_order, mode_remarks, set_remarks
 from spectraldyn.pipeline.results import GeneratorResults
 from spectraldyn.pipeline.transfer import check_states, check_temperature, sets_of_modes
 from spectraldyn.spectra.intervals import block_bootstrap
@@ -147,9 +147,10 @@ def analyze_generator(
     timescales = [_timescale(rate) for rate in rates]
     resampled = block_bootstrap(model.moments, 0, memory, seed)
     populations = population_estimates(sets, resampled), free_energies(sets, resampled)
-    warnings = [*data.warnings, *_remarks(model, rates), *set_remarks(sets, asked)]
+    told = [*_remarks(model, rates), *set_remarks(sets, asked)]
+    verdict, warnings = in_order([*told, *_on_rates(rates)]), [*data.warnings, *map(str, told)]
     return GeneratorResults(
-        model, data, timescales, modes, sets, *populations, shown, warnings, 0.0, temperature, rates=rates
+        model, data, timescales, modes, sets, *populations, shown, verdict, warnings, 0.0, temperature, rates=rates
     )
 
 
@@ -172,10 +173,20 @@ def _timescale(rate: Rate) -> Timescale:
     return Timescale(1 / rate.value if rate.value else None, low, high, None, rate.unresolved)
 
 
-def _remarks(model: GeneratorModel, rates: list[Rate]) -> list[str]:
+def _remarks(model: GeneratorModel, rates: list[Rate]) -> list[Judgement]:
     remarks = mode_remarks(model, rates, "rate")
     if not np.isfinite(model.scores["resolvent_test"]):
-        remarks.append("no part of the data was held out: no early stopping and no held-out scores")
+        unseen = "no part of the data was held out: no early stopping and no held-out scores"
+        remarks.append(Judgement("caution", unseen, "give more states"))
     if all(rate.low is None for rate in rates):
-        remarks.append("no error bars: the data hold too few stretches that could be resampled independently")
+        few = "no error bars: the data hold too few stretches that could be resampled independently"
+        remarks.append(Judgement("problem", few))
     return remarks
+
+
+def _on_rates(rates: list[Rate]) -> list[Judgement]:
+    """Which rates may be quoted."""
+    resolved = [str(number) for number, rate in enumerate(rates, 1) if rate.unresolved is None and rate.low is not None]
+    if not resolved:
+        return [Judgement("problem", "no rate may be quoted")]
+    return [Judgement("good", f"process{'es' * (len(resolved) > 1)} {', '.join(resolved)} may be quoted")]

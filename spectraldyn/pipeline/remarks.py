@@ -1,6 +1,6 @@
 """What a reader of the numbers must know: where they disagree, what the data do not carry, and what to do about it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,22 @@ LEAST_SCORE = 0.5
 ROWS_PER_FEATURE = 10
 """Frames for each feature below which linear coordinates are fitted to the sample."""
 NAMES_SHOWN = 3
+LEVELS = ("problem", "caution", "good")
+"""Of judgements, the worst first."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One thing that a reader of the numbers must know."""
+
+    level: str
+    """{"good", "caution", "problem"}: may be quoted; may be, with this in mind; must not be."""
+    message: str
+    advice: str | None = None
+    """What to do about it; None where nothing is to be done."""
+
+    def __str__(self) -> str:
+        return self.message if self.advice is None else f"{self.message}; {self.advice}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +80,7 @@ class Findings:
     def _too_short(self) -> bool:
         return self.model.held_out.n_pairs < MIN_HELD_OUT
 
-    def remarks(self, timescales: list[Timescale]) -> list[str]:
+    def remarks(self, timescales: list[Timescale]) -> list[Judgement]:
         """One sentence each, on the whole before single processes."""
         said = [
             self._on_groups(),
@@ -75,94 +91,108 @@ class Findings:
             self._on_speed(),
         ]
         if self.data.time.timestep_ps is None:
-            said.append("the frame spacing is unknown: all times are in stored frames (give `timestep` for ps)")
-        if all(scale.low is None and scale.high is None for scale in timescales):
             said.append(
-                f"no error bars: the data hold fewer than {MIN_BLOCKS} blocks that could be resampled independently"
+                Judgement(
+                    "caution", "the frame spacing is unknown: all times are in stored frames (give `timestep` for ps)"
+                )
             )
+        if all(scale.low is None and scale.high is None for scale in timescales):
+            few = f"no error bars: the data hold fewer than {MIN_BLOCKS} blocks that could be resampled independently"
+            said.append(Judgement("problem", few))
         return [*filter(None, said), *mode_remarks(self.model, timescales, "timescale")]
 
-    def _on_groups(self) -> str | None:
+    def _on_groups(self) -> Judgement | None:
         if not self.groups.any():
             return None
         data, named = self.data, []
         for group in np.unique(self.groups):
             members = np.flatnonzero(self.groups == group)
-            names = [f"trajectory {number + 1}" for number in members]
-            if data.sources:
-                files = [data.files[data.sources[number].file_index] for number in members]
-                names = list(dict.fromkeys(f.path.name + (f" ({f.array})" if f.array else "") for f in files))
+            names = list(dict.fromkeys(trajectory_name(data, int(number)) for number in members))
             more = len(names) - NAMES_SHOWN
             named.append(", ".join(names[:NAMES_SHOWN]) + f" and {more} more" * (more > 0))
-        return (
+        return Judgement(
+            "problem",
             f"the trajectories fall into {len(named)} groups that never visit the same states ({' | '.join(named)}): "
-            "how fast these exchange, and how populated they are, cannot be known; fit each group alone, or add "
-            "trajectories that connect them"
+            "how fast these exchange, and how populated they are, cannot be known",
+            "fit each group alone, or add trajectories that connect them",
         )
 
-    def _on_features(self) -> str | None:
+    def _on_features(self) -> Judgement | None:
         n_rows, n_features = self.data.n_rows, len(self.data.columns)
         if n_rows >= ROWS_PER_FEATURE * n_features:
             return None
-        return (
-            f"there are {n_features} features and only {n_rows} frames: so many are easily fitted to so few; give more "
-            "frames or fewer `features`"
+        return Judgement(
+            "caution",
+            f"there are {n_features} features and only {n_rows} frames: so many are easily fitted to so few",
+            "give more frames or fewer `features`",
         )
 
-    def _on_held_out(self) -> str | None:
+    def _on_held_out(self) -> Judgement | None:
         n_pairs, scores, wanted = self.model.held_out.n_pairs, self.model.scores, len(self.confirmed)
         if n_pairs < 2:
-            return (
+            return Judgement(
+                "problem",
                 "no part of the data was held out, for which they may be too short: no early stopping, no held-out "
-                "scores, and nothing that confirms a timescale; give more frames or a shorter `lag`"
+                "scores, and nothing that confirms a timescale",
+                "give more frames or a shorter `lag`",
             )
         if self._too_short:
-            return (
+            return Judgement(
+                "problem",
                 f"the data are too short: only {n_pairs} lagged pairs could be held out, and fewer than {MIN_HELD_OUT} "
-                "confirm no timescale; give more frames or a shorter `lag`"
+                "confirm no timescale",
+                "give more frames or a shorter `lag`",
             )
         if self.n_carried == wanted:
             return None
         others = "the others" if self.n_carried else "them"
         ask = f"ask for `n_modes` {self.n_carried}, or give" if self.n_carried else "give"
-        return (
+        return Judgement(
+            "caution" if self.n_carried else "problem",
             f"the data carry {self.n_carried or 'none'} of {wanted} modes: held-out data do not confirm {others} "
             f"(VAMP-2 {scores['vamp2_train']:.3g} in training, {scores['vamp2_test']:.3g} held out; VAMP-E held out "
-            f"{scores['vampe_test']:.3g}); {ask} more data or fewer `features`"
+            f"{scores['vampe_test']:.3g})",
+            f"{ask} more data or fewer `features`",
         )
 
-    def _on_scores(self, timescales: list[Timescale]) -> str | None:
+    def _on_scores(self, timescales: list[Timescale]) -> Judgement | None:
         """Where no single mode is to blame."""
         train, vamp2, vampe = (self.model.scores[name] for name in ("vamp2_train", "vamp2_test", "vampe_test"))
         if self._too_short or self.n_carried < len(self.confirmed):
             return None
         advice = "give more or longer trajectories, or ask for fewer `n_modes`"
         if vampe < 1:
-            return (
+            return Judgement(
+                "caution",
                 f"the held-out VAMP-E is {vampe:.3g}, below the 1 of no mode at all, where the training VAMP-2 is "
                 f"{train:.3g}: the held-out stretches visit the states in other proportions, so that populations and "
-                f"slow timescales are uncertain; {advice}"
+                "slow timescales are uncertain",
+                advice,
             )
         pairs = enumerate(zip(self.confirmed, timescales, strict=True), 1)
         rare = [str(number) for number, (verdict, scale) in pairs if verdict is None and scale.unresolved]
         if not rare or vamp2 - 1 >= LEAST_SCORE * (train - 1):
             return None
-        return (
+        return Judgement(
+            "caution",
             f"the held-out VAMP-2 is {vamp2:.3g}, where that of training is {train:.3g}: process"
             f"{'es' * (len(rare) > 1)} {', '.join(rare)} hardly occur{'s' * (len(rare) == 1)} in the held-out "
-            f"stretches; {advice}"
+            "stretches",
+            advice,
         )
 
-    def _on_speed(self) -> str | None:
+    def _on_speed(self) -> Judgement | None:
         times = zip(self.model.timescales(), self.confirmed, strict=True)
         if self._too_short or any(time > self.model.lagtime and verdict is not False for time, verdict in times):
             return None
-        return (
+        return Judgement(
+            "problem",
             "no process slower than the lag time was found: the frames are out of order or too far apart, or the "
-            "features hold noise alone; check their order, or give a shorter `lag` or other `features`"
+            "features hold noise alone",
+            "check their order, or give a shorter `lag` or other `features`",
         )
 
-    def _on_norms(self, timescales: list[Timescale]) -> str | None:
+    def _on_norms(self, timescales: list[Timescale]) -> Judgement | None:
         """Norms are singular values only where nested objectives make them so."""
         model = self.model
         if model.settings.objective not in ("joint", "sequential"):
@@ -177,24 +207,52 @@ class Findings:
                 off.append(f"{norm:.3g} against {value:.3g} (process {number})")
         if not off:
             return None
-        return (
+        return Judgement(
+            "caution",
             f"norms of the learned functions stand far from the Ritz values, {', '.join(off)}: training has not "
-            "settled on these modes; ask for fewer `n_modes`, or give more data or fewer `features`"
+            "settled on these modes",
+            "ask for fewer `n_modes`, or give more data or fewer `features`",
         )
 
 
-def mode_remarks(model: NeuralSVDModel | GeneratorModel, found: Sequence[Timescale | Rate], what: str) -> list[str]:
+def mode_remarks(
+    model: NeuralSVDModel | GeneratorModel, found: Sequence[Timescale | Rate], what: str
+) -> list[Judgement]:
     """What a reader of the numbers must know of modes that are unresolved or missing."""
     wanted = model.settings.layout.n_modes
-    remarks = [f"process {i}: {what} unresolved, {one.unresolved}" for i, one in enumerate(found, 1) if one.unresolved]
+    remarks = [
+        Judgement("problem", f"process {i}: {what} unresolved, {one.unresolved}")
+        for i, one in enumerate(found, 1)
+        if one.unresolved
+    ]
     if model.n_modes < wanted:
-        remarks.append(f"only {model.n_modes} of {wanted} modes are linearly independent on these data")
+        few = f"only {model.n_modes} of {wanted} modes are linearly independent on these data"
+        remarks.append(Judgement("caution", few))
     return remarks
 
 
-def set_remarks(sets: MetastableSets, asked: int | None) -> list[str]:
+def set_remarks(sets: MetastableSets, asked: int | None) -> list[Judgement]:
     """That there are fewer metastable sets than were asked for."""
     n_found = len(sets.populations)
     if asked is None or n_found == asked:
         return []
-    return [f"{n_found} metastable sets in place of {asked}: a further one would hold no frame"]
+    fewer = f"{n_found} metastable sets in place of {asked}: a further one would hold no frame"
+    return [Judgement("caution", fewer)]
+
+
+def in_order(judgements: Iterable[Judgement]) -> list[Judgement]:
+    """The worst first, else in the order given."""
+    return sorted(judgements, key=lambda one: LEVELS.index(one.level))
+
+
+def verdict_lines(verdict: Iterable[Judgement]) -> list[str]:
+    """One line each, under a heading."""
+    return ["Verdict", *(f"  {one.level:<8} {one}" for one in verdict)]
+
+
+def trajectory_name(data: Dataset, number: int) -> str:
+    """By its file, where there is one; counted from 1 otherwise."""
+    if not data.sources:
+        return f"trajectory {number + 1}"
+    file = data.files[data.sources[number].file_index]
+    return file.path.name + (f" ({file.array})" if file.array else "")

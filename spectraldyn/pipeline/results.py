@@ -8,7 +8,9 @@ import numpy as np
 from spectraldyn.data import Dataset
 from spectraldyn.estimators import GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
+from spectraldyn.pipeline.remarks import Judgement, verdict_lines
 from spectraldyn.pipeline.tables import rate_table, timescale_table, with_interval
+from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.kinetics import Estimates, Kinetics, MarkovStateModel, learned_committor
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
@@ -34,7 +36,10 @@ class Results:
     """(n_states,): of the sets less that of the first, in kT, with 95 % intervals."""
     representatives: list[np.ndarray]
     """For every state, rows of `modes` that show it, the most typical first."""
+    verdict: list[Judgement]
+    """What may be quoted, what not, and what to do next; the worst first."""
     warnings: list[str]
+    """What reading the data and fitting them has to say; the verdict in sentences, less what is good."""
     seconds: float
     """Wall time of the fit, 0 where not measured."""
     temperature: float | None
@@ -59,6 +64,8 @@ class TransferResults(Results):
     """How the sets exchange; times in `unit`."""
     set_matrix: np.ndarray
     """(n_states, n_states): how memberships propagate over the lag time; see `propagated_memberships`."""
+    chapman_kolmogorov: ChapmanKolmogorov | None
+    """Whether the model predicts what the data show at longer times; None where no trajectory is long enough."""
     n_carried: int
     """Modes that the data carry: all that held-out data do not refute, and none where these are too few to say."""
     refitted_timescales_by_lag: ByLag | None = None
@@ -120,7 +127,7 @@ class TransferResults(Results):
     def __repr__(self) -> str:
         title = f"Implied timescales at lag {self.data.time.lag_text(self.model.lagtime)}"
         table, refits = timescale_table(self.timescales, self.display_unit), filter(None, [self.refit_summary])
-        return "\n".join([title, *table, *refits, self._sets_line()])
+        return "\n".join([title, *table, *refits, self._sets_line(), *verdict_lines(self.verdict)])
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,4 +152,4 @@ class GeneratorResults(Results):
     def __repr__(self) -> str:
         title = "Relaxation rates of the generator" + (f" in {self.potential}" if self.potential else "")
         table = rate_table(self.rates, self.timescales, self.exact_rates, self.display_unit)
-        return "\n".join([title, *table, self._sets_line()])
+        return "\n".join([title, *table, self._sets_line(), *verdict_lines(self.verdict)])

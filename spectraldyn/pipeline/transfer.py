@@ -13,10 +13,18 @@ from spectraldyn.errors import InputError
 from spectraldyn.estimators import NeuralSVD, NeuralSVDModel
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
-from spectraldyn.pipeline.remarks import Findings, set_remarks
+from spectraldyn.pipeline.remarks import Findings, in_order, set_remarks
 from spectraldyn.pipeline.results import TransferResults
+from spectraldyn.pipeline.verdict import on_balance, on_data, on_events, on_markovianity, on_timescales
+from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
 from spectraldyn.spectra.intervals import block_bootstrap
-from spectraldyn.spectra.kinetics import exchange, free_energies, population_estimates, propagated_memberships
+from spectraldyn.spectra.kinetics import (
+    exchange,
+    free_energies,
+    membership_coefficients,
+    population_estimates,
+    propagated_memberships,
+)
 from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets, representative_frames
 from spectraldyn.spectra.timescales import in_time, read_off_timescales, slowest_rows
 from spectraldyn.units import parse_duration
@@ -77,15 +85,30 @@ def analyze(
     resampled = block_bootstrap(model.moments, model.moments.at(lag), slowest_rows(model.timescales(), lag), seed)
     kinetics = exchange(clusters, sets, stretches, lag, resampled, reversible=model.reversible)
     populations = population_estimates(sets, resampled), free_energies(sets, resampled)
-    operator = model.moments.means(model.moments.at(lag))[1]
-    set_matrix = propagated_memberships(sets, model.spectrum.left * model.signs, operator)
-    warnings = [*data.warnings, *found.remarks(timescales), *set_remarks(sets, asked)]
+    operator, coefficients = model.moments.means(model.moments.at(lag))[1], model.spectrum.left * model.signs
+    set_matrix = propagated_memberships(sets, coefficients, operator)
+    test = chapman_kolmogorov(
+        functions,
+        stretches,
+        lag,
+        membership_coefficients(sets, coefficients),
+        tied=model.reversible,
+        slowest=slowest_rows(model.timescales(), lag),
+        random_state=seed,
+    )
+    told = [
+        *(*found.remarks(timescales), *set_remarks(sets, asked)),
+        *(*on_data(data, modes), *on_balance(model, data, modes), *on_markovianity(test, data), *on_events(kinetics)),
+    ]
+    verdict = in_order([*told, *on_timescales(timescales, data.time, told)])
+    warnings = [*data.warnings, *(str(one) for one in told if one.level != "good")]
     return TransferResults(
-        *(model, data, timescales, modes, sets, *populations, shown, warnings, 0.0, temperature),
+        *(model, data, timescales, modes, sets, *populations, shown, verdict, warnings, 0.0, temperature),
         eigenfunctions=eigenfunctions,
         timescales_by_lag=by_lag,
         kinetics=kinetics.in_time(data.time.row_time),
         set_matrix=set_matrix,
+        chapman_kolmogorov=test,
         n_carried=found.n_carried,
     )
 

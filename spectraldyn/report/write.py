@@ -109,6 +109,7 @@ def results_dict(results: Results, own: OwnPart, out: Path, structures: list[str
         "free_energies": _free_energies(results),
         "features": {"columns": data.column_names, "width": data.width, "options": data.options},
         "model": settings,
+        "verdict": [asdict(judgement) for judgement in results.verdict],
         "warnings": results.warnings,
         "seed": model.settings.seed,
         "seconds": round(results.seconds, 2),
@@ -133,6 +134,7 @@ def _of_transfer(results: TransferResults) -> OwnPart:
         "mfpt": [_numbers(row) for row in results.mfpt],
         "mfpt_low": [_numbers(row) for row in results.kinetics.mfpt.low],
         "mfpt_high": [_numbers(row) for row in results.kinetics.mfpt.high],
+        "chapman_kolmogorov": _chapman_kolmogorov(results),
         "fluxes": _fluxes(results),
         "committors": _committors(results),
         "n_carried": results.n_carried,
@@ -198,6 +200,30 @@ def _free_energies(results: Results) -> list[dict[str, Any]]:
     return [
         {"kT": _interval(estimate), "kJ/mol": None if kelvin is None else _interval(estimate, GAS_CONSTANT * kelvin)}
         for estimate in zip(*results.free_energies, strict=True)
+    ]
+
+
+def _chapman_kolmogorov(results: TransferResults) -> list[dict[str, Any]]:
+    """For every multiple of the lag time and every set the chance to be there again."""
+    test = results.chapman_kolmogorov
+    if test is None:
+        return []
+    return [
+        {
+            "lag": _lag(results, int(lag)),
+            "sets": [
+                {
+                    "predicted": _number(test.predicted.value[i, k]),
+                    "predicted_low": _number(test.predicted.low[i, k]),
+                    "predicted_high": _number(test.predicted.high[i, k]),
+                    "estimated": _number(test.estimated.value[i, k]),
+                    "low": _number(test.estimated.low[i, k]),
+                    "high": _number(test.estimated.high[i, k]),
+                }
+                for k in range(test.predicted.value.shape[1])
+            ],
+        }
+        for i, lag in enumerate(test.lagtimes)
     ]
 
 

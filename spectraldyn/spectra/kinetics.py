@@ -134,9 +134,18 @@ def propagated_memberships(sets: MetastableSets, modes: np.ndarray, operator: np
     Memberships χ = [1, modes] A propagate as T χ ≈ χ A⁻¹ K A (Kube & Weber), where K = ⟨h, T h⟩ of h = [1, slowest
     n − 1 modes]. Modes are coefficients (M, k) in the functions of which `operator` (M, M) holds ⟨f, T g⟩.
     """
-    n = len(sets.populations)
-    h = np.column_stack((np.eye(len(modes))[:, 0], modes[:, : n - 1]))
+    h = _with_constant(modes, len(sets.populations))
     return np.linalg.solve(sets.transformation, h.T @ operator @ h @ sets.transformation)
+
+
+def membership_coefficients(sets: MetastableSets, modes: np.ndarray) -> np.ndarray:
+    """Coefficients (M, n) of the memberships, before clipping, in the functions in which the modes are given."""
+    return _with_constant(modes, len(sets.populations)) @ sets.transformation
+
+
+def _with_constant(modes: np.ndarray, n_states: int) -> np.ndarray:
+    """Coefficients (M, n_states) of [1, slowest n_states − 1 modes]; the constant is the first of the functions."""
+    return np.column_stack((np.eye(len(modes))[:, 0], modes[:, : n_states - 1]))
 
 
 def learned_committor(sets: MetastableSets, matrix: np.ndarray, source: int, target: int) -> np.ndarray:

@@ -1,0 +1,125 @@
+"""The verdict on a fit: what may be quoted, what not, and what to do next."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from spectraldyn.data import Dataset
+from spectraldyn.estimators import NeuralSVDModel
+from spectraldyn.pipeline.remarks import Judgement, trajectory_name
+from spectraldyn.pipeline.tables import timescale_cells
+from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
+from spectraldyn.spectra.diagnostics import MIN_CURRENT, current, drifting, duplicates, frozen_ends
+from spectraldyn.spectra.kinetics import Kinetics
+from spectraldyn.spectra.timescales import Timescale, slowest, slowest_rows
+from spectraldyn.units import TimeAxis
+
+SURE = 0.002
+"""Chance of a false alarm: none in five hundred resampled data sets is as far off. With many fits, one in twenty of
+which fails a test at 95 % by chance, an alarm would soon be ignored."""
+
+
+def on_data(data: Dataset, modes: np.ndarray) -> list[Judgement]:
+    """What is wrong with the trajectories themselves, whose slow modes are (n_rows, n_modes)."""
+    said = []
+    for group in duplicates(data):
+        copies = ", ".join(trajectory_name(data, number) for number in group)
+        said.append(
+            Judgement(
+                "problem",
+                f"the same trajectory was given {len(group)} times ({copies}): what it shows is counted as if it were "
+                "independent, and error bars are too small",
+                "give it once",
+            )
+        )
+    for number, n_frozen in enumerate(frozen_ends(data)):
+        if n_frozen:
+            said.append(
+                Judgement(
+                    "problem",
+                    f"the last {n_frozen} frames of {trajectory_name(data, number)} do not differ: the simulation had "
+                    "stopped moving",
+                    "cut them off",
+                )
+            )
+    one_way = [str(number) for number, drifts in enumerate(drifting(modes, data.stretches), 1) if drifts]
+    if one_way:
+        said.append(
+            Judgement(
+                "problem",
+                f"the trajectories drift: along mode{'s' * (len(one_way) > 1)} {', '.join(one_way)} they move one way "
+                "in time, as while a simulation is still on its way to equilibrium",
+                "leave the start out with `skip`, or simulate for longer",
+            )
+        )
+    return said
+
+
+def on_balance(model: NeuralSVDModel, data: Dataset, modes: np.ndarray) -> list[Judgement]:
+    """Whether dynamics that were taken as reversible are that."""
+    if not model.reversible:
+        return []
+    longest = slowest_rows(model.timescales(), model.lagtime)
+    found = current(modes, data.stretches, model.lagtime, longest, model.settings.seed)
+    if found is None or found[0] < MIN_CURRENT or found[1] > SURE:
+        return []
+    return [
+        Judgement(
+            "problem",
+            "the dynamics were taken as reversible, but correlations between the slow modes run one way in time "
+            f"({found[0]:.2g} of their variance): there is no detailed balance, as in driven systems",
+            "fit with `reversible` False",
+        )
+    ]
+
+
+def on_markovianity(test: ChapmanKolmogorov | None, data: Dataset) -> list[Judgement]:
+    """What the Chapman–Kolmogorov test says."""
+    if test is None or test.passes is None:
+        few = "the trajectories are too short, or too few, for a Chapman–Kolmogorov test"
+        return [Judgement("caution", few, "give more or longer ones, or a shorter `lag`")]
+    reach = data.time.lag_text(int(test.lagtimes[-1]))
+    if test.passes:
+        return [Judgement("good", f"the Chapman–Kolmogorov test is passed, up to {reach}")]
+    if test.p_value is not None and test.p_value > SURE:
+        return []
+    share = np.abs(test.predicted.value - test.estimated.value) / test.memory
+    lag, state = np.unravel_index(share.argmax(), share.shape)
+    predicted, estimated = test.predicted.value[lag, state], test.estimated.value[lag, state]
+    return [
+        Judgement(
+            "problem",
+            f"the Chapman–Kolmogorov test fails: after {data.time.lag_text(int(test.lagtimes[lag]))} the chance to be "
+            f"in set {state + 1} again is {estimated:.3g}, where the model predicts {predicted:.3g}: at this lag time "
+            "the modes do not describe Markovian dynamics, and timescales are too short",
+            "give a longer `lag`, other or more `features`, or more `n_modes`",
+        )
+    ]
+
+
+def on_events(kinetics: Kinetics) -> list[Judgement]:
+    """Sets that were entered once, or never."""
+    entered = kinetics.n_passages.max(axis=0, initial=0)
+    rare = [str(number) for number, count in enumerate(entered, 1) if count == 1]
+    if not rare:
+        return []
+    return [
+        Judgement(
+            "caution",
+            f"set{'s' * (len(rare) > 1)} {', '.join(rare)} {'were' if len(rare) > 1 else 'was'} entered once: "
+            "populations and passage times rest on a single event",
+            "simulate for longer, or start more trajectories there",
+        )
+    ]
+
+
+def on_timescales(timescales: Sequence[Timescale], time: TimeAxis, told: list[Judgement]) -> list[Judgement]:
+    """Those that may be quoted: none where something is wrong with the whole."""
+    if any(one.level == "problem" and not one.message.startswith("process ") for one in told):
+        return [Judgement("problem", "no timescale should be quoted before this is mended")]
+    said, unit = [], time.unit_for(slowest(timescales) or 0.0)
+    for number, scale in enumerate(timescales, 1):
+        if scale.unresolved is None and scale.low is not None:
+            value, low, high, _ = timescale_cells(scale, unit)
+            said.append(Judgement("good", f"process {number}: {value} {unit.name} ({low} – {high}) may be quoted"))
+    return said or [Judgement("problem", "no timescale may be quoted")]

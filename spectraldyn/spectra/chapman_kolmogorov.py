@@ -1,0 +1,146 @@
+"""The Chapman–Kolmogorov test: whether what a model says of longer times is what the data show there.
+
+For functions h, K(τ) = C(0)⁻¹ C(τ) predicts K(nτ) = K(τ)ⁿ where they carry Markovian dynamics. Compared is what a user
+knows: the probability to be in a metastable set nτ after having been there, for memberships that are linear in h.
+Dynamics that are not reversible have distinct left and right functions f and g; powers need one basis at both ends,
+h = (1, f, g), as a product of left–right matrices is no square of anything.
+
+References
+----------
+Prinz, Wu, Sarich, Keller, Senne, Held, Chodera, Schütte, Noé, J. Chem. Phys. 134 (2011) 174105, section IV.F.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from spectraldyn.data.stretches import Stretches
+from spectraldyn.spectra.intervals import CONFIDENCE, block_bootstrap, percentile_interval
+from spectraldyn.spectra.kinetics import Estimates
+from spectraldyn.spectra.moments import Moments
+from spectraldyn.spectra.rayleigh_ritz import Averages, orthonormal
+from spectraldyn.spectra.timescales import block_moments
+
+N_LAGS = 5
+"""Multiples of the lag time at which the test is made, at most."""
+LEAST_REACH = 5
+"""The largest multiple reaches to the slowest timescale, but at least so many lag times, where the data allow."""
+TOLERANCE = 0.05
+"""Share of what a set remembers after one lag time by which prediction and estimate may differ: no conclusion would hang
+on it, and functions that were learned are never exact."""
+
+
+@dataclass(frozen=True)
+class ChapmanKolmogorov:
+    """Probabilities to be in a metastable set some time after having been there, predicted and estimated."""
+
+    lagtimes: np.ndarray
+    """(n_lags,) of int: multiples of the lag time of the model, in rows."""
+    predicted: Estimates
+    """(n_lags, n_states): from the model at its own lag time."""
+    estimated: Estimates
+    """(n_lags, n_states): from the data at that lag time."""
+    memory: np.ndarray
+    """(n_states,): by how much one lag time after having been in a set the chance to be there exceeds its population."""
+    p_value: float | None
+    """Of the largest difference in units of its standard error, were there none; None where the data are too few to
+    resample."""
+
+    @property
+    def largest_difference(self) -> float:
+        """Between a predicted and an estimated probability, as a share of the memory of the set."""
+        return float((np.abs(self.predicted.value - self.estimated.value) / self.memory).max())
+
+    @property
+    def passes(self) -> bool | None:
+        """Whether the test finds no difference at 95 % that is larger than `TOLERANCE`; None without a test."""
+        if self.p_value is None:
+            return None
+        return self.p_value > 1 - CONFIDENCE or self.largest_difference <= TOLERANCE
+
+
+def chapman_kolmogorov(
+    functions: np.ndarray,
+    stretches: Stretches,
+    lagtime: int,
+    memberships: np.ndarray,
+    *,
+    tied: bool,
+    slowest: float,
+    random_state: int,
+) -> ChapmanKolmogorov | None:
+    """Compare K(τ)ⁿ with K(nτ); None where no stretch is long enough.
+
+    Parameters
+    ----------
+    functions : ndarray (n_rows, M)
+        [1, f] or, where the sides are not tied, [1, f, g] at every row, stretch after stretch.
+    lagtime : int
+        In rows.
+    memberships : ndarray (M, n_states)
+        Coefficients of the memberships in the functions.
+    slowest : float
+        Timescale in rows to which the test is to reach; it sets the length of the resampled blocks as well.
+
+    Notes
+    -----
+    Predictions and estimates come from the same resampled blocks, so that what they have in common cancels in their
+    difference. Of all differences the largest, in units of its standard error, is compared with the largest ones in
+    the replicates, less their means: one test, however many sets and lag times there are.
+    """
+    multiples = _multiples(lagtime, slowest, max(map(len, stretches)))
+    if not len(multiples):
+        return None
+    moments = block_moments(functions, stretches, [lagtime, *(lagtime * multiples)], tied=tied)
+    blocks, draws = block_bootstrap(moments, len(multiples), slowest, random_state)
+    value = _probabilities(blocks, multiples, memberships, None)
+    replicates = np.array([_probabilities(blocks, multiples, memberships, draw) for draw in draws])
+    gram, operator, _ = blocks.means(0)
+    memory = np.abs(_stays(operator, gram, memberships) - gram[0] @ memberships)
+    if not len(replicates):
+        nothing = np.full(value.shape, np.nan)
+        predicted, estimated = (Estimates(*part) for part in np.stack((value, nothing, nothing), axis=1))
+        return ChapmanKolmogorov(lagtime * multiples, predicted, estimated, memory, None)
+    low, high = percentile_interval(replicates, len(blocks.stretch))
+    predicted, estimated = (Estimates(*part) for part in np.stack((value, low, high), axis=1))
+    p_value = largest_difference_test(value[0] - value[1], replicates[:, 0] - replicates[:, 1])
+    return ChapmanKolmogorov(lagtime * multiples, predicted, estimated, memory, p_value)
+
+
+def _multiples(lagtime: int, slowest: float, longest: int) -> np.ndarray:
+    """Evenly in the logarithm, from 2 on; no lag time beyond half of the longest stretch."""
+    last = min(max(LEAST_REACH, slowest / lagtime), longest // (2 * lagtime))
+    return np.unique(np.geomspace(2, last, N_LAGS).round().astype(int)) if last >= 2 else np.empty(0, dtype=int)
+
+
+def _probabilities(
+    blocks: Moments, multiples: np.ndarray, memberships: np.ndarray, draw: np.ndarray | None
+) -> np.ndarray:
+    """(2, n_lags, n_states): predicted and estimated, from blocks counted as often as drawn."""
+    of_model = blocks.means(0, draw)
+    predicted = [_stays(_propagated(of_model, int(n)), of_model[0], memberships) for n in multiples]
+    estimated = []
+    for index in range(1, len(multiples) + 1):
+        gram, operator, _ = blocks.means(index, draw)
+        estimated.append(_stays(operator, gram, memberships))
+    return np.array((predicted, estimated))
+
+
+def _propagated(averages: Averages, n: int) -> np.ndarray:
+    """C(0) K(τ)ⁿ on the range of C(0), (M, M)."""
+    gram, operator, _ = averages
+    basis = orthonormal(gram, 0)
+    return gram @ basis @ np.linalg.matrix_power(basis.T @ operator @ basis, n) @ basis.T @ gram
+
+
+def _stays(operator: np.ndarray, gram: np.ndarray, memberships: np.ndarray) -> np.ndarray:
+    """⟨χ_i, T χ_i⟩ / ⟨χ_i, 1⟩ for every set i."""
+    return np.einsum("ik,ij,jk->k", memberships, operator, memberships) / (gram[0] @ memberships)
+
+
+def largest_difference_test(difference: np.ndarray, replicates: np.ndarray) -> float:
+    """Chance of a largest |difference| / standard error beyond that found, from replicates (n_replicates, ...)."""
+    error = replicates.std(axis=0)
+    error[error == 0] = np.inf
+    largest = (np.abs(replicates - difference) / error).reshape(len(replicates), -1).max(axis=1)
+    return float((largest >= (np.abs(difference) / error).max()).mean())
