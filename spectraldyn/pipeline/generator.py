@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
-from spectraldyn.estimators import GeneratorModel, GeneratorSVD
+from spectraldyn.estimators import GeneratorModel, GeneratorSVD, attribute
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.remarks import mode_remarks, set_remarks
 from spectraldyn.pipeline.results import GeneratorResults
@@ -132,7 +132,8 @@ def analyze_generator(
     _, sets, shown = sets_of_modes(modes, n_states, seed)
     timescales = [_timescale(rate) for rate in rates]
     warnings = [*data.warnings, *_remarks(model, rates), *set_remarks(sets, asked)]
-    return GeneratorResults(model, data, timescales, modes, sets, shown, warnings, 0.0, rates=rates)
+    common = model, data, timescales, modes, sets, shown, warnings, 0.0
+    return GeneratorResults(*common, rates=rates, attribution=attribute(model, data))
 
 
 def _check_domain(data: Dataset, name: str, domain: Sequence[tuple[float, float]]) -> None:

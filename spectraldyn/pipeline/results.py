@@ -1,11 +1,11 @@
 """What a fit has found: the record of a transfer operator, and that of a generator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from spectraldyn.data import Dataset
-from spectraldyn.estimators import GeneratorModel, NeuralSVDModel
+from spectraldyn.estimators import Attribution, GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.tables import rate_table, timescale_table
 from spectraldyn.spectra.rates import Rate
@@ -30,6 +30,8 @@ class Results:
     warnings: list[str]
     seconds: float
     """Wall time of the fit, 0 where not measured."""
+    attribution: list[Attribution] = field(kw_only=True)
+    """What drives each process: features and residues that its eigenfunction depends on, ranked."""
 
     def _sets_line(self) -> str:
         populations = ", ".join(f"{p:.3g}" for p in self.sets.populations)

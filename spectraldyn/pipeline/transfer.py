@@ -10,7 +10,7 @@ import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
-from spectraldyn.estimators import NeuralSVD, NeuralSVDModel
+from spectraldyn.estimators import NeuralSVD, NeuralSVDModel, attribute
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
 from spectraldyn.pipeline.remarks import Findings, set_remarks
@@ -69,7 +69,12 @@ def analyze(
     warnings = [*data.warnings, *found.remarks(timescales), *set_remarks(sets, asked)]
     common = model, data, timescales, modes, sets, shown, warnings, 0.0
     return TransferResults(
-        *common, eigenfunctions=eigenfunctions, timescales_by_lag=by_lag, mfpt=mfpt, n_carried=found.n_carried
+        *common,
+        eigenfunctions=eigenfunctions,
+        timescales_by_lag=by_lag,
+        mfpt=mfpt,
+        n_carried=found.n_carried,
+        attribution=attribute(model, data),
     )
 
 

@@ -9,8 +9,8 @@ from markupsafe import Markup, escape
 
 from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, format_number
 
-CORRELATED_ROWS = 50_000  # enough to tell which features a process moves most
 NAMES_SHOWN = 12
+MOVED_SHOWN = 2
 
 
 def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) -> str:
@@ -27,6 +27,8 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
         reversible=results.model.reversible,
         scores=_scores(contents["scores"]),
         features=f"{len(names)} features: {', '.join(names[:NAMES_SHOWN])}" + ", …" * (len(names) > NAMES_SHOWN),
+        moves=_moved_most(results),
+        attribution=contents["attribution"][0],
         figures=figures,
         **own_part(results),
     )
@@ -55,7 +57,6 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
         f"objective {model.settings.objective}; {_modes(model.n_modes)}, of which the data carry {results.n_carried}.",
         "unit": results.unit,
         "lag": lag,
-        "moves": strongest_features(results, results.eigenfunctions),
         "eigenvalues": list(map(form.format, model.eigenvalues)),
         "periods": periods,
         "refits": results.refit_summary,
@@ -73,7 +74,6 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
         f"{_modes(results.model.n_modes)}.",
         "unit": results.unit,
         "lag": None,
-        "moves": strongest_features(results, results.modes),
         "periods": [None] * len(results.rates),
         "exact": None if results.exact_rates is None else results.exact_rates.tolist(),
     }
@@ -103,17 +103,10 @@ def _scores(scores: dict[str, float | None]) -> list[tuple[str, str, str]]:
     return [(names[name], cell(f"{name}_train"), cell(f"{name}_test")) for name in present]
 
 
-def strongest_features(results: Results, functions: np.ndarray, n_names: int = 2) -> list[list[str]]:
-    """For every function (n_rows, k), possibly complex, the features that correlate with it most, by the modulus."""
-    rows = np.arange(0, len(functions), max(1, len(functions) // CORRELATED_ROWS))
-    frames = results.data.rows(rows).astype(float)
-    modes = functions[rows]
-    frames -= frames.mean(axis=0)
-    deviation = frames.std(axis=0)
-    deviation[deviation == 0] = np.inf
-    correlation = np.abs(frames.T @ (modes - modes.mean(axis=0))) / deviation[:, None]
-    order = np.argsort(-correlation, axis=0)[:n_names]
-    return [[results.data.columns[i].name for i in column] for column in order.T]
+def _moved_most(results: Results) -> list[str]:
+    """Of every process the leading features, with their permutation importance."""
+    leading = [attribution.features.rows(MOVED_SHOWN) for attribution in results.attribution]
+    return [", ".join(f"{row['name']} ({row['importance']['value']:.2f})" for row in rows) for rows in leading]
 
 
 def _frame(results: Results, row: int) -> str:

@@ -20,6 +20,9 @@ from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.version import __version__
 
+LEADING = 20
+"""Features and residues of every process that results.json ranks."""
+
 
 def write_results(results: Results, out: str | Path, force: bool = False) -> Path:
     """Write everything into a folder; it appears complete or not at all.
@@ -53,6 +56,7 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
     save_modes(folder / "modes.npz", results.data, results.modes, sets.memberships, sets.transformation, final)
     figures = {
         **own.figures,
+        "attribution": plots.plot_attribution(results)[0],
         "singular_values": plots.plot_singular_values(results),
         "free_energy": plots.plot_free_energy(results),
         "states": plots.plot_states(results),
@@ -100,6 +104,15 @@ def results_dict(results: Results, own: OwnPart, out: Path, structures: list[str
         "states": [
             {"population": float(population), "structure": structure}
             for population, structure in zip(results.sets.populations, structures, strict=True)
+        ],
+        "attribution": [
+            {
+                "n_features": len(found.features.names),
+                "n_permuted": found.n_permuted,
+                "features": found.features.rows(LEADING),
+                "residues": found.residues.rows(LEADING),
+            }
+            for found in results.attribution
         ],
         "features": {"columns": data.column_names, "width": data.width, "options": data.options},
         "model": settings,
