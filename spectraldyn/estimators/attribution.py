@@ -15,8 +15,8 @@ from spectraldyn.learning import cpu_settings
 from spectraldyn.spectra.timescales import matched
 
 Model = NeuralSVDModel | GeneratorModel
-MAX_FRAMES = 2000
-"""Frames that are looked at, evenly spaced over the data: dependence needs far fewer than kinetics."""
+MAX_FRAMES = 1500
+"""Frames that are looked at, spread over the data: dependence needs far fewer than kinetics."""
 MAX_PATHS = 300
 """Pairs of these frames between which gradients are integrated."""
 PATH_STEPS = 12
@@ -99,8 +99,9 @@ def attribute(models: Model | Sequence[Model], data: Dataset) -> list[Attributio
     the data, the modulus of what a feature contributes to ψ(x) − ψ(x'), averaged, as a share of the sum over all
     features.
 
-    All on at most 2000 frames, evenly spaced, or spaced by weight where the rows have any. A model is fitted to all of
-    them in the end, so that this is what its functions depend on, not how well they predict.
+    All on at most 1500 frames, spread evenly over the data, or over their weight where the rows have any. No
+    data are new to a model, which is fitted to all of them in the end: this is what its functions depend on, not how
+    well they predict.
 
     Parameters
     ----------
@@ -204,13 +205,14 @@ class _Sample:
 
     @classmethod
     def of(cls, data: Dataset, seed: int) -> "_Sample":
-        n = min(MAX_FRAMES, data.n_rows)
+        n, random = min(MAX_FRAMES, data.n_rows), np.random.default_rng(seed)
+        places = (np.arange(n) + random.random(n)) / n  # one by chance in every n-th part: what repeats is not skipped
         if data.weight is None:
-            index = ((np.arange(n) + 0.5) * (data.n_rows / n)).astype(int)
+            index = (places * data.n_rows).astype(int)
         else:
             reached = np.cumsum(data.weight, dtype=float)
-            index = np.searchsorted(reached, (np.arange(n) + 0.5) * (reached[-1] / n), side="right")
-        other = np.random.default_rng(seed).permutation(n)
+            index = np.searchsorted(reached, places * reached[-1], side="right")
+        other = random.permutation(n)
         block = np.arange(n) * min(N_BLOCKS, n) // n
         rows = np.vstack((np.ones(n), block != np.arange(block[-1] + 1)[:, None]))
         features: dict[str, list[int]] = {}

@@ -11,6 +11,7 @@ from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, for
 
 NAMES_SHOWN = 12
 MOVED_SHOWN = 2
+MOVED_AT_LEAST = 0.05  # permutation importance of those after the first
 
 
 def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) -> str:
@@ -105,8 +106,13 @@ def _scores(scores: dict[str, float | None]) -> list[tuple[str, str, str]]:
 
 def _moved_most(results: Results) -> list[str]:
     """Of every process the leading features, with their permutation importance."""
-    leading = [attribution.features.rows(MOVED_SHOWN) for attribution in results.attribution]
-    return [", ".join(f"{row['name']} ({row['importance']['value']:.2f})" for row in rows) for rows in leading]
+    moved = []
+    for attribution in results.attribution:
+        features = attribution.features
+        leading = list(zip(features.names, features.importance.value, strict=True))[:MOVED_SHOWN]
+        shown = leading[:1] + [(name, value) for name, value in leading[1:] if value >= MOVED_AT_LEAST]
+        moved.append(", ".join(f"{name} ({value:.2f})" for name, value in shown))
+    return moved
 
 
 def _frame(results: Results, row: int) -> str:
