@@ -72,13 +72,15 @@ def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
     assert "dcdplugin" not in printed.out + printed.err
     assert "training" in printed.err
     folder = tmp_path / "run0-results"
-    figures = {f"{name}.png" for name in ("free_energy", "modes", "singular_values", "states", "timescales")}
+    figures = {
+        f"{name}.png" for name in ("attribution", "free_energy", "modes", "singular_values", "states", "timescales")
+    }
     others = {"model.pt", "modes.npz", "report.html", "results.json", "states", "topology.h5"}
     assert {p.name for p in folder.iterdir()} == figures | others
     stored = results("run0-results")
     assert {
         "version", "inputs", "lag", "timescales", "timescales_by_lag", "eigenvalues", "singular_values", "scores",
-        "states", "mfpt", "warnings", "seed", "seconds",
+        "states", "mfpt", "attribution", "warnings", "seed", "seconds",
     } <= stored.keys()  # fmt: skip
     assert stored["inputs"] == [{"path": f"../run{i}.dcd", "n_frames": N_FRAMES} for i in range(2)]
     assert stored["lag"] == {"frames": 5, "time": 10.0, "unit": "ps"}
@@ -99,8 +101,14 @@ def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
     for i, state in enumerate(stored["states"], 1):
         assert state["structure"] == f"states/state_{i}.pdb"
         assert mdtraj.load(str(folder / state["structure"])).n_frames == 5
+    assert [found["features"][0]["name"] for found in stored["attribution"]][:1] == ["x C1"]
+    assert [row["name"] for row in stored["attribution"][0]["residues"]] == ["C1"]
+    leading = stored["attribution"][0]["features"][0]
+    assert leading["importance"]["value"] > 0.9
+    assert {"value", "error", "spread"} == leading["correlation"].keys() == leading["integrated_gradients"].keys()
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png;base64,iVBOR") == 5
+    assert f"x C1 ({leading['importance']['value']:.2f})" in page
+    assert page.count("data:image/png;base64,iVBOR") == 6
     assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in figures)
     assert not re.search(r'(src|href)="(https?:|/)', page)
 

@@ -23,7 +23,12 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {part: level for level, layer in enumerate(LAYERS) for part in layer}
-HOMES = {"mdtraj": {"io", "features"}, "matplotlib": {"plots"}, "deeptime": {"spectra", "baselines"}}
+HOMES = {
+    "mdtraj": {"io", "features"},
+    "matplotlib": {"plots"},
+    "deeptime": {"spectra", "baselines"},
+    "captum": {"estimators"},
+}
 MOST_ARROWS = 100
 """Pairs of rooms of which one imports from the other, the studies under analysis/ counted as one room."""
 

@@ -9,10 +9,10 @@ import pytest
 
 from spectraldyn import Dataset, GeneratorResults, plots
 from spectraldyn.data import Column
+from spectraldyn.estimators.attribution import Attribution, Measure, Ranking
 from spectraldyn.pipeline import Results
 from spectraldyn.plots.figures import log_ticks
 from spectraldyn.plots.spectrum import MAX_POINTS
-from spectraldyn.report.page import strongest_features
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
 from spectraldyn.spectra.timescales import Timescale
@@ -217,26 +217,52 @@ def test_rates_with_their_intervals_beside_the_exact_ones():
         plots.plot_rates(results(POINTS))
 
 
-def test_features_that_a_process_moves_most():
-    """By the modulus of their correlations with it: whatever the sign, offset and size of a column, and of the mode."""
-    random = np.random.default_rng(5)
-    hidden = random.normal(size=(N_ROWS, 2))
-    noise = random.normal(size=(N_ROWS, 4))
-    frames = np.column_stack((
-        1e3 + 1e-3 * (hidden[:, 0] + 2.0 * noise[:, 0]),  # correlation 0.45, far from 0
-        -50 * (hidden[:, 0] + 0.5 * noise[:, 1]),  # −0.89, large
-        hidden[:, 1] + 0.5 * noise[:, 2],  # with the other process
-        np.ones(N_ROWS),  # constant
-        3.0 * noise[:, 3],
-    ))  # fmt: skip
-    columns = [*torsions("ALA2")[:2], Column("distance", "A B", unit="nm"), Column("contact", "C D"), Column("z", "E")]
-    moved = strongest_features(results(columns, frames), hidden * [7.0, -0.1])
-    assert moved[0] == ["phi ALA2 sin", "phi ALA2 cos"]
-    assert moved[1][0] == "distance A B"
-    assert "contact C D" not in {*moved[0], *moved[1]}
-    (both,) = strongest_features(results(columns, frames), (hidden[:, 0] + 1j * hidden[:, 1])[:, None])
-    assert sorted(both) == ["distance A B", "phi ALA2 sin"]
-    assert [len(names) for names in strongest_features(results(columns, frames), hidden, n_names=3)] == [3, 3]
+def ranking(names, importance):
+    """With other measures that tell themselves apart from it."""
+    value = np.array(importance)
+    return Ranking(tuple(names), *[Measure(value * factor, 0.1 * value, None) for factor in (1, 0.5, 0.25)])
+
+
+def test_attribution_is_drawn_as_it_ranks():
+    """Five processes of ten features each: four panels of eight bars, dark where the leading residue takes part."""
+    columns = [Column("distance", f"ALA{k}-CA GLY{k % 3 + 20}-CA", unit="nm") for k in range(10)]
+    names = [column.feature for column in columns]
+    found = Attribution(ranking(names, np.linspace(1, 0.1, 10)), ranking(["GLY20", "GLY21"], [1.3, 0.8]), 10)
+    drawn = results(columns, attribution=[found] * 5)
+    axes = plots.plot_attribution(drawn)
+    assert [ax.get_title() for ax in axes] == [f"process {k} (dark: GLY20)" for k in range(1, 5)]
+    ax = axes[0]
+    bars, features = ax.patches, found.features
+    np.testing.assert_array_equal([bar.get_width() for bar in bars], features.importance.value[:8])
+    dark = [bar.get_facecolor() == bars[0].get_facecolor() for bar in bars]
+    assert dark == [k % 3 == 0 for k in range(8)]
+    assert [text.get_text() for text in ax.get_yticklabels()] == names[:8]
+    ends = ax.containers[0][2][0].get_segments()
+    np.testing.assert_allclose([end[:, 0] for end in ends], np.outer(features.importance.value[:8], [0.9, 1.1]))
+    top, bottom = (bar.get_y() for bar in (bars[0], bars[-1]))
+    assert (top > bottom) == (ax.get_ylim()[0] < ax.get_ylim()[1]), "the first feature on top"
+    markers = {
+        line.get_label(): line.get_xdata()
+        for line in ax.lines
+        if line.get_label() in ("correlation", "integrated gradients")
+    }
+    np.testing.assert_array_equal(markers["correlation"], features.correlation.value[:8])
+    np.testing.assert_array_equal(markers["integrated gradients"], features.integrated_gradients.value[:8])
+    (legend,) = ax.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "permutation importance",
+        "correlation",
+        "integrated gradients",
+    ]
+
+
+def test_attribution_without_residues_on_given_axes():
+    found = Attribution(ranking(["feature 0"], [0.9]), ranking([], []), 1)
+    drawn = results([Column("feature", "0")], attribution=[found])
+    given = [plots.figure_axes()]
+    assert plots.plot_attribution(drawn, given) is given
+    assert given[0].get_title() == "process 1"
+    assert len(given[0].patches) == 1
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,21 @@ class Column:
     @property
     def name(self) -> str:
         """Such as "phi ALA2 cos"."""
-        return " ".join(filter(None, (self.kind, self.site, self.part)))
+        return " ".join(filter(None, (self.feature, self.part)))
+
+    @property
+    def feature(self) -> str:
+        """Such as "phi ALA2": what cosine and sine of one angle have in common."""
+        return f"{self.kind} {self.site}"
+
+    @property
+    def residues(self) -> tuple[str, ...]:
+        """Residues that it belongs to, each once, or particles without any; none where nothing is known of them."""
+        if self.kind == "feature":
+            return ()
+        of_atoms = self.kind in ("distance", "x", "y", "z")
+        names = (label.rpartition("-")[0] or label if of_atoms else label for label in self.site.split())
+        return tuple(dict.fromkeys(names))
 
 
 def plain_columns(n_columns: int) -> tuple[Column, ...]:

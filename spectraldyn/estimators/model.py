@@ -86,6 +86,11 @@ class _Model:
         """Number of modes found; the constant one is not counted."""
         return self.spectrum.left.shape[1]
 
+    @property
+    def n_columns(self) -> int:
+        """Columns of the frames that the functions are of, d."""
+        return next(len(mean) for name, mean in self.sides.named_buffers() if name.endswith("whitening.mean"))
+
     def functions(self, frames: ArrayLike | Dataset) -> np.ndarray:
         """The functions as trained, with the constant first, evaluated in float64.
 
@@ -100,9 +105,8 @@ class _Model:
         """
         if not isinstance(frames, Dataset):
             frames = np.asarray(frames)
-            width = next(len(mean) for name, mean in self.sides.named_buffers() if name.endswith("whitening.mean"))
-            if frames.ndim != 2 or frames.shape[1] != width:
-                raise InputError(f"frames have shape {frames.shape}: this model takes (T, {width})")
+            if frames.ndim != 2 or frames.shape[1] != self.n_columns:
+                raise InputError(f"frames have shape {frames.shape}: this model takes (T, {self.n_columns})")
             frames = Dataset([frames])
         return evaluate(self.sides, frames)
 

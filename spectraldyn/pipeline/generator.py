@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
-from spectraldyn.estimators import GeneratorModel, GeneratorSVD
+from spectraldyn.estimators import GeneratorModel, GeneratorSVD, attribute
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.remarks import Judgement, in_order, mode_remarks, set_remarks
 from spectraldyn.pipeline.results import GeneratorResults
@@ -149,9 +149,8 @@ def analyze_generator(
     populations = population_estimates(sets, resampled), free_energies(sets, resampled)
     told = [*_remarks(model, rates), *set_remarks(sets, asked)]
     verdict, warnings = in_order([*told, *_on_rates(rates)]), [*data.warnings, *map(str, told)]
-    return GeneratorResults(
-        model, data, timescales, modes, sets, *populations, shown, verdict, warnings, 0.0, temperature, rates=rates
-    )
+    common = model, data, timescales, modes, sets, *populations, shown, verdict, warnings, 0.0, temperature
+    return GeneratorResults(*common, rates=rates, attribution=attribute(model, data))
 
 
 def _check_domain(data: Dataset, name: str, domain: Sequence[tuple[float, float]]) -> None:

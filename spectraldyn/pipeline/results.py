@@ -1,12 +1,12 @@
 """What a fit has found: the record of a transfer operator, and that of a generator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import starmap
 
 import numpy as np
 
 from spectraldyn.data import Dataset
-from spectraldyn.estimators import GeneratorModel, NeuralSVDModel
+from spectraldyn.estimators import Attribution, GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.remarks import Judgement, verdict_lines
 from spectraldyn.pipeline.tables import rate_table, timescale_table, with_interval
@@ -44,6 +44,8 @@ class Results:
     """Wall time of the fit, 0 where not measured."""
     temperature: float | None
     """In K, for free energies in kJ/mol; None where it was not told."""
+    attribution: list[Attribution] = field(kw_only=True)
+    """What drives each process: features and residues that its eigenfunction depends on, ranked."""
 
     def _sets_line(self) -> str:
         populations = ", ".join(starmap(with_interval, zip(*self.populations, strict=True)))

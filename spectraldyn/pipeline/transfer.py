@@ -10,7 +10,7 @@ import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
-from spectraldyn.estimators import NeuralSVD, NeuralSVDModel
+from spectraldyn.estimators import NeuralSVD, NeuralSVDModel, attribute
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
 from spectraldyn.pipeline.remarks import Findings, in_order, set_remarks
@@ -110,6 +110,7 @@ def analyze(
         set_matrix=set_matrix,
         chapman_kolmogorov=test,
         n_carried=found.n_carried,
+        attribution=attribute(model, data),
     )
 
 

@@ -1,5 +1,6 @@
 """Figures of a slow spectrum. Every function takes results and an optional matplotlib axes, and returns the axes."""
 
+from spectraldyn.plots.attribution import plot_attribution
 from spectraldyn.plots.comparison import plot_comparison
 from spectraldyn.plots.figures import COLOURS, MARKERS, figure_axes, save_figure
 from spectraldyn.plots.spectrum import (

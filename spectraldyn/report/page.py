@@ -17,8 +17,9 @@ from spectraldyn.pipeline import (
     with_interval,
 )
 
-CORRELATED_ROWS = 50_000  # enough to tell which features a process moves most
 NAMES_SHOWN = 12
+MOVED_SHOWN = 2
+MOVED_AT_LEAST = 0.05  # permutation importance of those after the first
 
 
 def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) -> str:
@@ -37,6 +38,8 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
         reversible=results.model.reversible,
         scores=_scores(contents["scores"]),
         features=f"{len(names)} features: {', '.join(names[:NAMES_SHOWN])}" + ", …" * (len(names) > NAMES_SHOWN),
+        moves=_moved_most(results),
+        attribution=contents["attribution"][0],
         figures=figures,
         **own_part(results),
     )
@@ -73,7 +76,6 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
         "unit": unit.name,
         "times": [timescale_cells(scale, unit) for scale in results.timescales],
         "lag": lag,
-        "moves": strongest_features(results, results.eigenfunctions),
         "eigenvalues": list(map(form.format, model.eigenvalues)),
         "periods": periods,
         "mfpt": passages,
@@ -95,7 +97,6 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
         "unit": unit.name,
         "times": [timescale_cells(scale, unit) for scale in results.timescales],
         "lag": None,
-        "moves": strongest_features(results, results.modes),
         "periods": [None] * len(results.rates),
         "rates": [rate_cells(rate, known, unit) for rate, known in zip(results.rates, exact, strict=True)],
         "exact": results.exact_rates is not None,
@@ -126,17 +127,15 @@ def _scores(scores: dict[str, float | None]) -> list[tuple[str, str, str]]:
     return [(names[name], cell(f"{name}_train"), cell(f"{name}_test")) for name in present]
 
 
-def strongest_features(results: Results, functions: np.ndarray, n_names: int = 2) -> list[list[str]]:
-    """For every function (n_rows, k), possibly complex, the features that correlate with it most, by the modulus."""
-    rows = np.arange(0, len(functions), max(1, len(functions) // CORRELATED_ROWS))
-    frames = results.data.rows(rows).astype(float)
-    modes = functions[rows]
-    frames -= frames.mean(axis=0)
-    deviation = frames.std(axis=0)
-    deviation[deviation == 0] = np.inf
-    correlation = np.abs(frames.T @ (modes - modes.mean(axis=0))) / deviation[:, None]
-    order = np.argsort(-correlation, axis=0)[:n_names]
-    return [[results.data.columns[i].name for i in column] for column in order.T]
+def _moved_most(results: Results) -> list[str]:
+    """Of every process the leading features, with their permutation importance."""
+    moved = []
+    for attribution in results.attribution:
+        features = attribution.features
+        leading = list(zip(features.names, features.importance.value, strict=True))[:MOVED_SHOWN]
+        shown = leading[:1] + [(name, value) for name, value in leading[1:] if value >= MOVED_AT_LEAST]
+        moved.append(", ".join(f"{name} ({value:.2f})" for name, value in shown))
+    return moved
 
 
 def _frame(results: Results, row: int) -> str:

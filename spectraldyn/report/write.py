@@ -24,6 +24,8 @@ from spectraldyn.version import __version__
 
 GAS_CONSTANT = 0.00831446261815324
 """In kJ/(mol K), as the SI fixes it."""
+LEADING = 20
+"""Features and residues of every process that results.json ranks."""
 
 
 def write_results(results: Results, out: str | Path, force: bool = False) -> Path:
@@ -58,6 +60,7 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
     save_modes(folder / "modes.npz", results.data, results.modes, sets.memberships, sets.transformation, final)
     figures = {
         **own.figures,
+        "attribution": plots.plot_attribution(results)[0],
         "singular_values": plots.plot_singular_values(results),
         "free_energy": plots.plot_free_energy(results),
         "states": plots.plot_states(results),
@@ -107,6 +110,15 @@ def results_dict(results: Results, own: OwnPart, out: Path, structures: list[str
             for value, low, high, structure in zip(*results.populations, structures, strict=True)
         ],
         "free_energies": _free_energies(results),
+        "attribution": [
+            {
+                "n_features": len(found.features.names),
+                "n_permuted": found.n_permuted,
+                "features": found.features.rows(LEADING),
+                "residues": found.residues.rows(LEADING),
+            }
+            for found in results.attribution
+        ],
         "features": {"columns": data.column_names, "width": data.width, "options": data.options},
         "model": settings,
         "verdict": [asdict(judgement) for judgement in results.verdict],

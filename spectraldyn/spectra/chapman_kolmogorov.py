@@ -26,8 +26,8 @@ N_LAGS = 5
 LEAST_REACH = 5
 """The largest multiple reaches to the slowest timescale, but at least so many lag times, where the data allow."""
 TOLERANCE = 0.05
-"""Share of what a set remembers after one lag time by which prediction and estimate may differ: no conclusion would hang
-on it, and functions that were learned are never exact."""
+"""Share of what a set remembers after one lag time by which prediction and estimate may differ: no conclusion would
+hang on it, and functions that were learned are never exact."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class ChapmanKolmogorov:
     estimated: Estimates
     """(n_lags, n_states): from the data at that lag time."""
     memory: np.ndarray
-    """(n_states,): by how much one lag time after having been in a set the chance to be there exceeds its population."""
+    """(n_states,): by how much the chance to be in a set one lag time after having been there exceeds its
+    population."""
     p_value: float | None
     """Of the largest difference in units of its standard error, were there none; None where the data are too few to
     resample."""
