@@ -17,7 +17,7 @@ from spectraldyn.baselines.summary import (
     timescale_values,
 )
 from spectraldyn.data import TimeAxis
-from spectraldyn.pipeline import aligned, format_number
+from spectraldyn.pipeline import aligned, format_number, timescale_cell, unresolved_notes
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.version import __version__
 
@@ -102,7 +102,7 @@ class Comparison(Question):
     def __repr__(self) -> str:
         heads = [f"timescale {k + 1} ({self.unit})" for k in range(self.n_modes)]
         table = [("method", *heads, "VAMP-2 ", "VAMP-E ", "seconds", "with tuning", "peak MB", "")]
-        unresolved: dict[str, list[str]] = {}
+        marked: list[tuple[str | None, str]] = []
         for number, (result, runs) in enumerate(zip(self.results, self.runs, strict=True)):
             if result.failed is not None:
                 table.append((result.method, *["–"] * (len(table[0]) - 2), f"failed: {result.failed}"))
@@ -113,11 +113,8 @@ class Comparison(Question):
             price = (result.seconds, result.tuning_seconds or result.seconds, result.peak_mb)
             prices = [format_number(value, "–") for value in price]
             table.append((result.method, *times, *scores, *prices, failure_note(runs)))
-            for process, scale in enumerate(result.timescales, 1):
-                if scale.unresolved is not None:
-                    unresolved.setdefault(scale.unresolved, []).append(f"{result.method} {process}")
-        remarks = [f"* unresolved, {why}: {', '.join(where)}" for why, where in unresolved.items()]
-        return "\n".join([self._heading(), *aligned(table), *remarks, self._reading()])
+            marked += [(scale.unresolved, f"{result.method} {k}") for k, scale in enumerate(result.timescales, 1)]
+        return "\n".join([self._heading(), *aligned(table), *unresolved_notes(marked), self._reading()])
 
     def _heading(self) -> str:
         if self.n_splits == 1:
@@ -143,16 +140,11 @@ def failure_note(runs: Sequence[MethodResult]) -> str:
 
 
 def _time_cell(scale: Timescale | None, values: Sequence[float | None]) -> str:
-    """A timescale with its spread and interval, starred where it is unresolved."""
-    if scale is None:
-        return "–"
+    """A timescale with its spread over the splits."""
     error, spread = standard_error(values), ""
-    if error is not None and scale.value:
+    if error is not None and scale is not None and scale.value:
         spread = f" ± {error:.{max(0, 2 - math.floor(math.log10(scale.value)))}f}"  # as many digits as the value has
-    value = format_number(scale.value, "–") + "*" * (scale.unresolved is not None) + spread
-    if scale.low is None and scale.high is None:
-        return value
-    return f"{value} ({format_number(scale.low, '0')}–{format_number(scale.high, '∞')})"
+    return timescale_cell(scale, spread)
 
 
 def _score_cell(runs: Sequence[MethodResult], value: float | None, name: str, marked: bool) -> str:

@@ -1,6 +1,6 @@
 """Results as text: tables of timescales and rates, and numbers in them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -46,3 +46,22 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 def format_number(value: float | None, missing: str) -> str:
     """Three significant digits, plainly."""
     return missing if value is None else np.format_float_positional(float(f"{value:.3g}"), trim="-")
+
+
+def timescale_cell(scale: Timescale | None, spread: str = "") -> str:
+    """A timescale with its spread and interval, starred where it is unresolved."""
+    if scale is None:
+        return "–"
+    value = format_number(scale.value, "–") + "*" * (scale.unresolved is not None) + spread
+    if scale.low is None and scale.high is None:
+        return value
+    return f"{value} ({format_number(scale.low, '0')}–{format_number(scale.high, '∞')})"
+
+
+def unresolved_notes(marked: Iterable[tuple[str | None, str]]) -> list[str]:
+    """What the stars mean: for every reason why a timescale is unresolved one line, with where it is."""
+    places: dict[str, list[str]] = {}
+    for reason, place in marked:
+        if reason is not None:
+            places.setdefault(reason, []).append(place)
+    return [f"* unresolved, {reason}: {', '.join(where)}" for reason, where in places.items()]
