@@ -99,7 +99,15 @@ def test_every_process_has_its_own_verdict():
     functions = np.column_stack((np.ones(N_ROWS), other, slow))
     both = block_moments(functions, [range(N_ROWS)], LAGS, tied=True)
     assert [found.reached for found in plateau(both, LAG, 0)] == [True, False]
-    assert len(plateau(both, LAG, 0, n_modes=1)) == 1
+
+
+def test_sides_that_are_not_tied():
+    """The same left and right functions, in one direction of time: the same verdicts."""
+    slow, fast = springs(1).T
+    for coordinate, reached in ((slow, True), (slow + fast, False)):
+        functions = np.column_stack((np.ones(N_ROWS), coordinate, coordinate))
+        (found,) = plateau(block_moments(functions, [range(N_ROWS)], LAGS, tied=False), LAG, 0)
+        assert found.reached is reached
 
 
 def test_too_little_to_tell():

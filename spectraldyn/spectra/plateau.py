@@ -153,7 +153,7 @@ def _changes(sources: Sequence[Source], logs: np.ndarray, n_blocks: int) -> list
     ]
 
 
-def plateau(moments: Moments, lagtime: int, random_state: int, n_modes: int | None = None) -> list[Plateau]:
+def plateau(moments: Moments, lagtime: int, random_state: int) -> list[Plateau]:
     """Whether the timescales of one fit are level against the lag time, for every process, the slowest first.
 
     Parameters
@@ -165,8 +165,6 @@ def plateau(moments: Moments, lagtime: int, random_state: int, n_modes: int | No
         mode that it overlaps with most.
     random_state : int
         Seed of the resampling.
-    n_modes : int, optional
-        Only the leading ones.
 
     Returns
     -------
@@ -176,11 +174,11 @@ def plateau(moments: Moments, lagtime: int, random_state: int, n_modes: int | No
     at_fit = moments.at(lagtime)
     own = moments.eigenmodes(moments.spectrum(at_fit), at_fit)
     gram = moments.means(at_fit)[0]
-    sources: list[list[Source]] = [[] for _ in own.values[:n_modes]]
+    sources: list[list[Source]] = [[] for _ in own.values]
     for index in np.argsort(moments.lagtimes).tolist():
         here = own if index == at_fit else moments.eigenmodes(moments.spectrum(index), index)
         which = matched(gram, here.functions, own.functions, range(len(here.values)), None)
-        for process, number in zip(sources, which, strict=False):
+        for process, number in zip(sources, which, strict=True):
             if number is not None:
                 process.append(Source(moments, index, here, number))
     values = timescales_from_eigenvalues(own.values, lagtime)
