@@ -62,7 +62,8 @@ def add_trajectory_options(add: Callable[..., Any], several: bool = False) -> No
     add("--top", metavar="FILE", help="topology (PDB, GRO, ...) where the trajectories carry none")
     lag, one = "lag time: stored frames (50) or a time (50ps)", "TIME"
     if several:
-        lag, one = "lag times: stored frames (50) or times (50ps); the first is the reference", "TIME[,TIME]"
+        lag, one = "lag times: stored frames (50) or times (50ps); the first is the reference. ", "TIME[,TIME]"
+        lag += "Where no option lists several, also 1/2, 2 and 4 times as long, and one mode less and two more"
     add("--lag", metavar=one, help=lag)
     add("--timestep", metavar="TIME", help="time between stored frames, for files that do not carry it (DCD): 1ps")
     chosen = "features by name; see `spectraldyn features`. By default chosen for the molecule"
