@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from spectraldyn.learning import learn_spectrum
     from spectraldyn.pipeline import (
         GeneratorResults,
+        Scan,
         TransferResults,
         analyze,
         analyze_generator,
         fit_generator,
         fit_trajectories,
         refit_at_lags,
+        scan_trajectories,
         transform_trajectories,
     )
-    from spectraldyn.report import write_comparison, write_results
+    from spectraldyn.report import write_comparison, write_results, write_scan
 
 _ROOMS = ("data", "learning", "networks", "objectives", "operators", "plots", "systems")
 _HOMES = {
@@ -40,15 +42,17 @@ _HOMES = {
     "learning": ("learn_spectrum",),
     "pipeline": (
         "GeneratorResults",
+        "Scan",
         "TransferResults",
         "analyze",
         "analyze_generator",
         "fit_generator",
         "fit_trajectories",
         "refit_at_lags",
+        "scan_trajectories",
         "transform_trajectories",
     ),
-    "report": ("write_comparison", "write_results"),
+    "report": ("write_comparison", "write_results", "write_scan"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

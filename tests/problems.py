@@ -1,7 +1,9 @@
 """Test problems with their exact answers, and where the shared trajectories lie."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,3 +92,8 @@ def slow_modes(chain: np.ndarray) -> np.ndarray:
     modes = vectors[:, np.argsort(-values.real)[1:3]].real
     p = stationary(chain)
     return (modes - p @ modes) / np.sqrt(p @ modes**2 - (p @ modes) ** 2)
+
+
+def blank(record: type, **known: Any) -> Any:
+    """A record of which only these fields are filled."""
+    return record(**{field.name: None for field in dataclasses.fields(record)} | known)

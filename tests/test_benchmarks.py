@@ -18,6 +18,7 @@ from analysis.benchmarks import (
     modes,
     molecules,
     nonreversible,
+    plateau,
     real,
     study,
     villin,
@@ -194,6 +195,18 @@ def test_data_size(monkeypatch, tmp_path):
     rows, text = written(tmp_path, "data_size")
     assert [row["frames"] for row in rows] == [500] * 3 + [1500] * 3
     assert "mixed-double-wells: seconds, with tuning" in text
+
+
+def test_plateau(monkeypatch, tmp_path):
+    monkeypatch.setattr(plateau, "N_FRAMES", 300)
+    monkeypatch.setattr(plateau, "ANGLES", (0,))
+    for name in ("STEPS", "SETTLING_STEPS"):
+        monkeypatch.setattr(f"spectraldyn.estimators.neural_svd.{name}", 10)
+    run(plateau, monkeypatch, tmp_path)
+    rows, text = written(tmp_path, "plateau")
+    assert [row["method"] for row in rows] == ["one", "many"]
+    assert all(len(row["timescales"]) == len(plateau.LAGS) for row in rows)
+    assert "a fit at each lag" in text
 
 
 def test_nonreversible(monkeypatch, tmp_path):

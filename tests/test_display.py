@@ -6,16 +6,18 @@ from html import unescape
 
 import numpy as np
 import pytest
-from problems import markov_chain
+from problems import blank, markov_chain
 
 import spectraldyn
 from spectraldyn import Dataset, GeneratorResults, TransferResults, plots
 from spectraldyn.baselines import Comparison, MethodResult
 from spectraldyn.pipeline.tables import half_width, rate_cells, rounded, timescale_cells, timescale_table
+from spectraldyn.spectra.kinetics import Estimates
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale, slowest
 from spectraldyn.units import TimeAxis, TimeUnit
 
+POPULATIONS = Estimates(*np.array([[0.4, 0.6], [0.35, 0.55], [0.45, 0.65]]))
 NS, PS = TimeUnit("ns"), TimeUnit("ps")
 SLOW = [Timescale(184_000.0, 167_000.0, 204_000.0, 40), Timescale(19_333.0, 16_101.0, 23_099.0, 146)]
 
@@ -100,11 +102,9 @@ def test_results_in_words_and_pictures(typed, unit, lag):
     size = {"ns": 1e3, "µs": 1e6}[unit]
     data = Dataset([np.zeros((100, 1))], time=TimeAxis(500.0, typed_unit=typed))
     model = type("Model", (), {"lagtime": 10})()
-    sets = type("Sets", (), {"populations": np.array([0.4, 0.6])})()
     by_lag = {2: SLOW, 10: SLOW, 30: SLOW}
-    results = TransferResults(
-        model, data, SLOW, None, sets, [], [], 0.0, None, by_lag, None, 2, refitted_timescales_by_lag=by_lag
-    )
+    known = {"timescales": SLOW, "populations": POPULATIONS, "verdict": [], "timescales_by_lag": by_lag}
+    results = blank(TransferResults, model=model, data=data, refitted_timescales_by_lag=by_lag, **known)
     assert (results.unit, results.lag_time, results.display_unit) == ("ps", 5000.0, TimeUnit(unit))
     title, head, *_ = repr(results).splitlines()
     assert title == f"Implied timescales at lag {lag}"
@@ -123,10 +123,8 @@ def test_results_in_words_and_pictures(typed, unit, lag):
 def test_rates_are_per_unit_of_the_slowest_timescale():
     rates = [Rate(5.4312e-5, 4.8977e-5, 5.9873e-5), Rate(2e-3, None, None)]
     scales = [Timescale(1 / 5.4312e-5, 1 / 5.9873e-5, 1 / 4.8977e-5), Timescale(500.0, None, None)]
-    sets = type("Sets", (), {"populations": np.array([0.4, 0.6])})()
-    results = GeneratorResults(
-        None, None, scales, None, sets, [], [], 0.0, rates=rates, exact_rates=np.array([5.5555e-5, 2e-3])
-    )
+    known = {"timescales": scales, "populations": POPULATIONS, "verdict": []}
+    results = blank(GeneratorResults, rates=rates, exact_rates=np.array([5.5555e-5, 2e-3]), **known)
     assert (results.unit, results.display_unit) == ("ps", NS)
     assert repr(results).splitlines()[1:4] == [
         "process  rate (1/ns)    95 % interval   exact  timescale (ns)",

@@ -1,16 +1,15 @@
 """Figures and the table of features: what they show, in which places, under which names."""
 
-import dataclasses
 from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
 import pytest
+from problems import blank
 
 from spectraldyn import Dataset, GeneratorResults, plots
 from spectraldyn.data import Column
 from spectraldyn.estimators.attribution import Attribution, Measure, Ranking
-from spectraldyn.pipeline import Results
 from spectraldyn.plots.figures import log_ticks
 from spectraldyn.plots.spectrum import MAX_POINTS
 from spectraldyn.spectra.rates import Rate
@@ -200,9 +199,8 @@ def test_singular_values_beside_the_norms():
 def test_rates_with_their_intervals_beside_the_exact_ones():
     """The interval of the second lies above its value, the third has none."""
     rates = [Rate(1.0, 0.9, 1.2), Rate(2.0, 2.1, 2.4), Rate(5.0, None, None, "too few")]
-    shared = {field.name: None for field in dataclasses.fields(Results) if field.name != "timescales"}
     scales = [Timescale(1 / rate.value, None, None) for rate in rates]
-    drawn = GeneratorResults(**shared, timescales=scales, rates=rates, exact_rates=np.array([1.1, 2.2, 4.0]))
+    drawn = blank(GeneratorResults, timescales=scales, rates=rates, exact_rates=np.array([1.1, 2.2, 4.0]))
     ax = plots.plot_rates(drawn)
     exact = ax.lines[0]
     np.testing.assert_array_equal(exact.get_xydata(), [[1, 1.1], [2, 2.2], [3, 4.0]])

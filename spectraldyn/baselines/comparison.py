@@ -17,7 +17,7 @@ from spectraldyn.baselines.summary import (
     timescale_values,
 )
 from spectraldyn.data import TimeAxis, TimeUnit
-from spectraldyn.pipeline import aligned, format_number, timescale_cells
+from spectraldyn.pipeline import aligned, format_number, timescale_cell, unresolved_notes
 from spectraldyn.spectra.timescales import Timescale, slowest
 from spectraldyn.version import __version__
 
@@ -109,22 +109,21 @@ class Comparison(Question):
         unit = self.display_unit
         heads = [f"timescale {k + 1} ({unit.name})" for k in range(self.n_modes)]
         table = [("method", *heads, "VAMP-2 ", "VAMP-E ", "seconds", "with tuning", "peak MB", "")]
-        unresolved: dict[str, list[str]] = {}
+        marked: list[tuple[str | None, str]] = []
         for number, (result, runs) in enumerate(zip(self.results, self.runs, strict=True)):
             if result.failed is not None:
                 table.append((result.method, *["–"] * (len(table[0]) - 2), f"failed: {result.failed}"))
                 continue
             scales: list[Timescale | None] = [*result.timescales, *[None] * self.n_modes][: self.n_modes]
-            times = [_time_cell(scale, timescale_values(runs, k), unit) for k, scale in enumerate(scales)]
+            times = [
+                timescale_cell(scale, unit, standard_error(timescale_values(runs, k))) for k, scale in enumerate(scales)
+            ]
             scores = [_score_cell(runs, getattr(result, name), name, self.marks[name][number]) for name in SCORES]
             price = (result.seconds, result.tuning_seconds or result.seconds, result.peak_mb)
             prices = [format_number(value, "–") for value in price]
             table.append((result.method, *times, *scores, *prices, failure_note(runs)))
-            for process, scale in enumerate(result.timescales, 1):
-                if scale.unresolved is not None:
-                    unresolved.setdefault(scale.unresolved, []).append(f"{result.method} {process}")
-        remarks = [f"* unresolved, {why}: {', '.join(where)}" for why, where in unresolved.items()]
-        return "\n".join([self._heading(), *aligned(table), *remarks, self._reading()])
+            marked += [(scale.unresolved, f"{result.method} {k}") for k, scale in enumerate(result.timescales, 1)]
+        return "\n".join([self._heading(), *aligned(table), *unresolved_notes(marked), self._reading()])
 
     def _heading(self) -> str:
         if self.n_splits == 1:
@@ -147,16 +146,6 @@ def failure_note(runs: Sequence[MethodResult]) -> str:
     """On how many splits a method has failed and why; empty if on none."""
     n_failed = sum(run.failed is not None for run in runs)
     return f"failed on {n_failed} of {len(runs)}: {reasons(runs)}" if n_failed else ""
-
-
-def _time_cell(scale: Timescale | None, values: Sequence[float | None], unit: TimeUnit) -> str:
-    """A timescale with its spread and interval in that unit, starred where it is unresolved."""
-    if scale is None:
-        return "–"
-    value, low, high, error = timescale_cells(scale, unit, standard_error(values))
-    spread = f" ± {error}" if error and scale.value is not None else ""
-    interval = "" if scale.low is None and scale.high is None else f" ({low}–{high})"
-    return value + "*" * (scale.unresolved is not None) + spread + interval
 
 
 def _score_cell(runs: Sequence[MethodResult], value: float | None, name: str, marked: bool) -> str:

@@ -51,22 +51,37 @@ def _whole(text: str, least: int) -> int:
     return int(text)
 
 
-def add_trajectory_options(add: Callable[..., Any]) -> None:
-    """Files, and how to read and featurise them."""
+def numbers(text: str) -> list[int]:
+    """Whole numbers from 1 on, separated by commas."""
+    return [positive(part) for part in text.split(",")]
+
+
+def add_trajectory_options(add: Callable[..., Any], several: bool = False) -> None:
+    """Files, and how to read and featurise them; where several lag times and sets of features are taken, as such."""
     add("files", nargs="+", metavar="FILE", help="trajectories, or .npy/.npz arrays of ready-made features")
     add("--top", metavar="FILE", help="topology (PDB, GRO, ...) where the trajectories carry none")
-    add("--lag", metavar="TIME", help="lag time: stored frames (50) or a time (50ps)")
+    lag, one = "lag time: stored frames (50) or a time (50ps)", "TIME"
+    if several:
+        lag, one = "lag times: stored frames (50) or times (50ps); the first is the reference. ", "TIME[,TIME]"
+        lag += "Where no option lists several, also 1/2, 2 and 4 times as long, and one mode less and two more"
+    add("--lag", metavar=one, help=lag)
     add("--timestep", metavar="TIME", help="time between stored frames, for files that do not carry it (DCD): 1ps")
     chosen = "features by name; see `spectraldyn features`. By default chosen for the molecule"
+    if several:
+        chosen += ". Given again for another set; the first is the reference"
     add("--features", action="append", metavar="NAME[,NAME]", help=chosen)
     add("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
     add("--stride", type=positive, default=1, metavar="N", help="use every N-th stored frame")
     add("--skip", metavar="TIME", help="leave out this much at the start of each file")
 
 
-def add_learning_options(add: Callable[..., Any]) -> None:
-    """What to learn, with which random numbers, and where to put it."""
-    add("--modes", type=positive, default=3, metavar="K", help="relaxation processes, the constant one not counted")
+def add_learning_options(add: Callable[..., Any], several: bool = False) -> None:
+    """What to learn, with which random numbers, and where to put it; several numbers of modes where they are taken."""
+    modes = "relaxation processes, the constant one not counted"
+    if several:
+        add("--modes", type=numbers, default=3, metavar="K[,K]", help=f"{modes}; the first is the reference")
+    else:
+        add("--modes", type=positive, default=3, metavar="K", help=modes)
     add("--nonreversible", action="store_true", help="driven or relaxing dynamics: no detailed balance, two networks")
     add("--out", metavar="DIR", help="folder for the results; by default named after the first file")
     add("--seed", type=int, default=0, metavar="N", help="of initial weights, batches and resampling")

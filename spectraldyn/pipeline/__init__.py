@@ -4,6 +4,16 @@ from spectraldyn.pipeline.generator import Potential, analyze_generator, fit_gen
 from spectraldyn.pipeline.project import transform_trajectories
 from spectraldyn.pipeline.refit import refit_at_lags
 from spectraldyn.pipeline.results import GeneratorResults, Results, TransferResults
+from spectraldyn.pipeline.scan import scan_trajectories
+from spectraldyn.pipeline.sensitivity import AXES, N_SHOWN, Scan, ScanFit
 from spectraldyn.pipeline.stored import holds_results, relative_path, save_modes
-from spectraldyn.pipeline.tables import aligned, format_number, rate_cells, timescale_cells, with_interval
+from spectraldyn.pipeline.tables import (
+    aligned,
+    format_number,
+    rate_cells,
+    timescale_cell,
+    timescale_cells,
+    unresolved_notes,
+    with_interval,
+)
 from spectraldyn.pipeline.transfer import analyze, fit_trajectories, load_for_lag

@@ -86,16 +86,21 @@ def _refitted_timescales(results: TransferResults, estimator: NeuralSVD) -> ByLa
                 continue
             # One bar for all refits: twelve pairs of them would bury it.
             again = clone(estimator).set_params(lagtime=lag, random_state=model.settings.seed, progress=False)
-            with warnings.catch_warnings():
-                # Processes faster than a long lag time leave nothing to learn: the fit finds fewer, and that shows.
-                warnings.filterwarnings("ignore", "only .* modes are linearly independent", InputWarning)
-                new, functions = fit_or_take_up(again, data, folder)
+            new, functions = fit_quietly(again, data, folder)
             seed, here = new.settings.seed, [lag]
             scales = read_off_timescales(new.moments, functions, data.stretches, lag, seed, lagtimes=here)[lag]
             refitted[lag] = [in_time(scale, data.time.row_time) for scale in scales]
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     return refitted
+
+
+def fit_quietly(learner: NeuralSVD, data: Dataset, folder: Path | None) -> tuple[NeuralSVDModel, np.ndarray]:
+    """As `fit_or_take_up`, for one of many fits."""
+    with warnings.catch_warnings():
+        # Processes faster than a long lag time leave nothing to learn: the fit finds fewer, and that shows.
+        warnings.filterwarnings("ignore", "only .* modes are linearly independent", InputWarning)
+        return fit_or_take_up(learner, data, folder)
 
 
 def fit_or_take_up(learner: NeuralSVD, data: Dataset, folder: Path | None) -> tuple[NeuralSVDModel, np.ndarray]:

@@ -1,6 +1,6 @@
 """Results as text: tables of timescales and rates, and numbers in them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -108,3 +108,22 @@ def half_width(value: float | None, low: float | None, high: float | None) -> fl
 def format_number(value: float | None, missing: str) -> str:
     """Three significant digits, plainly."""
     return missing if value is None else np.format_float_positional(float(f"{value:.3g}"), trim="-")
+
+
+def timescale_cell(scale: Timescale | None, unit: TimeUnit, error: float | None = None) -> str:
+    """A timescale with its standard error and interval in that unit, starred where it is unresolved."""
+    if scale is None:
+        return "–"
+    value, low, high, spread = timescale_cells(scale, unit, error)
+    spread = f" ± {spread}" if spread and scale.value is not None else ""
+    interval = "" if scale.low is None and scale.high is None else f" ({low}–{high})"
+    return value + "*" * (scale.unresolved is not None) + spread + interval
+
+
+def unresolved_notes(marked: Iterable[tuple[str | None, str]]) -> list[str]:
+    """What the stars mean: for every reason why a timescale is unresolved one line, with where it is."""
+    places: dict[str, list[str]] = {}
+    for reason, place in marked:
+        if reason is not None:
+            places.setdefault(reason, []).append(place)
+    return [f"* unresolved, {reason}: {', '.join(where)}" for reason, where in places.items()]

@@ -3,6 +3,7 @@
 from spectraldyn.plots.attribution import plot_attribution
 from spectraldyn.plots.comparison import plot_comparison
 from spectraldyn.plots.figures import COLOURS, MARKERS, figure_axes, save_figure
+from spectraldyn.plots.scan import plot_scan
 from spectraldyn.plots.spectrum import (
     coordinates,
     plot_free_energy,

@@ -1,3 +1,10 @@
-"""Folders of results and of comparisons, with their figures and the HTML report."""
+"""Folders of results, comparisons and scans, with their figures and the HTML report."""
 
-from spectraldyn.report.write import check_comparison_folder, check_results_folder, write_comparison, write_results
+from spectraldyn.report.write import (
+    check_comparison_folder,
+    check_results_folder,
+    check_scan_folder,
+    write_comparison,
+    write_results,
+    write_scan,
+)

@@ -1,4 +1,4 @@
-"""The folder of results (numbers as JSON, model, modes, structures, figures, the report) and that of a comparison."""
+"""Folders of results (numbers as JSON, model, modes, structures, figures, the report), comparisons and scans."""
 
 import base64
 import json
@@ -16,7 +16,15 @@ from spectraldyn import plots
 from spectraldyn.baselines import Comparison
 from spectraldyn.files import check_folder, complete_folder
 from spectraldyn.io import write_structures
-from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, holds_results, relative_path, save_modes
+from spectraldyn.pipeline import (
+    GeneratorResults,
+    Results,
+    Scan,
+    TransferResults,
+    holds_results,
+    relative_path,
+    save_modes,
+)
 from spectraldyn.report.page import render
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale
@@ -305,12 +313,7 @@ def write_comparison(comparison: Comparison, out: str | Path, force: bool = Fals
         If the folder cannot be written.
     """
     out = check_comparison_folder(out, force)
-    with complete_folder(out) as draft:
-        plots.save_figure(plots.plot_comparison(comparison)[0], draft / "comparison.png")
-        (draft / "compare.json").write_text(
-            json.dumps(comparison.rows(), indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        )
-    return out
+    return _write_plain(out, comparison.rows(), "compare.json", plots.plot_comparison(comparison)[0], "comparison.png")
 
 
 def check_comparison_folder(out: str | Path, force: bool) -> Path:
@@ -319,9 +322,57 @@ def check_comparison_folder(out: str | Path, force: bool) -> Path:
 
 
 def _holds_comparison(folder: Path) -> bool:
-    try:
-        stored = json.loads((folder / "compare.json").read_text())
-    except (OSError, ValueError):
-        return False
-    known = {"method", "failed", "peak_mb"}
+    stored, known = _stored(folder / "compare.json"), {"method", "failed", "peak_mb"}
     return isinstance(stored, list) and all(isinstance(row, dict) and known <= row.keys() for row in stored)
+
+
+def write_scan(scan: Scan, out: str | Path, force: bool = False) -> Path:
+    """Write a scan into a folder; it appears complete or not at all.
+
+    Parameters
+    ----------
+    scan : Scan
+    out : str or Path
+        Folder; must not exist, unless `force` is given and it holds an earlier scan.
+    force : bool
+        Replace an earlier scan.
+
+    Returns
+    -------
+    Path
+        The folder, with scan.json (see `Scan.plain`) and scan.png.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    out = check_scan_folder(out, force)
+    return _write_plain(out, scan.plain(), "scan.json", plots.plot_scan(scan)[0], "scan.png")
+
+
+def check_scan_folder(out: str | Path, force: bool) -> Path:
+    """The folder to write, if it may be written; InputError otherwise."""
+    return check_folder(out, force, _holds_scan, "scan.json")
+
+
+def _holds_scan(folder: Path) -> bool:
+    stored = _stored(folder / "scan.json")
+    return isinstance(stored, dict) and {"version", "rows", "verdicts"} <= stored.keys()
+
+
+def _stored(path: Path) -> Any:
+    """What a JSON file holds; None where there is none."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _write_plain(out: Path, contents: Any, name: str, figure: Any, picture: str) -> Path:
+    """A folder with plain values as JSON and one figure."""
+    with complete_folder(out) as draft:
+        plots.save_figure(figure, draft / picture)
+        text = json.dumps(contents, indent=1, allow_nan=False) + "\n"
+        (draft / name).write_text(text, encoding="utf-8")
+    return out

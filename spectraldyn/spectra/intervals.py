@@ -56,14 +56,16 @@ def rayleigh_quotients(
     return np.divide(operator, identity, out=np.zeros_like(operator), where=np.abs(identity) > 1e-12)
 
 
-def percentile_interval(replicates: np.ndarray, n_blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper 95 % bounds over the first axis, widened for the small number n of blocks.
+def percentile_interval(
+    replicates: np.ndarray, n_blocks: int, tail: float = (1 - CONFIDENCE) / 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bounds over the first axis, by default those of 95 %, widened for the small number n of blocks.
 
     The level goes from the normal to the t distribution with n − 1 degrees of freedom and the width by √(n/(n−1))
     (Hesterberg, Am. Stat. 69 (2015) 371, "expanded percentile interval").
     """
     freedom = max(n_blocks - 1, 1)
-    tail = stats.norm.cdf(np.sqrt(n_blocks / freedom) * stats.t.ppf((1 - CONFIDENCE) / 2, freedom))
+    tail = stats.norm.cdf(np.sqrt(n_blocks / freedom) * stats.t.ppf(tail, freedom))
     with np.errstate(invalid="ignore"):  # between two infinite timescales there is nothing to interpolate
         low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
     return low, high

@@ -21,6 +21,8 @@ MIN_TRANSITIONS = 10
 """A process seen fewer times has a relative error above one third and counts as unresolved."""
 TOO_LONG = "longer than all data together"
 """Why a timescale has no value although the process is seen."""
+SHORTER = "shorter than the lag time"
+"""Why a timescale says little although it has a value."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def unresolved_reason(value: float, lagtime: int, total: float) -> str | None:
     if not value > 0:
         return "faster than the lag time can tell"
     if value < lagtime:
-        return "shorter than the lag time"
+        return SHORTER
     return TOO_LONG if value > total else None
 
 
