@@ -188,8 +188,8 @@ def test_the_unit_of_the_lag_time_reaches_the_page_and_results_keep_ps(fitted):
     for scale in results.timescales:
         value, low, high, _ = timescale_cells(scale, NS)
         assert f"<td>{value}</td><td>{low} – {high}</td>" in page
-    assert "Mean first passage times (ns) from row to column" in page
-    assert f"<td>{stored['mfpt'][0][1] / 1000:.0f}</td>" in page
+    assert "Mean first passage times (ns) from the core of the row's set" in page
+    assert f"<td>{stored['mfpt'][0][1] / 1000:.0f} (" in page
 
 
 def test_a_model_without_the_typed_unit_is_shown_by_size(fitted):

@@ -49,7 +49,7 @@ class Results:
 
     def _sets_line(self) -> str:
         populations = ", ".join(starmap(with_interval, zip(*self.populations, strict=True)))
-        return f"Metastable sets: {len(self.sets.populations)}, populations {populations}"
+        return f"Metastable sets: {len(self.populations.value)}, populations {populations}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,7 +15,7 @@ from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
 from spectraldyn.pipeline.remarks import Findings, in_order, set_remarks
 from spectraldyn.pipeline.results import TransferResults
-from spectraldyn.pipeline.verdict import on_balance, on_data, on_events, on_markovianity, on_timescales
+from spectraldyn.pipeline.verdict import on_balance, on_data, on_events, on_markovianity, on_plateau, on_timescales
 from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
 from spectraldyn.spectra.intervals import block_bootstrap
 from spectraldyn.spectra.kinetics import (
@@ -98,7 +98,8 @@ def analyze(
     )
     told = [
         *(*found.remarks(timescales), *set_remarks(sets, asked)),
-        *(*on_data(data, modes), *on_balance(model, data, modes), *on_markovianity(test, data), *on_events(kinetics)),
+        *(*on_data(data, modes), *on_balance(model, data, modes), *on_markovianity(test, data)),
+        *(*on_plateau(model, timescales, data.time), *on_events(kinetics)),
     ]
     verdict = in_order([*told, *on_timescales(timescales, data.time, told)])
     warnings = [*data.warnings, *(str(one) for one in told if one.level != "good")]

@@ -7,10 +7,11 @@ import numpy as np
 from spectraldyn.data import Dataset
 from spectraldyn.estimators import NeuralSVDModel
 from spectraldyn.pipeline.remarks import Judgement, trajectory_name
-from spectraldyn.pipeline.tables import timescale_cells
+from spectraldyn.pipeline.tables import format_number, timescale_cells
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.diagnostics import MIN_CURRENT, current, drifting, duplicates, frozen_ends
 from spectraldyn.spectra.kinetics import Kinetics
+from spectraldyn.spectra.plateau import plateau
 from spectraldyn.spectra.timescales import Timescale, slowest, slowest_rows
 from spectraldyn.units import TimeAxis
 
@@ -95,6 +96,27 @@ def on_markovianity(test: ChapmanKolmogorov | None, data: Dataset) -> list[Judge
             "give a longer `lag`, other or more `features`, or more `n_modes`",
         )
     ]
+
+
+def on_plateau(model: NeuralSVDModel, timescales: Sequence[Timescale], time: TimeAxis) -> list[Judgement]:
+    """Timescales that still climb with the lag time."""
+    if not model.reversible:
+        return []
+    said, unit = [], time.unit_for(slowest(timescales) or time.time(model.lagtime))
+    found = plateau(model.moments, model.lagtime, model.settings.seed)
+    for number, (scale, level) in enumerate(zip(timescales, found, strict=False), 1):
+        if scale.unresolved is None and level.reached is False and level.change is not None and level.change.climbs:
+            ends = (time.time(end) / unit.size for end in (level.change.reference, level.change.value))
+            shorter, longer = (format_number(end, "–") for end in ends)
+            said.append(
+                Judgement(
+                    "caution",
+                    f"process {number}: its timescale still climbs with the lag time, from {shorter} to {longer} "
+                    f"{unit.name} at {time.lag_text(int(level.to_lag or 0))}: it is a lower bound",
+                    "give a longer `lag`, or `features` that see more of the process",
+                )
+            )
+    return said
 
 
 def on_events(kinetics: Kinetics) -> list[Judgement]:

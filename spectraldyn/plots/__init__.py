@@ -13,3 +13,4 @@ from spectraldyn.plots.spectrum import (
     plot_states,
     plot_timescales,
 )
+from spectraldyn.plots.validation import plot_chapman_kolmogorov

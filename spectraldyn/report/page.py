@@ -31,6 +31,7 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
     others = len(data.files) - 1
     return environment.get_template("template.html").render(
         contents=contents,
+        read_warnings=data.warnings,
         title=data.files[0].path.name + (f" and {others} more file{'s' * (others > 1)}" if others else ""),
         populations=[with_interval(*cell) for cell in zip(*results.populations, strict=True)],
         free_energies=["0", *(with_interval(*cell) for cell in list(zip(*results.free_energies, strict=True))[1:])],

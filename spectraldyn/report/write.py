@@ -173,7 +173,10 @@ def _of_transfer(results: TransferResults) -> OwnPart:
             }
             for lag, scales in refitted.items()
         ]
-    return OwnPart(time.unit, {"timescales": plots.plot_timescales(results)}, entries)
+    figures = {"timescales": plots.plot_timescales(results)}
+    if results.chapman_kolmogorov is not None:
+        figures["chapman_kolmogorov"] = plots.plot_chapman_kolmogorov(results)[0]
+    return OwnPart(time.unit, figures, entries)
 
 
 @own_part.register
