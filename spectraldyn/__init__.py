@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         refit_at_lags,
         transform_trajectories,
     )
-    from spectraldyn.report import write_comparison, write_results
+    from spectraldyn.report import write_comparison, write_results, write_states
 
 _ROOMS = ("data", "learning", "networks", "objectives", "operators", "plots", "systems")
 _HOMES = {
@@ -48,7 +48,7 @@ _HOMES = {
         "refit_at_lags",
         "transform_trajectories",
     ),
-    "report": ("write_comparison", "write_results"),
+    "report": ("write_comparison", "write_results", "write_states"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

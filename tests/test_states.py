@@ -6,7 +6,7 @@ from problems import markov_chain, markov_chains, passage_times, stationary
 
 from spectraldyn import Dataset, NeuralSVD, analyze
 from spectraldyn.spectra.kinetics import mean_first_passage_times
-from spectraldyn.spectra.states import Clusters, cluster_modes, memberships_of, metastable_sets, representative_frames
+from spectraldyn.spectra.states import Clusters, cluster_modes, memberships_of, metastable_sets
 from spectraldyn.units import TimeAxis
 
 # Three metastable pairs of states, detailed balance by construction from symmetric fluxes.
@@ -101,13 +101,3 @@ def test_unconnected_sets_have_no_passage_time():
     )
     assert np.isnan(times[0, 1])
     assert np.isnan(times[1, 0])
-
-
-def test_representatives_belong_to_their_state_and_begin_with_the_most_typical(realisation):
-    _, modes = realisation
-    sets = metastable_sets(modes, cluster_modes(modes, random_state=0), 3)
-    for state, rows in enumerate(representative_frames(modes, sets, 5, random_state=0)):
-        assert len(set(rows.tolist())) == 5
-        assert (sets.assignment[rows] == state).all()
-        centre = np.median(modes[sets.assignment == state], axis=0)
-        assert np.linalg.norm(modes[rows[0]] - centre) < 0.2

@@ -26,7 +26,8 @@ class Results:
     """(n_rows, n_modes): of all rows, stretch after stretch."""
     sets: MetastableSets
     representatives: list[np.ndarray]
-    """For every state, rows of `modes` that show it, the most typical first."""
+    """For every state, rows of `modes` that show it: the most probable frame, the medoid, then a spread over its core;
+    see `spectraldyn.spectra.representatives.set_frames`."""
     warnings: list[str]
     seconds: float
     """Wall time of the fit, 0 where not measured."""

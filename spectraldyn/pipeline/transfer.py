@@ -16,7 +16,8 @@ from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_a
 from spectraldyn.pipeline.remarks import Findings, set_remarks
 from spectraldyn.pipeline.results import TransferResults
 from spectraldyn.spectra.kinetics import mean_first_passage_times
-from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets, representative_frames
+from spectraldyn.spectra.representatives import set_frames
+from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets
 from spectraldyn.spectra.timescales import in_time, read_off_timescales
 from spectraldyn.units import parse_duration
 
@@ -145,4 +146,4 @@ def sets_of_modes(modes: np.ndarray, n_states: int, seed: int) -> tuple[Clusters
     """Clusters in the space of the modes, the metastable sets that they make, and rows that represent these."""
     clusters = cluster_modes(modes, seed)
     sets = metastable_sets(modes, clusters, n_states)
-    return clusters, sets, representative_frames(modes, sets, REPRESENTATIVES, seed)
+    return clusters, sets, set_frames(modes, sets.memberships, REPRESENTATIVES, seed)
