@@ -89,7 +89,8 @@ class FittedFrames:
         check_results(folder)
         try:
             stored = json.loads((folder / "results.json").read_text())
-            with np.load(folder / "modes.npz", allow_pickle=False) as arrays:
+            # Opened here: of a damaged file NumPy leaves what it opens itself open.
+            with (folder / "modes.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 modes, memberships = arrays["modes"], arrays["memberships"]
                 file_index, frame = arrays["file_index"], arrays["frame"]
             home = folder.resolve()

@@ -4,19 +4,19 @@ Modes have variance 1 over the data, and distances between rows are taken in the
 single precision, in which results are stored, so that a fit and its stored results give the same rows.
 """
 
-
 import numpy as np
 from scipy.spatial.distance import cdist
 from sklearn.cluster import KMeans
 
 LOOKED_AT = 2_000
 """Members of a set, evenly picked, of which all distances to each other are taken."""
-LOOKED_AT_ALONG = 60
-"""Frames of each part of the range of a mode among which a path along it is looked for."""
+LOOKED_AT_ALONG = 200
+"""Frames nearest to each value of a mode among which a path along it is looked for."""
 ENDS = (0.0005, 0.9995)
 """Quantiles of a mode at which its range ends, as where transitions are counted."""
-DETOUR = 1.0
-"""Squared distance that a path may be longer for every part of the range that it visits; modes have variance 1."""
+DETOUR = 30.0
+"""By how much a path may be longer, for each mode, so as to visit all parts of the range: as fifteen squared steps
+between frames at random, as modes have variance 1."""
 AT_THE_END = 0.1
 """Part of the way between the ends of a mode within which a set counts as at an end."""
 OF_BOTH_ENDS = 0.8
@@ -99,9 +99,10 @@ def frames_along(modes: np.ndarray, number: int, n_frames: int) -> np.ndarray:
     """Rows along one mode from its lower end to its upper one, which rise in its value.
 
     The range of the mode between the quantiles `ENDS` is cut into parts around n_frames even values, and the rows come
-    from different parts. Between the two ends they make the shortest path, in the sum of its squared steps, that keeps
-    to where the frames of a part are dense. It leaves out a part only where that shortens it by `DETOUR`: frames that
-    lie elsewhere and have the same value of the mode by chance, as those of another set may, are not on it.
+    from different parts, each from those nearest to the value. They make the path along which the other modes change
+    least, in the sum of its squared steps, and that keeps to where the frames of a part are dense. It leaves out a part
+    where the way there is too long for it (`DETOUR`): frames that lie elsewhere and have the same value of the mode by
+    chance, as those of another set may, are not on it.
 
     Parameters
     ----------
@@ -118,18 +119,25 @@ def frames_along(modes: np.ndarray, number: int, n_frames: int) -> np.ndarray:
     """
     modes = np.asarray(modes, dtype=np.float32)
     low, high = np.quantile(modes[:, number], ENDS)
-    part = np.rint((modes[:, number] - low) * ((n_frames - 1) / (high - low or 1)))
-    parts = [_evenly(found, LOOKED_AT_ALONG) for i in range(n_frames) if len(found := np.flatnonzero(part == i))]
+    price = DETOUR * modes.shape[1] / n_frames
+    spacing = (high - low) / max(n_frames - 1, 1) or 1.0
+    part = np.rint((modes[:, number] - low) / spacing)
+    off = (modes[:, number] - low - part * spacing) ** 2
+    found = [np.flatnonzero(part == i) for i in range(n_frames)]
+    parts = [some[np.argsort(off[some], kind="stable")[:LOOKED_AT_ALONG]] for some in found if len(some)]
     rows, place = np.concatenate(parts), np.repeat(np.arange(len(parts)), [len(some) for some in parts])
-    points = modes[rows]
-    cost = np.concatenate([_sparsity(cdist(modes[some], modes[some])) ** 2 for some in parts])
-    origin = np.full(len(rows), -1)
-    for i in range(1, len(parts)):
+    others = modes[rows]
+    others[:, number] = 0
+    cost, origin = off[rows], np.full(len(rows), -1)
+    for i in range(len(parts)):
         before, here = np.flatnonzero(place < i), np.flatnonzero(place == i)
-        left_out = (i - 1 - place[before])[:, None]
-        steps = cost[before, None] + cdist(points[before], points[here], "sqeuclidean") + DETOUR * left_out
-        origin[here] = steps.argmin(axis=0)
-        cost[here] += steps.min(axis=0)
+        cost[here] += _sparsity(cdist(others[here], others[here])) ** 2
+        cost[here] -= cost[here].min()  # chooses within a part; that frames are few there is no detour
+        if len(before):
+            left_out = price * (i - 1 - place[before])
+            steps = (cost[before] + left_out)[:, None] + cdist(others[before], others[here], "sqeuclidean")
+            origin[here] = steps.argmin(axis=0)
+            cost[here] += steps.min(axis=0)
     last = np.flatnonzero(place == len(parts) - 1)
     path = [int(last[cost[last].argmin()])]
     while origin[path[-1]] >= 0:
