@@ -11,6 +11,7 @@ from spectraldyn.commands.files import add_features, add_info
 from spectraldyn.commands.fit import add_fit, add_transform, fit
 from spectraldyn.commands.options import as_options
 from spectraldyn.commands.scan import add_scan, scan
+from spectraldyn.commands.states import add_states
 from spectraldyn.commands.systems import add_simulate, add_systems
 from spectraldyn.errors import InputError
 from spectraldyn.version import __version__
@@ -48,6 +49,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"spectraldyn {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_fit, add_scan, add_compare, add_transform, add_info, add_features, add_systems, add_simulate):
+    for add in (
+        add_fit,
+        add_scan,
+        add_compare,
+        add_transform,
+        add_states,
+        add_info,
+        add_features,
+        add_systems,
+        add_simulate,
+    ):
         add(commands)
     return parser

@@ -101,6 +101,8 @@ def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
     for i, state in enumerate(stored["states"], 1):
         assert state["structure"] == f"states/state_{i}.pdb"
         assert mdtraj.load(str(folder / state["structure"])).n_frames == 5
+    assert [sorted(entry) for entry in stored["processes"]] == [["structure", "transition_structure"]] * 2
+    assert stored["processes"][0]["structure"] == "states/process_1.pdb"
     assert [found["features"][0]["name"] for found in stored["attribution"]][:1] == ["x C1"]
     assert [row["name"] for row in stored["attribution"][0]["residues"]] == ["C1"]
     leading = stored["attribution"][0]["features"][0]
@@ -108,7 +110,8 @@ def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
     assert {"value", "error", "spread"} == leading["correlation"].keys() == leading["integrated_gradients"].keys()
     page = (folder / "report.html").read_text()
     assert f"x C1 ({leading['importance']['value']:.2f})" in page
-    assert page.count("data:image/png;base64,iVBOR") == 6
+    assert page.count("data:image/png;base64,iVBOR") == 7
+    assert 'href="states/process_1.pdb"' in page
     assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in figures)
     assert not re.search(r'(src|href)="(https?:|/)', page)
 
@@ -163,12 +166,16 @@ def timescale_of(pieces: list[np.ndarray], lag: int = 5) -> float:
     return -lag / np.log(2 * (x * y).mean() / (x**2 + y**2).mean())
 
 
-def test_arrays_in_place_of_trajectories(files):
+def test_arrays_in_place_of_trajectories(files, tmp_path):
     for i, name in enumerate(files):
         np.save(f"run{i}.npy", mdtraj.load(name, top="top.pdb").xyz[:, 0, :2])
     assert run("fit", "run0.npy", "run1.npy", "--lag", "10ps", "--timestep", "2ps", "--modes", "1") == 0
     stored = results("run0-results")
     assert [state["structure"] for state in stored["states"]] == [None, None]
+    assert stored["processes"] == [{"structure": None, "transition_structure": None}]
+    assert [p.name for p in (tmp_path / "run0-results" / "states").iterdir()] == ["frames.csv"]
+    assert run("states", "run0-results", "--out", "more") == 0
+    assert [p.name for p in (tmp_path / "more").iterdir()] == ["frames.csv"]
     assert run("transform", "run0-results", "run1.npy") == 0
 
 
@@ -203,6 +210,57 @@ def test_transform_takes_every_frame_and_only_what_fits(files, tmp_path, capfd):
     ):
         assert run("transform", *arguments) == 2
         assert sentence in capfd.readouterr().err
+
+
+def test_states_writes_more_structures_of_a_fit(files, tmp_path, capfd):
+    assert fit(*files, "--lag", "5", "--states", "2") == 0
+    assert run("states", "run0-results", "--n-frames", "5") == 0
+    assert "run0-results-states/frames.csv" in capfd.readouterr().out
+    few, fitted = tmp_path / "run0-results-states", tmp_path / "run0-results" / "states"
+    for name in ("state_1", "state_2"):  # the fit has as many frames of each set, and the same
+        for ending in (".pdb", ".xtc"):
+            assert (few / (name + ending)).read_bytes() == (fitted / (name + ending)).read_bytes()
+    first, again = ((folder / "frames.csv").read_text().splitlines() for folder in (fitted, few))
+    assert [line.replace("../../run", "../run") for line in first[:11]] == again[:11]
+    assert run("states", "run0-results", "--n-frames", "30") == 2
+    assert "run0-results-states exists: give another --out, or --force" in capfd.readouterr().err
+    assert run("states", "run0-results", "--n-frames", "30", "--force") == 0
+    assert mdtraj.load(str(few / "state_1.pdb")).n_frames == 30
+    assert mdtraj.load(str(few / "process_1.pdb")).n_frames > mdtraj.load(str(fitted / "process_1.pdb")).n_frames
+    assert run("states", "run0-results", "--out", "run0-results", "--force") == 2
+    assert "run0-results exists and holds no frames.csv of spectraldyn" in capfd.readouterr().err
+
+
+def test_states_without_what_it_needs_is_one_sentence(files, tmp_path, capfd):
+    assert fit(*files, "--lag", "5") == 0
+    there = sorted(tmp_path.iterdir())
+    home = tmp_path / "run0-results"
+    for name, sentence in (
+        ("run1.dcd", "run1.dcd, a trajectory of the fit in run0-results, is not there: .* put it back"),
+        ("run0-results/topology.h5", r"run0-results is not complete \(topology.h5 is missing\): fit again"),
+        ("run0-results/modes.npz", r"run0-results is not complete \(.*modes.npz.*\): fit again"),
+        ("run0-results/results.json", "run0-results is not a folder of results"),
+    ):
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).unlink()
+        capfd.readouterr()
+        assert run("states", "run0-results") == 2
+        assert re.search(sentence, capfd.readouterr().err)
+        (tmp_path / name).write_bytes(content)
+    (home / "modes.npz").write_bytes((home / "modes.npz").read_bytes()[:200])
+    assert run("states", "run0-results") == 2
+    assert "is not complete" in capfd.readouterr().err
+    assert sorted(tmp_path.iterdir()) == there
+
+
+def test_states_leaves_nothing_where_a_frame_cannot_be_read(files, tmp_path, capfd):
+    assert fit(*files, "--lag", "5") == 0
+    mdtraj.load("run1.dcd", top="top.pdb")[:10].save_dcd("run1.dcd")
+    there = sorted(tmp_path.iterdir())
+    capfd.readouterr()
+    assert run("states", "run0-results") == 2
+    assert re.search("run1.dcd: frame [0-9]+ is asked for, but the file has 10 frames", capfd.readouterr().err)
+    assert sorted(tmp_path.iterdir()) == there
 
 
 def test_driven_process_reports_its_period_and_complex_eigenvalues(files, tmp_path):
@@ -348,7 +406,7 @@ def test_features(files, capfd):
     assert re.search(r"3 columns", capfd.readouterr().out)
 
 
-@pytest.mark.parametrize("command", ["fit", "transform", "info", "features"])
+@pytest.mark.parametrize("command", ["fit", "transform", "states", "info", "features"])
 def test_every_command_has_help_with_an_example(command, capfd):
     assert run(command, "--help") == 0
     assert f"example: spectraldyn {command}" in capfd.readouterr().out

@@ -10,6 +10,7 @@ from test_files import EXTENSIONS, N_FRAMES, TIMES, make_trajectory, save
 
 from spectraldyn.errors import InputError
 from spectraldyn.io import file_key, frames, open_trajectory, scan, text, write_structures
+from spectraldyn.io.writing import superposed_atoms
 
 BINARY = ("dcd", "xtc", "trr", "nc", "h5")
 BOX = np.array([4.0, 5.0, 6.0, 80.0, 100.0, 110.0])
@@ -138,8 +139,10 @@ def test_structures_of_all_states_in_one_pass(extension, decoded, tmp_path, monk
     for target, places in picked.items():
         models = mdtraj.load(str(target))
         expected = trajectory[[row for _, row in places]]
-        expected.superpose(expected, 0)
+        expected.superpose(expected, 0, atom_indices=trajectory.topology.select("name CA"))
         np.testing.assert_allclose(models.xyz, expected.xyz, atol=2e-3)
+        again = mdtraj.load(str(target.with_suffix(".xtc")), top=str(target))
+        np.testing.assert_allclose(again.xyz, models.xyz, atol=6e-4)
 
 
 def test_structures_are_whole_molecules(tmp_path):
@@ -150,6 +153,55 @@ def test_structures_are_whole_molecules(tmp_path):
     write_structures({tmp_path / "s.pdb": [(path, 8), (path, 30)]}, trajectory.topology)
     bonds = [(a.index, b.index) for a, b in trajectory.topology.bonds]
     assert mdtraj.compute_distances(mdtraj.load(str(tmp_path / "s.pdb")), bonds, periodic=False).max() < 0.4
+
+
+def test_structures_lie_on_the_first_as_well_as_rigid_molecules_can(tmp_path):
+    """Turned at random, from a file with a periodic box and one without: RMSDs of alpha carbons are mdtraj's."""
+    trajectory = make_trajectory()
+    random = np.random.default_rng(0)
+    turns = np.linalg.qr(random.normal(size=(N_FRAMES, 3, 3)))[0]
+    turns *= np.linalg.det(turns)[:, None, None]
+    trajectory.xyz = (trajectory.xyz @ turns + random.normal(size=(N_FRAMES, 1, 3))).astype(np.float32)
+    bare = save(trajectory, tmp_path / "bare.dcd")
+    trajectory.unitcell_lengths, trajectory.unitcell_angles = np.full((2, N_FRAMES, 3), [[[50.0]], [[90.0]]])
+    boxed = save(trajectory, tmp_path / "boxed.dcd")
+    rows = [7, 3, 30, 12]
+    places = list(zip([bare, boxed, boxed, bare], rows, strict=True))
+    write_structures({tmp_path / "s.pdb": places}, trajectory.topology)
+    alpha = trajectory.topology.select("name CA")
+    expected = mdtraj.rmsd(trajectory[rows], trajectory[rows], 0, atom_indices=alpha)
+    for name in ("s.pdb", "s.xtc"):
+        shown = mdtraj.load(str(tmp_path / name), top=str(tmp_path / "s.pdb"))
+        apart = np.sqrt(((shown.xyz - shown.xyz[0])[:, alpha] ** 2).sum(axis=2).mean(axis=1))
+        np.testing.assert_allclose(apart, expected, atol=1e-3)
+        assert shown.unitcell_lengths is None  # a box does not turn with the molecule
+    assert expected[1:].min() > 5e-3
+    np.testing.assert_allclose(mdtraj.load(str(tmp_path / "s.pdb")).xyz[0], trajectory.xyz[7], atol=6e-5)
+
+
+def test_atoms_that_structures_are_superposed_on():
+    """Alpha carbons, but no calcium; fewer than four: heavy atoms without water; none of these: all."""
+    peptide = make_trajectory().topology
+    assert superposed_atoms(peptide).tolist() == [1, 6, 11, 16]
+    residue = peptide.add_residue("CA", peptide.add_chain())
+    peptide.add_atom("CA", mdtraj.element.calcium, residue)
+    assert superposed_atoms(peptide).tolist() == [1, 6, 11, 16]
+    small = peptide.subset([*range(15), 20])
+    water = small.add_residue("HOH", small.add_chain())
+    for name, element in (("O", "O"), ("H1", "H"), ("H2", "H")):
+        small.add_atom(name, mdtraj.element.Element.getBySymbol(element), water)
+    assert superposed_atoms(small).tolist() == list(range(16))
+    assert superposed_atoms(small.subset([16, 17, 18])).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("n_atoms", "expected"), [(1, "where they are"), (2, "centred")])
+def test_structures_of_atoms_too_few_to_superpose(n_atoms, expected, tmp_path):
+    trajectory = make_trajectory().atom_slice(range(n_atoms))
+    path = save(trajectory, tmp_path / "a.dcd")
+    write_structures({tmp_path / "s.pdb": [(path, 3), (path, 5)]}, trajectory.topology)
+    xyz = trajectory.xyz[[3, 5]]
+    wanted = xyz if expected == "where they are" else xyz - xyz.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(mdtraj.load(str(tmp_path / "s.pdb")).xyz, wanted, atol=6e-5)
 
 
 def test_take_joins_what_only_some_frames_carry():

@@ -1,7 +1,9 @@
 """Results of whole fits: the frames that represent a state, and that nothing is read or evaluated twice."""
 
+import csv
 import json
 import re
+from pathlib import Path
 
 import mdtraj
 import numpy as np
@@ -87,6 +89,73 @@ def test_representative_structures_are_the_frames_they_are_named_for(molecules, 
     assert set(file_index[list(used)]) == {0, 1}
     np.testing.assert_allclose(sorted(length), [0.3, 0.5, 0.7], atol=0.03)
     assert len(re.findall(r"frame \d+ of run\d\.dcd", page)) == 3
+
+
+def lines_of(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.parametrize("reversible", [True, False])
+def test_the_table_of_frames_holds_what_is_stored_of_them(molecules, reversible):
+    """Every line against modes.npz and the model that it names."""
+    options = {**OPTIONS, "timestep": "0.5ps", "reversible": reversible}
+    results = spectraldyn.fit_trajectories(FILES, top="top.pdb", n_states=3, **options)
+    out = spectraldyn.write_results(results, "out")
+    stored = json.loads((out / "results.json").read_text())
+    with np.load(out / "modes.npz") as npz:
+        arrays = {name: npz[name] for name in ("modes", "memberships", "state", "file_index", "frame")}
+    table = lines_of(out / "states" / "frames.csv")
+    place = {(k, n): row for row, (k, n) in enumerate(zip(arrays["file_index"], arrays["frame"], strict=True))}
+    every = [distances(trajectory) for trajectory in molecules]
+    for line in table:
+        k, frame = FILES.index(line["file"].removeprefix("../../")), int(line["frame"])
+        row = place[k, frame]
+        assert (float(line["time"]), line["unit"]) == (0.5 * frame, "ps")
+        assert int(line["set"]) == arrays["state"][row]
+        assert float(line["membership"]) == pytest.approx(arrays["memberships"][row].max(), abs=1e-4)
+        np.testing.assert_allclose([float(line[f"mode_{i}"]) for i in (1, 2)], arrays["modes"][row], rtol=1e-5)
+        for ending in (".pdb", ".xtc"):
+            path = (out / "states" / line["structure"]).with_suffix(ending)
+            shown = mdtraj.load(str(path), top=str(out / "states" / line["structure"]))[int(line["model"])]
+            np.testing.assert_allclose(distances(shown)[0], every[k][frame], atol=2e-3)
+    kinds = [line["kind"] for line in table]
+    assert [line["kind"] for line in table if line["process"] == ""] == ["most probable", "medoid", *["spread"] * 3] * 3
+    assert {"along", "transition"} >= set(kinds[15:])
+    for number, entry in enumerate(stored["processes"], 1):
+        assert entry["structure"] == f"states/process_{number}.pdb"
+        mine = [line for line in table if line["process"] == str(number)]
+        along = [float(line[f"mode_{number}"]) for line in mine if line["kind"] == "along"]
+        assert (np.diff(along) > 0).all()
+        assert len(along) == mdtraj.load(str(out / entry["structure"])).n_frames
+        near = [float(line["committor"]) for line in mine if line["kind"] == "transition"]
+        assert all(abs(q - 0.5) <= 0.1 for q in near)
+        assert (entry["transition_structure"] is None) == (near == [])
+    named = {line["structure"] for line in table}
+    assert {p.name for p in (out / "states").glob("*.pdb")} == named
+    assert {p.stem for p in (out / "states").glob("*.xtc")} == {Path(name).stem for name in named}
+
+
+def test_frames_along_a_generators_mode_go_from_well_to_well(tmp_path):
+    """A double well: along its mode from one bottom to the other, and over the top of the barrier at ½."""
+    well = SYSTEMS["double-well"]
+    np.savez(tmp_path / "x.npz", a=well.sample(4000, seed=0), b=well.sample(4000, seed=1))
+    options = {"n_modes": 1, "hidden": (16,), "max_steps": 300, "random_state": 0}
+    results = spectraldyn.fit_generator(tmp_path / "x.npz", well, **options)
+    out = spectraldyn.write_results(results, tmp_path / "out")
+    with np.load(tmp_path / "x.npz") as arrays:
+        held = {f"../../x.npz:{name}": arrays[name][:, 0] for name in arrays.files}
+    table = lines_of(out / "states" / "frames.csv")
+    x = {kind: [held[line["file"]][int(line["frame"])] for line in table if line["kind"] == kind] for kind in
+         ("most probable", "along", "transition")}  # fmt: skip
+    assert {line["structure"] for line in table} == {""}
+    np.testing.assert_allclose(np.sort(x["most probable"]), [-1, 1], atol=0.35)
+    assert len(x["along"]) == 15
+    between = [place for place in x["along"] if abs(place) < 0.9]  # farther out, where frames are few, a mode is level
+    assert len(between) >= 6
+    assert len(set(np.sign(np.diff(between)))) == 1
+    assert np.abs(x["transition"]).max() < 0.06
+    assert len(x["transition"]) == 5
 
 
 @pytest.fixture

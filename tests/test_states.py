@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from problems import CHAIN, PAIRS, markov_chain, slow_modes
 
-from spectraldyn.spectra.states import cluster_modes, memberships_of, metastable_sets, representative_frames
+from spectraldyn.spectra.states import cluster_modes, memberships_of, metastable_sets
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +24,3 @@ def test_sets_populations_and_transformation(realisation):
     np.testing.assert_allclose(sets.transformation.sum(axis=1), [1, 0, 0], atol=1e-12)  # also before clipping
     assert sets.memberships.min() >= 0
     np.testing.assert_array_equal(memberships_of(modes[:50], sets.transformation), sets.memberships[:50])
-
-
-def test_representatives_belong_to_their_state_and_begin_with_the_most_typical(realisation):
-    _, modes = realisation
-    sets = metastable_sets(modes, cluster_modes(modes, random_state=0), 3)
-    for state, rows in enumerate(representative_frames(modes, sets, 5, random_state=0)):
-        assert len(set(rows.tolist())) == 5
-        assert (sets.assignment[rows] == state).all()
-        centre = np.median(modes[sets.assignment == state], axis=0)
-        assert np.linalg.norm(modes[rows[0]] - centre) < 0.2

@@ -15,7 +15,12 @@ WRITTEN = (*WITH_TIMES, "dcd", "pdb", "xyz")
 
 
 def write_structures(wanted: Mapping[Path, Sequence[tuple[Path, int]]], topology: mdtraj.Topology) -> None:
-    """Write frames as the models of PDB files, molecules whole and superposed on the first of each.
+    """Write frames as the models of PDB files, and the same as XTC files beside them, superposed on the first of each.
+
+    Superposed are alpha carbons where there are at least four, else heavy atoms that are not water where there are at
+    least three, else all atoms; two atoms are centred, and a particle alone stays where it is. Molecules that a
+    periodic box cuts are made whole, as for features, and the box, which does not turn with them, is left out. The
+    frames of an XTC file are numbered in place of times, as they come from anywhere.
 
     Every trajectory is opened once, and only the frames that are written are read from it.
 
@@ -24,23 +29,35 @@ def write_structures(wanted: Mapping[Path, Sequence[tuple[Path, int]]], topology
     wanted : mapping of Path to sequence of (Path, int)
         For every PDB file to write, the trajectory file and 0-based frame number of each of its models.
     """
-    frames: dict[tuple[Path, int], mdtraj.Trajectory] = {}
+    frames: dict[tuple[Path, int], np.ndarray] = {}
     everything = [place for picked in wanted.values() for place in picked]
     for path in dict.fromkeys(path for path, _ in everything):
         rows = sorted({row for other, row in everything if other == path})
         loaded = open_trajectory(path, topology).read(rows)
-        frames |= {(path, row): loaded.slice(i, copy=False) for i, row in enumerate(rows)}
-    heavy = topology.select("element != H")
+        if loaded.unitcell_lengths is not None and topology.n_bonds:
+            loaded.make_molecules_whole(inplace=True)
+        frames |= {(path, row): xyz for row, xyz in zip(rows, loaded.xyz, strict=True)}
+    superposed = superposed_atoms(topology)
     for target, picked in wanted.items():
-        structures = mdtraj.join([frames[place] for place in picked], check_topology=False)
-        if structures.unitcell_lengths is not None and topology.n_bonds:
-            structures.make_molecules_whole(inplace=True)
+        structures = mdtraj.Trajectory(np.stack([frames[place] for place in picked]), topology)
         if topology.n_atoms > 2:
-            structures.superpose(structures, 0, atom_indices=heavy if len(heavy) > 2 else None)
-        else:
+            structures.superpose(structures, 0, atom_indices=superposed)
+        elif topology.n_atoms == 2:  # too few for a rotation
             structures.center_coordinates()
         structures.xyz = np.asarray(structures.xyz, dtype=np.float32)
         structures.save_pdb(str(target))
+        structures.save_xtc(str(target.with_suffix(".xtc")))
+
+
+def superposed_atoms(topology: mdtraj.Topology) -> np.ndarray:
+    """Indices of the atoms on which structures are superposed: see `write_structures`."""
+    symbols = [getattr(atom.element, "symbol", "") for atom in topology.atoms]
+    atoms = list(zip(topology.atoms, symbols, strict=True))
+    alpha = [atom.index for atom, symbol in atoms if atom.name == "CA" and symbol != "Ca"]  # CA is also calcium
+    if len(alpha) >= 4:
+        return np.array(alpha)
+    heavy = [atom.index for atom, symbol in atoms if symbol not in ("H", "D", "VS") and not atom.residue.is_water]
+    return np.array(heavy) if len(heavy) >= 3 else np.arange(topology.n_atoms)
 
 
 def check_output(out: str | Path, force: bool) -> tuple[Path, Path]:

@@ -6,7 +6,7 @@ from spectraldyn.pipeline.refit import refit_at_lags
 from spectraldyn.pipeline.results import GeneratorResults, Results, TransferResults
 from spectraldyn.pipeline.scan import scan_trajectories
 from spectraldyn.pipeline.sensitivity import AXES, N_SHOWN, Scan, ScanFit
-from spectraldyn.pipeline.stored import holds_results, relative_path, save_modes
+from spectraldyn.pipeline.stored import FittedFrames, holds_results, relative_path, save_modes
 from spectraldyn.pipeline.tables import (
     aligned,
     format_number,

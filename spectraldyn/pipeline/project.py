@@ -11,7 +11,7 @@ from spectraldyn.errors import InputError
 from spectraldyn.estimators import load_model
 from spectraldyn.features import load_features
 from spectraldyn.files import check_file
-from spectraldyn.pipeline.stored import holds_results, save_modes
+from spectraldyn.pipeline.stored import check_results, save_modes
 from spectraldyn.spectra.states import memberships_of
 
 
@@ -45,8 +45,7 @@ def transform_trajectories(
         If the folder holds no results, the files do not suit them, or `out` cannot be written.
     """
     folder = Path(folder)
-    if not holds_results(folder):
-        raise InputError(f"{folder} is not a folder of results: give one that `spectraldyn fit` has written")
+    check_results(folder)
     out = check_file(out, force)
     stored = json.loads((folder / "results.json").read_text())["features"]
     model = load_model(folder / "model.pt")

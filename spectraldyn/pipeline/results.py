@@ -35,7 +35,8 @@ class Results:
     free_energies: Estimates
     """(n_states,): of the sets less that of the first, in kT, with 95 % intervals."""
     representatives: list[np.ndarray]
-    """For every state, rows of `modes` that show it, the most typical first."""
+    """For every state, rows of `modes` that show it: the most probable frame, the medoid, then a spread over its core;
+    see `spectraldyn.spectra.representatives.set_frames`."""
     verdict: list[Judgement]
     """What may be quoted, what not, and what to do next; the worst first."""
     warnings: list[str]

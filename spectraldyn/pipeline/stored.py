@@ -3,12 +3,16 @@
 import json
 import os
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from spectraldyn.data import Dataset
+from spectraldyn.data import Dataset, InputFile
+from spectraldyn.errors import InputError
 from spectraldyn.files import replacing
+from spectraldyn.pipeline.results import Results
+from spectraldyn.units import TimeAxis
 
 
 def holds_results(folder: Path) -> bool:
@@ -52,6 +56,55 @@ def save_modes(
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+@dataclass(frozen=True)
+class FittedFrames:
+    """Every frame of a fit: modes, memberships in the metastable sets, and where it is stored."""
+
+    modes: np.ndarray
+    """(n_rows, n_modes)."""
+    memberships: np.ndarray
+    """(n_rows, n_sets)."""
+    files: tuple[InputFile, ...]
+    file_index: np.ndarray
+    """(n_rows,) of int: into `files`."""
+    frame: np.ndarray
+    """(n_rows,) of int: 0-based number in its file."""
+    time: TimeAxis
+    seed: int
+
+    @classmethod
+    def of(cls, results: Results) -> "FittedFrames":
+        """Those of results."""
+        data = results.data
+        return cls(
+            results.modes, results.sets.memberships, data.files, data.file_of_row, data.frame_of_row, data.time,
+            results.model.settings.seed,
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, folder: Path) -> "FittedFrames":
+        """Those of a folder of results; InputError where it is none, or parts of it are missing or damaged."""
+        check_results(folder)
+        try:
+            stored = json.loads((folder / "results.json").read_text())
+            # Opened here: of a damaged file NumPy leaves what it opens itself open.
+            with (folder / "modes.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                modes, memberships = arrays["modes"], arrays["memberships"]
+                file_index, frame = arrays["file_index"], arrays["frame"]
+            home = folder.resolve()
+            files = [InputFile((home / f["path"]).resolve(), f["n_frames"], f.get("array")) for f in stored["inputs"]]
+            time, seed = TimeAxis(stored["timestep_ps"], stored["stride"]), stored["seed"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{folder} is not complete ({error}): fit again") from error
+        return cls(modes, memberships, tuple(files), file_index, frame, time, seed)
+
+
+def check_results(folder: Path) -> None:
+    """InputError where a folder holds no results."""
+    if not holds_results(folder):
+        raise InputError(f"{folder} is not a folder of results: give one that `spectraldyn fit` has written")
 
 
 def relative_path(path: Path, home: Path) -> str:

@@ -25,7 +25,8 @@ from spectraldyn.spectra.kinetics import (
     population_estimates,
     propagated_memberships,
 )
-from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets, representative_frames
+from spectraldyn.spectra.representatives import set_frames
+from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets
 from spectraldyn.spectra.timescales import in_time, read_off_timescales, slowest_rows
 from spectraldyn.units import parse_duration
 
@@ -199,4 +200,4 @@ def sets_of_modes(modes: np.ndarray, n_states: int, seed: int) -> tuple[Clusters
     """Clusters in the space of the modes, the metastable sets that they make, and rows that represent these."""
     clusters = cluster_modes(modes, seed)
     sets = metastable_sets(modes, clusters, n_states)
-    return clusters, sets, representative_frames(modes, sets, REPRESENTATIVES, seed)
+    return clusters, sets, set_frames(modes, sets.memberships, REPRESENTATIVES, seed)

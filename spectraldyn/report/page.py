@@ -64,8 +64,8 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
     lag, known = time.lag_text(model.lagtime), np.isfinite(results.mfpt)
     mfpt_unit = time.unit_for(results.mfpt[known].max(initial=results.lag_time))
     passages = [
-        [with_interval(*cell, 1 / mfpt_unit.size) for cell in zip(*rows, strict=True)]
-        for rows in zip(*results.kinetics.mfpt, strict=True)
+        ["0" if i == j else with_interval(*cell, 1 / mfpt_unit.size) for j, cell in enumerate(zip(*rows, strict=True))]
+        for i, rows in enumerate(zip(*results.kinetics.mfpt, strict=True))
     ]
     operator = "Reversible transfer operator" if model.reversible else "Transfer operator (nonreversible dynamics)"
     form = "{:.3g}" if np.iscomplexobj(model.eigenvalues) else "{:.4f}"

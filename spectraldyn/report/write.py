@@ -15,8 +15,8 @@ import numpy as np
 from spectraldyn import plots
 from spectraldyn.baselines import Comparison
 from spectraldyn.files import check_folder, complete_folder
-from spectraldyn.io import write_structures
 from spectraldyn.pipeline import (
+    FittedFrames,
     GeneratorResults,
     Results,
     Scan,
@@ -26,6 +26,7 @@ from spectraldyn.pipeline import (
     save_modes,
 )
 from spectraldyn.report.page import render
+from spectraldyn.report.structures import groups_of_processes, groups_of_sets, write_groups
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.version import __version__
@@ -34,6 +35,10 @@ GAS_CONSTANT = 0.00831446261815324
 """In kJ/(mol K), as the SI fixes it."""
 LEADING = 20
 """Features and residues of every process that results.json ranks."""
+ALONG = 15
+"""Frames written along every process."""
+AT_TRANSITION = 5
+"""Frames written at every transition state."""
 
 
 def write_results(results: Results, out: str | Path, force: bool = False) -> Path:
@@ -47,8 +52,9 @@ def write_results(results: Results, out: str | Path, force: bool = False) -> Pat
     Returns
     -------
     Path
-        The folder, with results.json, report.html, timescales.png and further figures, model.pt, modes.npz and,
-        where the input was trajectories, states/*.pdb and topology.h5.
+        The folder, with results.json, report.html, timescales.png and further figures, model.pt, modes.npz,
+        states/frames.csv and, where the input was trajectories, structures in states/ (see `write_states`) and
+        topology.h5.
     """
     out = check_results_folder(out, force)
     with complete_folder(out) as draft:
@@ -63,7 +69,7 @@ def check_results_folder(out: str | Path, force: bool) -> Path:
 
 def _fill(results: Results, folder: Path, final: Path) -> None:
     own, sets = own_part(results), results.sets
-    structures = _write_structures(results, folder)
+    structures = _write_structures(results, folder, final)
     results.model.save(folder / "model.pt")
     save_modes(folder / "modes.npz", results.data, results.modes, sets.memberships, sets.transformation, final)
     figures = {
@@ -90,7 +96,15 @@ class OwnPart(NamedTuple):
     entries: dict[str, Any]  # of results.json
 
 
-def results_dict(results: Results, own: OwnPart, out: Path, structures: list[str | None]) -> dict[str, Any]:
+class Structures(NamedTuple):
+    """PDB files by their paths relative to the folder of results; None where there are none."""
+
+    sets: list[str | None]
+    along: list[str | None]
+    transition: list[str | None]
+
+
+def results_dict(results: Results, own: OwnPart, out: Path, structures: Structures) -> dict[str, Any]:
     """What results.json holds: undetermined values are None, complex ones [re, im], paths relative to `out`."""
     model, data = results.model, results.data
     settings = model.settings.plain()
@@ -115,7 +129,11 @@ def results_dict(results: Results, own: OwnPart, out: Path, structures: list[str
         "scores": {name: _number(score) for name, score in model.scores.items()},
         "states": [
             {"population": _number(value), "low": _number(low), "high": _number(high), "structure": structure}
-            for value, low, high, structure in zip(*results.populations, structures, strict=True)
+            for value, low, high, structure in zip(*results.populations, structures.sets, strict=True)
+        ],
+        "processes": [
+            {"structure": along, "transition_structure": transition}
+            for along, transition in zip(structures.along, structures.transition, strict=True)
         ],
         "free_energies": _free_energies(results),
         "attribution": [
@@ -197,19 +215,21 @@ def _of_generator(results: GeneratorResults) -> OwnPart:
     return OwnPart(results.unit, {"rates": plots.plot_rates(results)}, entries)
 
 
-def _write_structures(results: Results, folder: Path) -> list[str | None]:
-    """Paths, relative to the folder, of the PDB file of every state; None without a topology."""
-    data = results.data
-    if data.topology is None:
-        return [None] * len(results.representatives)
-    data.topology.save_hdf5(str(folder / "topology.h5"))
-    (folder / "states").mkdir()
-    picked = {
-        f"states/state_{number}.pdb": [(file.path, frame) for file, frame in map(data.frame, rows)]
-        for number, rows in enumerate(results.representatives, 1)
-    }
-    write_structures({folder / name: frames for name, frames in picked.items() if frames}, data.topology.topology)
-    return [name if frames else None for name, frames in picked.items()]
+def _write_structures(results: Results, folder: Path, final: Path) -> Structures:
+    """The folder `states`, and the topology."""
+    data, frames = results.data, FittedFrames.of(results)
+    topology = None
+    if data.topology is not None:
+        data.topology.save_hdf5(str(folder / "topology.h5"))
+        topology = data.topology.topology
+    home = folder / "states"
+    home.mkdir()
+    of_sets = groups_of_sets(results.representatives)
+    groups = [*of_sets, *groups_of_processes(frames, ALONG, AT_TRANSITION)]
+    names = write_groups(frames, groups, topology, home, final / home.name)
+    paths = [None if name is None else f"{home.name}/{name}" for name in names]
+    of_processes = paths[len(of_sets) :]
+    return Structures(paths[: len(of_sets)], of_processes[::2], of_processes[1::2])
 
 
 def _interval(estimate: Iterable[Any], factor: float = 1.0) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Metastable sets by PCCA+ on the learned slow modes, and frames that represent them.
+"""Metastable sets by PCCA+ on the learned slow modes.
 
 References
 ----------
@@ -12,8 +12,6 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.cluster import KMeans
 
-TYPICAL_OF = 50_000
-"""Members of a state, evenly picked, among which the frames that represent it are looked for."""
 CLUSTERED_ROWS = 50_000
 """Enough to find a hundred centres: five hundred rows for each."""
 
@@ -124,27 +122,3 @@ def _optimise(vectors: np.ndarray, rotation: np.ndarray) -> np.ndarray:
 
     best = minimize(softness, rotation[1:, 1:].ravel(), method="Nelder-Mead", options={"maxiter": 2000})
     return feasible(best.x)
-
-
-def representative_frames(
-    modes: np.ndarray, sets: MetastableSets, n_frames: int, random_state: int
-) -> list[np.ndarray]:
-    """Rows of frames that show each state: first the most typical one, then others drawn at random.
-
-    The most typical frame is the member nearest to the members' median in the space of the modes; the others come
-    from the half of the members with the larger memberships, away from the borders of the state.
-    """
-    random = np.random.default_rng(random_state)
-    assignment = sets.assignment
-    result = []
-    for state in range(len(sets.populations)):
-        members = np.flatnonzero(assignment == state)
-        members = members[:: max(1, len(members) // TYPICAL_OF)]
-        if len(members):
-            distance = np.linalg.norm(modes[members] - np.median(modes[members], axis=0), axis=1)
-            typical = members[int(distance.argmin())]
-            membership = sets.memberships[members, state]
-            core = members[(membership >= np.median(membership)) & (members != typical)]
-            members = np.concatenate(([typical], random.permutation(core)[: n_frames - 1]))
-        result.append(members)
-    return result
