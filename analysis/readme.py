@@ -93,11 +93,9 @@ def benchmarks() -> str:
         "measurement in the JSON file of the same name in `analysis/results/`, and this page by "
         "`python -m analysis.readme benchmarks`. The *oracle* is Rayleigh–Ritz with the true eigenfunctions on the "
         "same data, the best that a method can do there; scores are held out. Seconds of a fit of NeuralSVD hold the "
-        "training of all its networks. Accuracy, the number of modes, real molecules and the hidden radius were "
-        "measured with today's engine. The other tables are older and to be measured anew: the fits on a GPU are of "
-        "the engine before, with other learning rates and steps; the rest of fits that trained two networks and kept "
-        "the better, or of the training loop before it had CUDA graphs. Seconds come from a machine that was busy with "
-        "other studies.",
+        "training of all its networks. Accuracy, time to an accuracy, batch sizes, the number of modes, throughput, "
+        "real molecules, the hidden radius and the GPU were measured with today's engine; the other tables are older, "
+        "of fits that trained two networks and kept the better.",
     ]
     for name, heading in STUDIES.items():
         path = ROOT / "analysis" / "results" / f"{name}.md"
