@@ -73,7 +73,16 @@ def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
     assert "training" in printed.err
     folder = tmp_path / "run0-results"
     figures = {
-        f"{name}.png" for name in ("attribution", "free_energy", "modes", "singular_values", "states", "timescales")
+        f"{name}.png"
+        for name in (
+            "attribution",
+            "chapman_kolmogorov",
+            "free_energy",
+            "modes",
+            "singular_values",
+            "states",
+            "timescales",
+        )
     }
     others = {"model.pt", "modes.npz", "report.html", "results.json", "states", "topology.h5"}
     assert {p.name for p in folder.iterdir()} == figures | others

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from problems import blank
 
-from spectraldyn import Dataset, GeneratorResults, plots
+from spectraldyn import Dataset, GeneratorResults, TransferResults, plots
 from spectraldyn.data import Column
 from spectraldyn.estimators.attribution import Attribution, Measure, Ranking
 from spectraldyn.plots.figures import log_ticks
 from spectraldyn.plots.spectrum import MAX_POINTS
+from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
+from spectraldyn.spectra.kinetics import Estimates
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
 from spectraldyn.spectra.timescales import Timescale
@@ -278,3 +280,18 @@ def test_logarithmic_ticks_are_few_plain_numbers(values, shown):
     ticks = [label.get_text() for at, label in labelled if low <= at <= high]
     assert ticks == shown
     assert not any(label.get_text() for label in ax.get_xticklabels(minor=True))
+
+
+def test_chapman_kolmogorov_in_the_unit_of_its_longest_time():
+    """Two sets at two times; without a test the axes say so."""
+    predicted = Estimates(*(np.array([[0.9, 0.5], [0.8, 0.3]]) + shift for shift in (0, -0.05, 0.05)))
+    estimated = Estimates(*(np.array([[0.88, 0.5], [0.7, 0.3]]) + shift for shift in (0, -0.1, 0.1)))
+    test = ChapmanKolmogorov(np.array([2, 10]), predicted, estimated, np.ones(2), 0.5)
+    data = Dataset([np.zeros((100, 1))], time=TimeAxis(500.0))
+    axes = plots.plot_chapman_kolmogorov(blank(TransferResults, data=data, chapman_kolmogorov=test))
+    assert [labels(ax)[0] for ax in axes] == ["time (ns)", "time (ns)"]
+    for number, ax in enumerate(axes):
+        np.testing.assert_allclose(ax.lines[0].get_xydata(), np.column_stack(([1, 5], predicted.value[:, number])))
+        np.testing.assert_allclose(ax.containers[0][0].get_ydata(), estimated.value[:, number])
+    (none,) = plots.plot_chapman_kolmogorov(blank(TransferResults, data=data))
+    assert "no trajectory" in none.texts[0].get_text()

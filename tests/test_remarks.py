@@ -277,7 +277,10 @@ def test_remarks_reach_the_folder_and_the_page(tmp_path):
     assert all(scale["unresolved"] for scale in stored["timescales"])
     assert stored["timescales"][0]["unresolved"] == "only 0 transitions seen"
     assert stored["n_carried"] == 2
-    assert remark in page
+    (problem,) = [one for one in stored["verdict"] if "never visit the same states" in one["message"]]
+    assert f"{problem['message']}; {problem['advice']}" == remark
+    assert problem["message"] in page
+    assert problem["advice"] in page
     assert page.count("unresolved: ") >= 2
     assert "of which the data carry 2" in page
 

@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spectraldyn.errors import InputError
 from spectraldyn.pipeline import TransferResults
 from spectraldyn.plots.figures import COLOURS, error_bars
 
@@ -20,23 +19,20 @@ def plot_chapman_kolmogorov(results: TransferResults, axes: Sequence[Axes] | Non
     ----------
     results : TransferResults
     axes : sequence of Axes, optional
-        One for each set, of which at most the four most populated are drawn.
+        One for each set, of which at most the four most populated are drawn; without a test the first says so.
 
     Returns
     -------
     sequence of Axes
-
-    Raises
-    ------
-    InputError
-        If there was no test.
     """
     test = results.chapman_kolmogorov
-    if test is None:
-        raise InputError("there was no Chapman–Kolmogorov test: no trajectory is long enough")
-    n_sets = min(test.predicted.value.shape[1], MOST_SETS)
+    n_sets = 1 if test is None else min(test.predicted.value.shape[1], MOST_SETS)
     if axes is None:
         axes = list(Figure(figsize=(2.6 * n_sets, 2.9), layout="constrained").subplots(1, n_sets, squeeze=False)[0])
+    if test is None:
+        axes[0].text(0.5, 0.5, "no test: no trajectory\nis long enough", ha="center", va="center")
+        axes[0].set_axis_off()
+        return axes
     unit = results.data.time.unit_for(results.data.time.time(int(test.lagtimes[-1])))
     times = results.data.time.row_time * test.lagtimes / unit.size
     for number, ax in enumerate(axes[:n_sets]):
