@@ -12,7 +12,7 @@ import spectraldyn
 from spectraldyn import Dataset, GeneratorResults, TransferResults, plots
 from spectraldyn.baselines import Comparison, MethodResult
 from spectraldyn.pipeline.tables import half_width, rate_cells, rounded, timescale_cells, timescale_table
-from spectraldyn.spectra.kinetics import Estimates
+from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale, slowest
 from spectraldyn.units import TimeAxis, TimeUnit

@@ -8,9 +8,8 @@ from sklearn.metrics import pairwise_distances_argmin
 from analysis.exact_kinetics import exact_exchange, over_lag
 from spectraldyn import Dataset, NeuralSVD, analyze
 from spectraldyn.errors import InputError
-from spectraldyn.spectra.intervals import block_bootstrap
+from spectraldyn.spectra.intervals import Estimates, block_bootstrap
 from spectraldyn.spectra.kinetics import (
-    Estimates,
     Kinetics,
     exchange,
     free_energies,

@@ -13,7 +13,7 @@ from spectraldyn.estimators.attribution import Attribution, Measure, Ranking
 from spectraldyn.plots.figures import log_ticks
 from spectraldyn.plots.spectrum import MAX_POINTS
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
-from spectraldyn.spectra.kinetics import Estimates
+from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
 from spectraldyn.spectra.timescales import Timescale

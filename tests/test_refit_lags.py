@@ -11,6 +11,7 @@ from problems import markov_chain
 import spectraldyn
 from spectraldyn import InputError, NeuralSVD, plots
 from spectraldyn.cli import main
+from spectraldyn.pipeline import refit
 from spectraldyn.pipeline.agreement import agreement, disagreement_remarks
 from spectraldyn.spectra.timescales import TOO_LONG, Timescale
 
@@ -23,7 +24,7 @@ OPTIONS = {"n_modes": 2, "hidden": (16,), "max_steps": 150, "random_state": 0}
 
 @pytest.fixture(autouse=True)
 def few_lags(monkeypatch):
-    monkeypatch.setattr("spectraldyn.estimators.neural_svd.N_LAGS", 4)
+    monkeypatch.setattr("spectraldyn.estimators.pairs.N_LAGS", 4)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def file(frames, tmp_path, monkeypatch):
 def refitted(frames, tmp_path_factory):
     """Results with refits, made once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("spectraldyn.estimators.neural_svd.N_LAGS", 4)
+        patch.setattr("spectraldyn.estimators.pairs.N_LAGS", 4)
         patch.setenv("SPECTRALDYN_CACHE", str(tmp_path_factory.mktemp("store")))
         path = tmp_path_factory.mktemp("data") / "chain.npy"
         np.save(path, frames)
@@ -157,10 +158,26 @@ def test_remarks_name_process_and_lag_times(refitted):
         for lag, scales in refitted.timescales_by_lag.items()
     }
     results = dataclasses.replace(refitted, timescales_by_lag=narrow)
-    assert disagreement_remarks(results.refit_agreement, results.data.time) == [
+    remarks = disagreement_remarks(results.refit_agreement, results.data.time)
+    assert {remark.level for remark in remarks} == {"caution"}
+    assert [str(remark) for remark in remarks] == [
         f"process {k}: refitted at lag 2, 8, 28 ps its timescale lies outside the error bars of the one fit"
         for k in (1, 2)
     ]
+
+
+def test_what_refits_say_reaches_verdict_and_warnings(refitted, monkeypatch):
+    """The same, through the function that refits, which here finds what it had found before."""
+    narrow = {
+        lag: [dataclasses.replace(s, low=s.value * 1.1, high=s.value * 1.2) for s in scales]
+        for lag, scales in refitted.timescales_by_lag.items()
+    }
+    monkeypatch.setattr(refit, "_refitted_timescales", lambda *_: refitted.refitted_timescales_by_lag)
+    results = refit.refit_at_lags(dataclasses.replace(refitted, timescales_by_lag=narrow), NeuralSVD(2, LAG))
+    said = [one for one in results.verdict if "refitted at lag 2, 8, 28 ps" in one.message]
+    assert [one.process for one in said] == [1, 2]
+    assert all(str(one) in results.warnings for one in said)
+    assert results.verdict.index(said[0]) < min(i for i, one in enumerate(results.verdict) if one.level == "good")
 
 
 def test_refits_need_the_estimator_that_was_fitted(refitted):

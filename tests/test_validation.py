@@ -8,11 +8,13 @@ from problems import LIVELY, markov_chains, slow_modes
 
 from analysis.verdicts import BAD, GOOD, judged
 from spectraldyn import Dataset
+from spectraldyn.pipeline import verdict
 from spectraldyn.pipeline.remarks import Judgement, in_order
 from spectraldyn.pipeline.verdict import on_data, on_events, on_markovianity, on_timescales
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov, chapman_kolmogorov
 from spectraldyn.spectra.diagnostics import current, drifting, duplicates, frozen_ends
 from spectraldyn.spectra.kinetics import membership_coefficients
+from spectraldyn.spectra.plateau import Change, Plateau
 from spectraldyn.spectra.states import Clusters, metastable_sets
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.units import TimeAxis
@@ -72,7 +74,7 @@ def test_lumped_states_with_memory_fail():
     test = ck_of(seen, states, np.array([[0.0, 1.0], [1.0, -1.0]]), 1)
     assert test.p_value == 0
     assert test.passes is False
-    assert test.largest_difference > 0.2
+    assert test.differences.max() > 0.2
 
 
 def test_too_short_trajectories_are_not_ck_of():
@@ -142,10 +144,28 @@ def test_what_may_be_quoted():
     assert str(good) == "process 1: 1.84 ns (1.67 – 2.04) may be quoted"
     (none,) = on_timescales(scales, TimeAxis(1.0), [Judgement("problem", "the trajectories drift")])
     assert (none.level, none.message) == ("problem", "no timescale should be quoted before this is mended")
-    (still,) = on_timescales(scales, TimeAxis(1.0), [Judgement("problem", "process 3: timescale unresolved, why")])
+    (still,) = on_timescales(
+        scales, TimeAxis(1.0), [Judgement("problem", "process 3: timescale unresolved, why", process=3)]
+    )
     assert still.level == "good"
     (nothing,) = on_timescales(scales[1:], TimeAxis(1.0), [])
     assert nothing.message == "no timescale may be quoted"
+
+
+def test_a_climb_in_words(monkeypatch):
+    """Of the first two processes: one still climbs, the other is level from lag 20 on; the third is unresolved."""
+    climb = Change(100.0, 150.0, 1.2, 1.8)
+    found = [Plateau(False, None, 40, climb), Plateau(True, 20, 40, climb), Plateau(False, None, 40, climb)]
+    monkeypatch.setattr(verdict, "plateau", lambda *arguments: found)
+    settings = type("Settings", (), {"seed": 0})()
+    model = type("Model", (), {"reversible": True, "lagtime": 10, "moments": None, "settings": settings})()
+    scales = [Timescale(200.0, 150.0, 250.0), Timescale(90.0, 80.0, 99.0), Timescale(9.0, 8.0, 10.0, 3, "why")]
+    first, second = verdict.on_plateau(model, scales, TimeAxis(2.0))
+    assert (first.level, first.process) == (second.level, second.process - 1) == ("caution", 1)
+    assert "still climbs with the lag time, from 200 to 300 ps at 80 ps" in first.message
+    assert str(second).endswith("up to 40 ps: it is a lower bound; take `lag` 40 ps")
+    found[:] = [Plateau(True, 5, 40, climb), Plateau(None), Plateau(None)]
+    assert verdict.on_plateau(model, scales, TimeAxis(2.0)) == []
 
 
 def test_a_test_in_words():

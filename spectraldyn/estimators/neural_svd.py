@@ -10,11 +10,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from spectraldyn.data import Dataset, PairSamples, Rows, cut_blocks, held_out_rows, n_rows, pair_starts
+from spectraldyn.data import Dataset, PairSamples, Rows, cut_blocks, n_rows
 from spectraldyn.data.samples import MAX_SCORED, in_batches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
 from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
+from spectraldyn.estimators.pairs import LaggedPairs
 from spectraldyn.learning import cpu_settings, held_out_score
 from spectraldyn.learning.ensemble import Member, average, relevant_coordinates
 from spectraldyn.learning.warm_start import (
@@ -61,24 +62,6 @@ ALIKE = 0.5
 """Least scale from which on slow inputs are alike as they are."""
 MATCHED_ROWS = 20_000
 """At which modes of one network are matched to those of another."""
-N_LAGS = 12
-"""Lag times for which moments are kept, besides that of the fit."""
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Which rows make pairs."""
-
-    stretches: list[range]
-    """Of left ends: no pair starts in one and ends in another."""
-    distance: int
-    """From the left to the right end of a pair, in rows."""
-    lags: dict[int, int]
-    """Lag time in rows → this distance, for all lag times of which moments are kept."""
-    all: np.ndarray
-    """(n_pairs,) of int64: rows of the left ends."""
-    parts: list[tuple[np.ndarray, np.ndarray]]
-    """Left ends that a network learns from, and those held out from it; for each network others."""
 
 
 @dataclass(eq=False, repr=False)
@@ -225,39 +208,26 @@ class NeuralSVD(base.NeuralEstimator):
         """Fit, and return the fitted model."""
         return self.fit(X).fetch_model()
 
-    def _pairs(self, X: ArrayLike | list | tuple, seed: int) -> tuple[Dataset, _Pairs]:
-        """Checked data, all pairs in it, and for every network those within its training or its held-out blocks."""
-        lag, random, n_parts = int(self.lagtime), np.random.default_rng(seed), int(self.n_networks)
+    def _pairs(self, X: ArrayLike | list | tuple, seed: int) -> tuple[Dataset, LaggedPairs]:
+        """Checked data and the pairs in them, for every network others held out."""
+        lag, split = int(self.lagtime), (self.test_fraction, np.random.default_rng(seed), int(self.n_networks))
         if isinstance(X, tuple):
             if len(X) != 2 or np.shape(X[0]) != np.shape(X[1]):
                 raise InputError(
                     "a tuple must be two arrays (X, Y) of one shape, the lagged pairs, but its shapes are "
                     f"{[np.shape(part) for part in X]}; give several trajectories as a list"
                 )
-            data = self._dataset(list(X), at_least=2)
-            distance = len(X[0])
-            stretches, lags = [range(distance)], {lag: distance}
-            starts = np.arange(distance)
-            held_out = np.tile(held_out_rows(stretches, 1, self.test_fraction, random, n_parts), (1, 2))
-        else:
-            data = self._dataset(X, at_least=1 if base.is_trajectory_list(X) else 2)
-            if data.weight is not None:
-                raise InputError("the data have weights, which lagged pairs do not take: fit `data.weighted(None)`")
-            distance, stretches = lag, data.stretches
-            starts = pair_starts(stretches, lag)
-            if len(starts) < 2:
-                raise InputError(
-                    f"no pairs at lagtime {lag}: the longest of the {len(stretches)} trajectories has "
-                    f"{max(map(len, stretches))} frames"
-                )
-            lags = {tau: tau for tau in lag_scan(lag, max(map(len, stretches)))}
-            held_out = held_out_rows(stretches, lag, self.test_fraction, random, n_parts)
-        parts = []
-        for part in held_out:
-            left, right = part[starts], part[starts + distance]
-            train, test = starts[~left & ~right], starts[left & right]
-            parts.append((train, test) if len(train) else (starts, starts[:0]))
-        return data, _Pairs(stretches, distance, lags, starts, parts)
+            return self._dataset(list(X), at_least=2), LaggedPairs.ready_made(len(X[0]), lag, *split)
+        data = self._dataset(X, at_least=1 if base.is_trajectory_list(X) else 2)
+        if data.weight is not None:
+            raise InputError("the data have weights, which lagged pairs do not take: fit `data.weighted(None)`")
+        pairs = LaggedPairs.within(data.stretches, lag, *split)
+        if len(pairs.all) < 2:
+            raise InputError(
+                f"no pairs at lagtime {lag}: the longest of the {len(data.stretches)} trajectories has "
+                f"{max(map(len, data.stretches))} frames"
+            )
+        return data, pairs
 
     @property
     def _large_batch(self) -> int:
@@ -358,7 +328,7 @@ class NeuralSVD(base.NeuralEstimator):
         self,
         functions: np.ndarray,
         sides: Sides,
-        pairs: _Pairs,
+        pairs: LaggedPairs,
         scored: tuple[dict[str, float], HeldOut],
         settings: TransferSettings,
     ) -> NeuralSVDModel:
@@ -393,9 +363,3 @@ def _scores(sides: Sides, split: PairSamples) -> tuple[dict[str, float], HeldOut
     scores = split_scores(averages[0], averages[1] if scored else None, tied=sides.tied)
     held_out = held_out_modes(averages[0], ends_of[1] if scored else None, len(split.test), tied=sides.tied)
     return scores, held_out
-
-
-def lag_scan(lagtime: int, longest: int) -> list[int]:
-    """Lag times in rows for the plot of timescales: from 1 to ten times the lag time, evenly in the logarithm."""
-    last = max(lagtime, min(10 * lagtime, longest // 2))
-    return sorted({lagtime, *np.geomspace(1, last, N_LAGS).round().astype(int).tolist()})

@@ -4,6 +4,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from spectraldyn.pipeline.remarks import Judgement
 from spectraldyn.spectra.timescales import TOO_LONG, ByLag, Timescale
 from spectraldyn.units import TimeAxis
 
@@ -48,7 +49,7 @@ def agreement_summary(agreement_by_lag: dict[int, list[bool | None]]) -> str:
     return f"Refitted at {n_lags} other lag time{'s' * (n_lags != 1)}: {found}"
 
 
-def disagreement_remarks(agreement_by_lag: dict[int, list[bool | None]], time: TimeAxis) -> list[str]:
+def disagreement_remarks(agreement_by_lag: dict[int, list[bool | None]], time: TimeAxis) -> list[Judgement]:
     """A remark on every process whose refits do not agree, with the lag times at which they do not."""
     off: dict[int, list[float]] = {}
     for lag, row in agreement_by_lag.items():
@@ -56,7 +57,11 @@ def disagreement_remarks(agreement_by_lag: dict[int, list[bool | None]], time: T
             if agrees is False:
                 off.setdefault(process, []).append(time.time(lag))
     return [
-        f"process {process}: refitted at lag {time.unit_for(max(lags)).text(*lags)} its timescale lies outside the "
-        "error bars of the one fit"
+        Judgement(
+            "caution",
+            f"process {process}: refitted at lag {time.unit_for(max(lags)).text(*lags)} its timescale lies outside the "
+            "error bars of the one fit",
+            process=process,
+        )
         for process, lags in sorted(off.items())
     ]

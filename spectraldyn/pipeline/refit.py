@@ -19,6 +19,7 @@ from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import NeuralSVD, NeuralSVDModel
 from spectraldyn.files import replacing
 from spectraldyn.pipeline.agreement import disagreement_remarks
+from spectraldyn.pipeline.remarks import in_order
 from spectraldyn.pipeline.results import TransferResults
 from spectraldyn.spectra.timescales import ByLag, in_time, read_off_timescales
 from spectraldyn.version import __version__
@@ -52,7 +53,8 @@ def refit_at_lags(results: TransferResults, estimator: NeuralSVD) -> TransferRes
     _check_estimator(estimator, results.model)
     results = dataclasses.replace(results, refitted_timescales_by_lag=_refitted_timescales(results, estimator))
     remarks = disagreement_remarks(results.refit_agreement, results.data.time)
-    return dataclasses.replace(results, warnings=[*results.warnings, *remarks])
+    verdict, warnings = in_order([*results.verdict, *remarks]), [*results.warnings, *map(str, remarks)]
+    return dataclasses.replace(results, verdict=verdict, warnings=warnings)
 
 
 def _check_estimator(estimator: NeuralSVD, model: NeuralSVDModel) -> None:

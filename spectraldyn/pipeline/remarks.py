@@ -33,6 +33,8 @@ class Judgement:
     message: str
     advice: str | None = None
     """What to do about it; None where nothing is to be done."""
+    process: int | None = None
+    """Which process it is about, from 1; None for all of them together."""
 
     def __str__(self) -> str:
         return self.message if self.advice is None else f"{self.message}; {self.advice}"
@@ -221,7 +223,7 @@ def mode_remarks(
     """What a reader of the numbers must know of modes that are unresolved or missing."""
     wanted = model.settings.layout.n_modes
     remarks = [
-        Judgement("problem", f"process {i}: {what} unresolved, {one.unresolved}")
+        Judgement("problem", f"process {i}: {what} unresolved, {one.unresolved}", process=i)
         for i, one in enumerate(found, 1)
         if one.unresolved
     ]

@@ -11,7 +11,8 @@ from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.remarks import Judgement, verdict_lines
 from spectraldyn.pipeline.tables import rate_table, timescale_table, with_interval
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
-from spectraldyn.spectra.kinetics import Estimates, Kinetics, MarkovStateModel, learned_committor
+from spectraldyn.spectra.intervals import Estimates
+from spectraldyn.spectra.kinetics import Kinetics, MarkovStateModel, learned_committor
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
 from spectraldyn.spectra.timescales import ByLag, Timescale, slowest
@@ -48,6 +49,11 @@ class Results:
     attribution: list[Attribution] = field(kw_only=True)
     """What drives each process: features and residues that its eigenfunction depends on, ranked."""
 
+    @property
+    def unit(self) -> str:
+        """Of every time here: "ps", or "frames" (stored ones) where their spacing is unknown."""
+        return self.data.time.unit
+
     def _sets_line(self) -> str:
         populations = ", ".join(starmap(with_interval, zip(*self.populations, strict=True)))
         return f"Metastable sets: {len(self.populations.value)}, populations {populations}"
@@ -73,11 +79,6 @@ class TransferResults(Results):
     """Modes that the data carry: all that held-out data do not refute, and none where these are too few to say."""
     refitted_timescales_by_lag: ByLag | None = None
     """As `timescales_by_lag`, but at every lag time of a new fit; None where none was asked for."""
-
-    @property
-    def unit(self) -> str:
-        """Of every time here: "ps", or "frames" (stored ones) where their spacing is unknown."""
-        return self.data.time.unit
 
     @property
     def msm(self) -> MarkovStateModel | None:
@@ -145,7 +146,10 @@ class GeneratorResults(Results):
     exact_rates: np.ndarray | None = None
     """(n_modes,) or None: known rates of that potential."""
 
-    unit = "ps"
+    @property
+    def unit(self) -> str:
+        """Of every time: that of D."""
+        return "ps"
 
     @property
     def display_unit(self) -> TimeUnit:

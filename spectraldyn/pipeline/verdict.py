@@ -84,8 +84,7 @@ def on_markovianity(test: ChapmanKolmogorov | None, data: Dataset) -> list[Judge
         return [Judgement("good", f"the Chapman–Kolmogorov test is passed, up to {reach}")]
     if test.p_value is not None and test.p_value > SURE:
         return []
-    share = np.abs(test.predicted.value - test.estimated.value) / test.memory
-    lag, state = np.unravel_index(share.argmax(), share.shape)
+    lag, state = np.unravel_index(test.differences.argmax(), test.differences.shape)
     predicted, estimated = test.predicted.value[lag, state], test.estimated.value[lag, state]
     return [
         Judgement(
@@ -105,15 +104,22 @@ def on_plateau(model: NeuralSVDModel, timescales: Sequence[Timescale], time: Tim
     said, unit = [], time.unit_for(slowest(timescales) or time.time(model.lagtime))
     found = plateau(model.moments, model.lagtime, model.settings.seed)
     for number, (scale, level) in enumerate(zip(timescales, found, strict=False), 1):
-        if scale.unresolved is None and level.reached is False and level.change is not None and level.change.climbs:
+        if scale.unresolved is not None:
+            continue
+        head = f"process {number}: its timescale still climbs with the lag time"
+        if level.reached and level.from_lag is not None and level.from_lag > model.lagtime:
+            at = time.lag_text(level.from_lag)
+            said.append(Judgement("caution", f"{head}, up to {at}: it is a lower bound", f"take `lag` {at}", number))
+        elif level.reached is False and level.change is not None and level.change.climbs and level.to_lag is not None:
             ends = (time.time(end) / unit.size for end in (level.change.reference, level.change.value))
             shorter, longer = (format_number(end, "–") for end in ends)
             said.append(
                 Judgement(
                     "caution",
-                    f"process {number}: its timescale still climbs with the lag time, from {shorter} to {longer} "
-                    f"{unit.name} at {time.lag_text(int(level.to_lag or 0))}: it is a lower bound",
+                    f"{head}, from {shorter} to {longer} {unit.name} at {time.lag_text(level.to_lag)}: it is a lower "
+                    "bound",
                     "give a longer `lag`, or `features` that see more of the process",
+                    number,
                 )
             )
     return said
@@ -137,11 +143,12 @@ def on_events(kinetics: Kinetics) -> list[Judgement]:
 
 def on_timescales(timescales: Sequence[Timescale], time: TimeAxis, told: list[Judgement]) -> list[Judgement]:
     """Those that may be quoted: none where something is wrong with the whole."""
-    if any(one.level == "problem" and not one.message.startswith("process ") for one in told):
+    if any(one.level == "problem" and one.process is None for one in told):
         return [Judgement("problem", "no timescale should be quoted before this is mended")]
     said, unit = [], time.unit_for(slowest(timescales) or 0.0)
     for number, scale in enumerate(timescales, 1):
         if scale.unresolved is None and scale.low is not None:
             value, low, high, _ = timescale_cells(scale, unit)
-            said.append(Judgement("good", f"process {number}: {value} {unit.name} ({low} – {high}) may be quoted"))
+            quoted = f"process {number}: {value} {unit.name} ({low} – {high}) may be quoted"
+            said.append(Judgement("good", quoted, process=number))
     return said or [Judgement("problem", "no timescale may be quoted")]

@@ -10,7 +10,7 @@ import numpy as np
 from spectraldyn.errors import InputError
 from spectraldyn.files import check_folder, complete_folder
 from spectraldyn.io import load_topology, write_structures
-from spectraldyn.pipeline import FittedFrames, relative_path
+from spectraldyn.pipeline import FittedFrames, Results, relative_path
 from spectraldyn.spectra.representatives import committor_between_ends, frames_along, set_frames, transition_frames
 
 TABLE = "frames.csv"
@@ -18,6 +18,10 @@ COLUMNS = (
     "set", "process", "kind", "structure", "model", "file", "frame", "time", "unit", "membership", "committor",
 )  # fmt: skip
 """Of the table, before one column for every mode."""
+ALONG = 15
+"""Frames written along every process of a fit."""
+AT_TRANSITION = 5
+"""Frames written at every transition state of a fit."""
 
 
 class Group(NamedTuple):
@@ -32,6 +36,14 @@ class Group(NamedTuple):
     """Number of the process, from 1; None for a set."""
     committor: np.ndarray | None = None
     """(n_rows,) or None: between the sets at the ends of the process."""
+
+
+class Structures(NamedTuple):
+    """PDB files by their paths relative to the folder of results; None where there are none."""
+
+    sets: list[str | None]
+    along: list[str | None]
+    transition: list[str | None]
 
 
 def groups_of_sets(representatives: Sequence[np.ndarray]) -> list[Group]:
@@ -114,6 +126,23 @@ def _lines(frames: FittedFrames, group: Group, structure: str | None, home: Path
             None if np.isnan(committor) else f"{committor:.4f}",
             *(f"{value:.6g}" for value in frames.modes[row]),
         ]
+
+
+def fill_states(results: Results, folder: Path, final: Path) -> Structures:
+    """Write the folder `states` and the topology into a folder of results, which will lie at `final`."""
+    data, frames = results.data, FittedFrames.of(results)
+    topology = None
+    if data.topology is not None:
+        data.topology.save_hdf5(str(folder / "topology.h5"))
+        topology = data.topology.topology
+    home = folder / "states"
+    home.mkdir()
+    of_sets = groups_of_sets(results.representatives)
+    groups = [*of_sets, *groups_of_processes(frames, ALONG, AT_TRANSITION)]
+    names = write_groups(frames, groups, topology, home, final / home.name)
+    paths = [None if name is None else f"{home.name}/{name}" for name in names]
+    of_processes = paths[len(of_sets) :]
+    return Structures(paths[: len(of_sets)], of_processes[::2], of_processes[1::2])
 
 
 def write_states(folder: str | Path, out: str | Path, n_frames: int = 20, force: bool = False) -> Path:

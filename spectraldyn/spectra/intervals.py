@@ -4,6 +4,8 @@ Functions are kept and only the averages change, so a mode keeps its identity ev
 first order its Rayleigh quotient is the eigenvalue that the replicate's own decomposition would give.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import stats
 
@@ -18,6 +20,18 @@ MIN_INDEPENDENT = 3
 """A mode that varies in fewer blocks than this has no bootstrap interval."""
 BLOCK_RELAXATIONS = 10
 """Length of a bootstrap block in units of the slowest timescale, where the trajectories are long enough."""
+
+
+class Estimates(NamedTuple):
+    """Numbers with 95 % intervals, in arrays of one shape; NaN where undetermined."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def times(self, factor: float) -> "Estimates":
+        """In another unit."""
+        return Estimates(*(factor * part for part in self))
 
 
 def block_bootstrap(moments: Moments, lag_index: int, slowest: float, random_state: int) -> tuple[Moments, np.ndarray]:

@@ -15,7 +15,6 @@ E, Vanden-Eijnden, J. Stat. Phys. 123 (2006) 503; Metzner, Schütte, Vanden-Eijn
 
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
-from typing import NamedTuple
 
 import numpy as np
 from deeptime.markov import TransitionCountModel
@@ -24,7 +23,7 @@ from deeptime.markov.tools.analysis import committor
 from deeptime.markov.tools.analysis import mfpt as mean_first_passage_times
 
 from spectraldyn.data.stretches import Stretches
-from spectraldyn.spectra.intervals import MIN_BLOCKS, percentile_interval
+from spectraldyn.spectra.intervals import MIN_BLOCKS, Estimates, percentile_interval
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.states import Clusters, MetastableSets
 from spectraldyn.spectra.timescales import Timescale, with_rare_events
@@ -39,18 +38,6 @@ REPLICATE_TOLERANCE = 1e-5
 time off, at a quarter of the cost."""
 MOST_LOST = 0.1
 """Share of the replicates that may miss a cluster whose committor still has an interval."""
-
-
-class Estimates(NamedTuple):
-    """Numbers with 95 % intervals, in arrays of one shape; NaN where undetermined."""
-
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-    def times(self, factor: float) -> "Estimates":
-        """In another unit."""
-        return Estimates(*(factor * part for part in self))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,212 @@
+"""What results.json holds of a fit."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import singledispatch
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, relative_path
+from spectraldyn.report.structures import Structures
+from spectraldyn.spectra.rates import Rate
+from spectraldyn.spectra.timescales import Timescale
+from spectraldyn.version import __version__
+
+GAS_CONSTANT = 0.00831446261815324
+"""In kJ/(mol K), as the SI fixes it."""
+LEADING = 20
+"""Features and residues of every process that results.json ranks."""
+
+
+def results_dict(results: Results, out: Path, structures: Structures) -> dict[str, Any]:
+    """What results.json holds: undetermined values are None, complex ones [re, im], paths relative to `out`."""
+    model, data = results.model, results.data
+    settings = model.settings.plain()
+    return {
+        "version": __version__,
+        "inputs": [
+            {"path": relative_path(file.path, out), "n_frames": file.n_frames}
+            | ({} if file.array is None else {"array": file.array})
+            for file in data.files
+        ],
+        "operator": settings["operator"],
+        "timestep_ps": data.time.timestep_ps,
+        "stride": data.time.stride,
+        "timescales": [_estimate(scale, results.unit) for scale in results.timescales],
+        **_own_entries(results),
+        "eigenvalues": _numbers(model.eigenvalues),
+        "singular_values": {
+            "norms": _numbers(model.spectrum.norms),
+            # null where the functions are linearly dependent and there are fewer singular values than functions
+            "ritz": _numbers(model.singular_values) + [None] * (settings["n_modes"] - model.n_modes),
+        },
+        "scores": {name: _number(score) for name, score in model.scores.items()},
+        "states": [
+            {"population": _number(value), "low": _number(low), "high": _number(high), "structure": structure}
+            for value, low, high, structure in zip(*results.populations, structures.sets, strict=True)
+        ],
+        "processes": [
+            {"structure": along, "transition_structure": transition}
+            for along, transition in zip(structures.along, structures.transition, strict=True)
+        ],
+        "free_energies": _free_energies(results),
+        "attribution": [
+            {
+                "n_features": len(found.features.names),
+                "n_permuted": found.n_permuted,
+                "features": found.features.rows(LEADING),
+                "residues": found.residues.rows(LEADING),
+            }
+            for found in results.attribution
+        ],
+        "features": {"columns": data.column_names, "width": data.width, "options": data.options},
+        "model": settings,
+        "verdict": [asdict(judgement) for judgement in results.verdict],
+        "warnings": results.warnings,
+        "seed": model.settings.seed,
+        "seconds": round(results.seconds, 2),
+    }
+
+
+@singledispatch
+def _own_entries(results: Results) -> dict[str, Any]:
+    """What these results have that those of another kind of operator do not."""
+    raise TypeError(f"there is no report on {type(results).__name__}")
+
+
+@_own_entries.register
+def _of_transfer(results: TransferResults) -> dict[str, Any]:
+    refitted = results.refitted_timescales_by_lag
+    entries: dict[str, Any] = {
+        "lag": _lag(results, results.model.lagtime),
+        "timescales_by_lag": [
+            {"lag": _lag(results, lag), "timescales": [_estimate(scale, results.unit) for scale in scales]}
+            for lag, scales in results.timescales_by_lag.items()
+        ],
+        "mfpt": [_numbers(row) for row in results.mfpt],
+        "mfpt_low": [_numbers(row) for row in results.kinetics.mfpt.low],
+        "mfpt_high": [_numbers(row) for row in results.kinetics.mfpt.high],
+        "chapman_kolmogorov": _chapman_kolmogorov(results),
+        "fluxes": _fluxes(results),
+        "committors": _committors(results),
+        "n_carried": results.n_carried,
+    }
+    if refitted is not None:
+        agreement = results.refit_agreement
+        entries["refitted_timescales_by_lag"] = [
+            {
+                "lag": _lag(results, lag),
+                # Each with whether it agrees with the one fit: null where that cannot be said. More answers than
+                # timescales where the refit found fewer processes than the fit.
+                "timescales": [
+                    {**_estimate(scale, results.unit), "agrees": agrees}
+                    for scale, agrees in zip(scales, agreement.get(lag, [None] * len(scales)), strict=False)
+                ],
+            }
+            for lag, scales in refitted.items()
+        ]
+    return entries
+
+
+@_own_entries.register
+def _of_generator(results: GeneratorResults) -> dict[str, Any]:
+    rates = [_estimate(rate, f"1/{results.unit}") for rate in results.rates]
+    entries: dict[str, Any] = {
+        "lag": None,
+        "rates": rates,
+        "timescales_by_lag": [],
+        "mfpt": None,
+        "mfpt_low": None,
+        "mfpt_high": None,
+        "fluxes": [],
+        "committors": [],
+    }
+    if results.potential is not None:
+        entries["potential"] = results.potential
+    return entries
+
+
+def _interval(estimate: Iterable[Any], factor: float = 1.0) -> dict[str, Any]:
+    scaled = (None if part is None else factor * part for part in _numbers(estimate))
+    return dict(zip(("value", "low", "high"), scaled, strict=True))
+
+
+def _free_energies(results: Results) -> list[dict[str, Any]]:
+    """Of every set less the first: in kT, and in kJ/mol where the temperature is known."""
+    kelvin = results.temperature
+    return [
+        {"kT": _interval(estimate), "kJ/mol": None if kelvin is None else _interval(estimate, GAS_CONSTANT * kelvin)}
+        for estimate in zip(*results.free_energies, strict=True)
+    ]
+
+
+def _chapman_kolmogorov(results: TransferResults) -> list[dict[str, Any]]:
+    """For every multiple of the lag time and every set the chance to be there again."""
+    test = results.chapman_kolmogorov
+    if test is None:
+        return []
+    return [
+        {
+            "lag": _lag(results, int(lag)),
+            "sets": [
+                {
+                    "predicted": _number(test.predicted.value[i, k]),
+                    "predicted_low": _number(test.predicted.low[i, k]),
+                    "predicted_high": _number(test.predicted.high[i, k]),
+                    "estimated": _number(test.estimated.value[i, k]),
+                    "low": _number(test.estimated.low[i, k]),
+                    "high": _number(test.estimated.high[i, k]),
+                }
+                for k in range(test.predicted.value.shape[1])
+            ],
+        }
+        for i, lag in enumerate(test.lagtimes)
+    ]
+
+
+def _fluxes(results: TransferResults) -> list[dict[str, Any]]:
+    """Between the cores of any two sets, which are counted from 1, as often there as back."""
+    fluxes = results.kinetics.fluxes
+    return [
+        {"sets": [a + 1, b + 1], **_interval(part[a, b] for part in fluxes), "unit": f"1/{results.unit}"}
+        for a, b in combinations(range(len(results.sets.populations)), 2)
+    ]
+
+
+def _committors(results: TransferResults) -> list[dict[str, Any]]:
+    """Between any two sets, which are counted from 1, at the frames that represent the sets."""
+    rows = np.concatenate([np.asarray(shown, dtype=int) for shown in results.representatives])
+    entries = []
+    for (a, b), committor in results.kinetics.committors.items():
+        learned, clusters = results.neural_committor(a, b), results.kinetics.clusters.assignment
+        frames = []
+        for row in rows:
+            file, frame = results.data.frame(row)
+            values = _interval(part[clusters[row]] for part in committor)
+            frames.append({"file": file.path.name, "frame": int(frame), **values, "learned": float(learned[row])})
+        entries.append({"from": a + 1, "to": b + 1, "frames": frames})
+    return entries
+
+
+def _lag(results: Results, rows: int) -> dict[str, Any]:
+    time = results.data.time
+    known = None if time.timestep_ps is None else time.time(rows)
+    return {"frames": time.frames(rows), "time": known, "unit": time.unit}
+
+
+def _estimate(estimate: Timescale | Rate, unit: str) -> dict[str, Any]:
+    return {**asdict(estimate), "unit": unit}
+
+
+def _numbers(values: Iterable[Any]) -> list[Any]:
+    return [_number(value) for value in values]
+
+
+def _number(value: Any) -> Any:
+    if np.iscomplexobj(value):
+        return [float(value.real), float(value.imag)]
+    return float(value) if math.isfinite(value) else None
