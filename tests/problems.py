@@ -94,6 +94,17 @@ def slow_modes(chain: np.ndarray) -> np.ndarray:
     return (modes - p @ modes) / np.sqrt(p @ modes**2 - (p @ modes) ** 2)
 
 
+EXCHANGING = np.array([[0.97, 0.02, 0.01], [0.02, 0.97, 0.01], [0.01, 0.01, 0.98]])
+"""Three states in equal shares; eigenvalues 1, 0.97 and 0.95."""
+
+
+def exchanging_frames(n_frames: int) -> np.ndarray:
+    """The states of that chain as points in a plane with a little noise, (n_frames, 2)."""
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    noise = 0.01 * np.random.default_rng(0).normal(size=(n_frames, 2))
+    return (corners[markov_chain(EXCHANGING, n_frames, seed=0)] + noise).astype(np.float32)
+
+
 def blank(record: type, **known: Any) -> Any:
     """A record of which only these fields are filled."""
     return record(**{field.name: None for field in dataclasses.fields(record)} | known)

@@ -6,7 +6,7 @@ from html import unescape
 
 import numpy as np
 import pytest
-from problems import blank, markov_chain
+from problems import blank, exchanging_frames
 
 import spectraldyn
 from spectraldyn import Dataset, GeneratorResults, TransferResults, plots
@@ -164,10 +164,8 @@ def test_methods_side_by_side():
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """A chain of two exchanges, 2 ns from frame to frame, and the folder that a fit at 8 ns leaves."""
-    chain = np.array([[0.97, 0.02, 0.01], [0.02, 0.97, 0.01], [0.01, 0.01, 0.98]])
-    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     path = tmp_path_factory.mktemp("data") / "chain.npy"
-    np.save(path, corners[markov_chain(chain, 10_000, seed=0)])
+    np.save(path, exchanging_frames(10_000))
     options = {"n_modes": 2, "hidden": (8,), "max_steps": 100, "random_state": 0}
     results = spectraldyn.fit_trajectories(path, lag="8ns", timestep="2ns", **options)
     return results, spectraldyn.write_results(results, path.parent / "out")

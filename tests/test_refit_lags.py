@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from problems import markov_chain
+from problems import exchanging_frames
 
 import spectraldyn
 from spectraldyn import InputError, NeuralSVD, plots
@@ -15,7 +15,6 @@ from spectraldyn.pipeline import refit
 from spectraldyn.pipeline.agreement import agreement, disagreement_remarks
 from spectraldyn.spectra.timescales import TOO_LONG, Timescale
 
-CHAIN = np.array([[0.97, 0.02, 0.01], [0.02, 0.97, 0.01], [0.01, 0.01, 0.98]])
 EXACT = -1 / np.log([0.97, 0.95])
 """The eigenvalues of the chain are 1, 0.97 and 0.95: these timescales, in frames, at every lag time."""
 LAG = 5
@@ -30,9 +29,7 @@ def few_lags(monkeypatch):
 @pytest.fixture(scope="module")
 def frames():
     """20,000 frames of the chain, its states as points in a plane with a little noise."""
-    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    noise = 0.01 * np.random.default_rng(0).normal(size=(20_000, 2))
-    return (corners[markov_chain(CHAIN, 20_000, seed=0)] + noise).astype(np.float32)
+    return exchanging_frames(20_000)
 
 
 @pytest.fixture

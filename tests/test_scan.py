@@ -8,7 +8,7 @@ import re
 import mdtraj
 import numpy as np
 import pytest
-from problems import markov_chain
+from problems import exchanging_frames
 
 import spectraldyn
 from spectraldyn import InputError, NeuralSVD, io, plots
@@ -17,7 +17,6 @@ from spectraldyn.pipeline.sensitivity import change_verdict, lag_verdict
 from spectraldyn.spectra.plateau import Change, Plateau
 from spectraldyn.units import TimeAxis
 
-CHAIN = np.array([[0.97, 0.02, 0.01], [0.02, 0.97, 0.01], [0.01, 0.01, 0.98]])
 EXACT = -2 / np.log([0.97, 0.95])
 """In ps, two frames of 2 ps apart."""
 OPTIONS = {"hidden": (16,), "max_steps": 100, "n_networks": 1, "random_state": 0}
@@ -27,9 +26,7 @@ COMPARED = ("varied", "lagtime", "n_modes", "features")
 @pytest.fixture(scope="module")
 def frames():
     """8,000 frames of the chain, its states as points in a plane with a little noise."""
-    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    noise = 0.01 * np.random.default_rng(0).normal(size=(8000, 2))
-    return (corners[markov_chain(CHAIN, 8000, seed=0)] + noise).astype(np.float32)
+    return exchanging_frames(8000)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from analysis.verdicts import BAD, GOOD, judged
 from spectraldyn import Dataset
 from spectraldyn.pipeline import verdict
 from spectraldyn.pipeline.remarks import Judgement, in_order
-from spectraldyn.pipeline.verdict import on_data, on_events, on_markovianity, on_timescales
+from spectraldyn.pipeline.verdict import concluded, on_data, on_events, on_markovianity
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov, chapman_kolmogorov
 from spectraldyn.spectra.diagnostics import current, drifting, duplicates, frozen_ends
 from spectraldyn.spectra.kinetics import membership_coefficients
@@ -140,16 +140,16 @@ def test_events_and_order():
 
 def test_what_may_be_quoted():
     scales = [Timescale(1840.0, 1670.0, 2040.0), Timescale(20.0, None, None), Timescale(9.0, 8.0, 10.0, 3, "why")]
-    (good,) = on_timescales(scales, TimeAxis(1.0), [])
+    time = TimeAxis(1.0)
+    (good,) = concluded([], scales, time)
     assert str(good) == "process 1: 1.84 ns (1.67 – 2.04) may be quoted"
-    (none,) = on_timescales(scales, TimeAxis(1.0), [Judgement("problem", "the trajectories drift")])
+    passed, drift = Judgement("good", "the test is passed"), Judgement("problem", "the trajectories drift")
+    first, none = concluded([passed, drift], scales, time)
+    assert first == drift
     assert (none.level, none.message) == ("problem", "no timescale should be quoted before this is mended")
-    (still,) = on_timescales(
-        scales, TimeAxis(1.0), [Judgement("problem", "process 3: timescale unresolved, why", process=3)]
-    )
-    assert still.level == "good"
-    (nothing,) = on_timescales(scales[1:], TimeAxis(1.0), [])
-    assert nothing.message == "no timescale may be quoted"
+    unresolved = Judgement("problem", "timescale unresolved", process=3)
+    assert [one.level for one in concluded([passed, unresolved], scales, time)] == ["problem", "good", "good"]
+    assert concluded([], scales[1:], time)[0].message == "no timescale may be quoted"
 
 
 def test_a_climb_in_words(monkeypatch):

@@ -13,9 +13,9 @@ from spectraldyn.errors import InputError
 from spectraldyn.estimators import NeuralSVD, NeuralSVDModel, attribute
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
-from spectraldyn.pipeline.remarks import Findings, in_order, set_remarks
+from spectraldyn.pipeline.remarks import Findings, set_remarks
 from spectraldyn.pipeline.results import TransferResults
-from spectraldyn.pipeline.verdict import on_balance, on_data, on_events, on_markovianity, on_plateau, on_timescales
+from spectraldyn.pipeline.verdict import concluded, on_balance, on_data, on_events, on_markovianity, on_plateau
 from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
 from spectraldyn.spectra.intervals import block_bootstrap
 from spectraldyn.spectra.kinetics import (
@@ -83,33 +83,28 @@ def analyze(
         )
         n_states = min(max(2, 1 + slower), 1 + modes.shape[1])
     clusters, sets, shown = sets_of_modes(modes, n_states, seed)
-    resampled = block_bootstrap(model.moments, model.moments.at(lag), slowest_rows(model.timescales(), lag), seed)
+    longest = slowest_rows(model.timescales(), lag)
+    resampled = block_bootstrap(model.moments, model.moments.at(lag), longest, seed)
     kinetics = exchange(clusters, sets, stretches, lag, resampled, reversible=model.reversible)
     populations = population_estimates(sets, resampled), free_energies(sets, resampled)
     operator, coefficients = model.moments.means(model.moments.at(lag))[1], model.spectrum.left * model.signs
-    set_matrix = propagated_memberships(sets, coefficients, operator)
+    memberships = membership_coefficients(sets, coefficients)
     test = chapman_kolmogorov(
-        functions,
-        stretches,
-        lag,
-        membership_coefficients(sets, coefficients),
-        tied=model.reversible,
-        slowest=slowest_rows(model.timescales(), lag),
-        random_state=seed,
+        functions, stretches, lag, memberships, tied=model.reversible, slowest=longest, random_state=seed
     )
     told = [
         *(*found.remarks(timescales), *set_remarks(sets, asked)),
         *(*on_data(data, modes), *on_balance(model, data, modes), *on_markovianity(test, data)),
         *(*on_plateau(model, timescales, data.time), *on_events(kinetics)),
     ]
-    verdict = in_order([*told, *on_timescales(timescales, data.time, told)])
+    verdict = concluded(told, timescales, data.time)
     warnings = [*data.warnings, *(str(one) for one in told if one.level != "good")]
     return TransferResults(
         *(model, data, timescales, modes, sets, *populations, shown, verdict, warnings, 0.0, temperature),
         eigenfunctions=eigenfunctions,
         timescales_by_lag=by_lag,
         kinetics=kinetics.in_time(data.time.row_time),
-        set_matrix=set_matrix,
+        set_matrix=propagated_memberships(sets, coefficients, operator),
         chapman_kolmogorov=test,
         n_carried=found.n_carried,
         attribution=attribute(model, data),

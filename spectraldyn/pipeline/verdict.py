@@ -6,7 +6,7 @@ import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.estimators import NeuralSVDModel
-from spectraldyn.pipeline.remarks import Judgement, trajectory_name
+from spectraldyn.pipeline.remarks import Judgement, in_order, trajectory_name
 from spectraldyn.pipeline.tables import format_number, timescale_cells
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.diagnostics import MIN_CURRENT, current, drifting, duplicates, frozen_ends
@@ -141,14 +141,18 @@ def on_events(kinetics: Kinetics) -> list[Judgement]:
     ]
 
 
-def on_timescales(timescales: Sequence[Timescale], time: TimeAxis, told: list[Judgement]) -> list[Judgement]:
-    """Those that may be quoted: none where something is wrong with the whole."""
+def concluded(told: Sequence[Judgement], timescales: Sequence[Timescale], time: TimeAxis) -> list[Judgement]:
+    """The verdict: all that was told, and which timescales may be quoted; the worst first.
+
+    Where something is wrong with the whole, none may, and nothing is good.
+    """
     if any(one.level == "problem" and one.process is None for one in told):
-        return [Judgement("problem", "no timescale should be quoted before this is mended")]
+        bad = [one for one in told if one.level != "good"]
+        return in_order([*bad, Judgement("problem", "no timescale should be quoted before this is mended")])
     said, unit = [], time.unit_for(slowest(timescales) or 0.0)
     for number, scale in enumerate(timescales, 1):
         if scale.unresolved is None and scale.low is not None:
             value, low, high, _ = timescale_cells(scale, unit)
             quoted = f"process {number}: {value} {unit.name} ({low} – {high}) may be quoted"
             said.append(Judgement("good", quoted, process=number))
-    return said or [Judgement("problem", "no timescale may be quoted")]
+    return in_order([*told, *(said or [Judgement("problem", "no timescale may be quoted")])])
