@@ -1,6 +1,7 @@
 """Where the batches of a training come from: lagged pairs, weighted states, or a sampler that never runs out."""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -83,7 +84,7 @@ class Rows:
         return result
 
 
-class _HeldOutSamples:
+class _HeldOutSamples(ABC):
     """Samples at rows of a data set, some of which are held out."""
 
     rows: Rows
@@ -94,9 +95,9 @@ class _HeldOutSamples:
     def device(self) -> torch.device:
         return self.rows.device
 
+    @abstractmethod
     def batch(self, index: Tensor) -> Batch:
         """The samples at these rows."""
-        raise NotImplementedError
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         # With replacement, so that the rows of a batch are independent.

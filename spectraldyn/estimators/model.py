@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -313,7 +313,7 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
     spectrum, moments = Spectrum(**_arrays(stored["spectrum"])), Moments(**_arrays(stored["moments"]))
     scores, signs, settings = stored["scores"], stored["signs"].numpy(), settings_type(layout=layout, **settings)
     own = {"held_out": HeldOut(**_arrays(stored["held_out"]))} if "held_out" in stored else {}
-    return kind(spectrum, moments, scores, signs, settings, sides, **own)  # type: ignore[return-value]
+    return cast(NeuralSVDModel | GeneratorModel, kind(spectrum, moments, scores, signs, settings, sides, **own))
 
 
 def _tensors(record: Spectrum | Moments | HeldOut) -> dict[str, Any]:

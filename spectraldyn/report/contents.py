@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.constants import R
 
 from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, relative_path
 from spectraldyn.report.structures import Structures
@@ -16,8 +17,6 @@ from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.version import __version__
 
-GAS_CONSTANT = 0.00831446261815324
-"""In kJ/(mol K), as the SI fixes it."""
 LEADING = 20
 """Features and residues of every process that results.json ranks."""
 
@@ -139,7 +138,7 @@ def _free_energies(results: Results) -> list[dict[str, Any]]:
     """Of every set less the first: in kT, and in kJ/mol where the temperature is known."""
     kelvin = results.temperature
     return [
-        {"kT": _interval(estimate), "kJ/mol": None if kelvin is None else _interval(estimate, GAS_CONSTANT * kelvin)}
+        {"kT": _interval(estimate), "kJ/mol": None if kelvin is None else _interval(estimate, R / 1000 * kelvin)}
         for estimate in zip(*results.free_energies, strict=True)
     ]
 

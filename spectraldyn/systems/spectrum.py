@@ -1,5 +1,6 @@
 """How spectra are stated and put together: in closed form, on grids, and those of sums of independent parts."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,7 +38,7 @@ class GridSpectrum:
     eigenfunctions: np.ndarray
 
 
-class Solvable:
+class Solvable(ABC):
     """A system in a box: its lowest eigenpairs in closed form, or else from grids in one and two dimensions."""
 
     domain: Domain
@@ -48,9 +49,9 @@ class Solvable:
     def dimension(self) -> int:
         return len(self.domain)
 
+    @abstractmethod
     def on_grid(self, grid: Grid, n: int) -> GridSpectrum:
         """The lowest n eigenpairs, with an error ∝ (size of the cells)²."""
-        raise NotImplementedError
 
     def lowest(self, n: int) -> np.ndarray:
         """Lowest n eigenvalues (n,), ascending; of a generator those of −L, which begin with 0."""
