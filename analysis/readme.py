@@ -93,9 +93,7 @@ def benchmarks() -> str:
         "measurement in the JSON file of the same name in `analysis/results/`, and this page by "
         "`python -m analysis.readme benchmarks`. The *oracle* is Rayleigh–Ritz with the true eigenfunctions on the "
         "same data, the best that a method can do there; scores are held out. Seconds of a fit of NeuralSVD hold the "
-        "training of all its networks. Accuracy, time to an accuracy, batch sizes, the number of modes, throughput, "
-        "real molecules, the hidden radius and the GPU were measured with today's engine; the other tables are older, "
-        "of fits that trained two networks and kept the better.",
+        "training of all its networks.",
     ]
     for name, heading in STUDIES.items():
         path = ROOT / "analysis" / "results" / f"{name}.md"

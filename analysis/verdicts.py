@@ -34,8 +34,8 @@ class Case:
     lag: int
     """In rows."""
     n_modes: int
-    expected: str | None = None
-    """Words of what must be said; None where nothing must be."""
+    expected: tuple[str, ...] = ()
+    """Words of which some must be said; none where nothing must be."""
 
 
 def wells(seed: int, n_frames: int = 3000, n_walkers: int = 10, name: str = "double-well") -> Trajectories:
@@ -102,19 +102,20 @@ def doubled(seed: int) -> Trajectories:
     return [first, *others, first.copy()]
 
 
+NOT_MARKOVIAN = ("Chapman–Kolmogorov test fails", "still climbs with the lag time")
 BAD = {
-    "one short run": Case(lambda seed: wells(seed, 150, 1), 1, 1, "too short"),
-    "two disconnected runs": Case(disconnected, 1, 1, "never visit the same states"),
-    "drift": Case(drifting, 1, 1, "the trajectories drift"),
-    "shuffled frames": Case(shuffled, 1, 1, "out of order"),
-    "frozen end": Case(frozen, 5, 1, "do not differ"),
-    "too many features": Case(wide, 1, 2, "features and only 1500 frames"),
-    "too few transitions": Case(lambda seed: wells(seed, 1200, 1), 1, 1, "transition"),
-    "lag too short": Case(noisy, 1, 1, "Chapman–Kolmogorov test fails"),
-    "lag too long": Case(lambda seed: wells(seed), 600, 1, "lag"),
-    "driven dynamics taken as reversible": Case(driven, 2, 2, "run one way in time"),
-    "non-Markovian projection": Case(projected, 1, 2, "Chapman–Kolmogorov test fails"),
-    "duplicated run": Case(doubled, 5, 1, "the same trajectory was given 2 times"),
+    "one short run": Case(lambda seed: wells(seed, 150, 1), 1, 1, ("too short",)),
+    "two disconnected runs": Case(disconnected, 1, 1, ("never visit the same states",)),
+    "drift": Case(drifting, 1, 1, ("the trajectories drift",)),
+    "shuffled frames": Case(shuffled, 1, 1, ("out of order",)),
+    "frozen end": Case(frozen, 5, 1, ("do not differ",)),
+    "too many features": Case(wide, 1, 2, ("features and only 1500 frames",)),
+    "too few transitions": Case(lambda seed: wells(seed, 1200, 1), 1, 1, ("transitions seen", "transition seen")),
+    "lag too short": Case(noisy, 1, 1, NOT_MARKOVIAN),
+    "lag too long": Case(lambda seed: wells(seed), 600, 1, ("shorter than the lag time",)),
+    "driven dynamics taken as reversible": Case(driven, 2, 2, ("run one way in time",)),
+    "non-Markovian projection": Case(projected, 1, 2, NOT_MARKOVIAN),
+    "duplicated run": Case(doubled, 5, 1, ("the same trajectory was given 2 times",)),
 }
 GOOD = {
     "double well": Case(wells, 5, 1),
@@ -133,9 +134,9 @@ def judged(name: str, case: Case, seed: int) -> dict[str, Any]:
     fit = sd.NeuralSVD(case.n_modes, case.lag, random_state=seed, device="cpu").fit(data)
     verdict = sd.analyze(fit.model_, data, functions=fit.functions_).verdict
     said = [f"{one.level}: {one.message}" for one in verdict if one.level != "good"]
-    expected = case.expected is not None and any(case.expected in sentence for sentence in said)
+    seen = any(words in sentence for sentence in said for words in case.expected)
     seconds = time.perf_counter() - started
-    return {"data": name, "seed": seed, "said": said, "seen": expected, "seconds": round(seconds, 1)}
+    return {"data": name, "seed": seed, "said": said, "seen": seen, "seconds": round(seconds, 1)}
 
 
 def table(rows: list[dict[str, Any]], cases: dict[str, Case]) -> list[dict[str, Any]]:
@@ -145,12 +146,12 @@ def table(rows: list[dict[str, Any]], cases: dict[str, Case]) -> list[dict[str, 
         if not own:
             continue
         line: dict[str, Any] = {"data": name, "seeds": len(own)}
-        if case.expected is None:
+        if not case.expected:
             line["false alarms"] = sum(bool(row["said"]) for row in own)
             said = [sentence for row in own for sentence in row["said"]]
         else:
             line["seen"] = sum(row["seen"] for row in own)
-            said = [s for row in own for s in row["said"] if case.expected in s]
+            said = [s for row in own for s in row["said"] if any(words in s for words in case.expected)]
         line["what is said (first)"] = said[0] if said else "–"
         lines.append(line)
     return lines
