@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from spectraldyn.learning import learn_spectrum
     from spectraldyn.pipeline import (
         GeneratorResults,
+        Refit,
         Scan,
         TransferResults,
         analyze,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         fit_generator,
         fit_trajectories,
         refit_at_lags,
+        refit_resampled,
         scan_trajectories,
         transform_trajectories,
     )
@@ -42,6 +44,7 @@ _HOMES = {
     "learning": ("learn_spectrum",),
     "pipeline": (
         "GeneratorResults",
+        "Refit",
         "Scan",
         "TransferResults",
         "analyze",
@@ -49,6 +52,7 @@ _HOMES = {
         "fit_generator",
         "fit_trajectories",
         "refit_at_lags",
+        "refit_resampled",
         "scan_trajectories",
         "transform_trajectories",
     ),

@@ -16,3 +16,9 @@ def feature_store(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("store") / "feature-store"
     monkeypatch.setenv("SPECTRALDYN_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_refits(monkeypatch):
+    """None unless a test asks for them: learning anew takes four times as long as a fit."""
+    monkeypatch.setattr("spectraldyn.pipeline.resampled.DEFAULT_REFITS", 0)

@@ -35,6 +35,13 @@ def add_fit(commands: shared.Commands) -> None:
     nesting = "how the modes are put in order: by default joint, for the generator sequential"
     add("--nesting", choices=["joint", "sequential"], help=nesting)
     add(
+        "--refits",
+        type=shared.seed,
+        metavar="N",
+        help="learn anew so often from resampled blocks, for error bars that hold the errors of learning, too; 0 for "
+        "none. By default 4 where a fit takes seconds",
+    )
+    add(
         "--refit-lags",
         action="store_true",
         help="fit anew at each lag time of the timescale plot, to check its lines, which all come from one fit: takes "
@@ -60,7 +67,8 @@ def fit(options: argparse.Namespace) -> int:
     from spectraldyn.report import check_results_folder, write_results
 
     out = check_results_folder(shared.output_name(options, "-results"), options.force)
-    arguments |= {"n_states": options.states, "temperature": options.temperature, "checkpoint_folder": cache_folder()}
+    arguments |= {"n_states": options.states, "temperature": options.temperature, "refits": options.refits}
+    arguments |= {"checkpoint_folder": cache_folder()}
     results: Results
     if options.operator == "generator":
         potential = _potential(options.potential)

@@ -137,14 +137,15 @@ class WeightedSamples(_HeldOutSamples):
 
     rows: Rows
     weight: Tensor | None
-    """(n,) or None: divided here by their mean over all samples, never by that of a batch; None means 1."""
+    """(n,) or None: divided here by their mean over all samples that have any, never by that of a batch; None means
+    1."""
     train: Tensor
     test: Tensor
     """train and test: rows. `test` may be empty."""
 
     def __post_init__(self) -> None:
         if self.weight is not None:
-            mean = total(self.weight.sum()) / n_rows(len(self.weight))
+            mean = total(self.weight.sum()) / n_rows(int((self.weight > 0).sum()))
             object.__setattr__(self, "weight", self.weight / mean)
 
     def batch(self, index: Tensor) -> Batch:

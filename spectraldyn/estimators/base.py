@@ -183,8 +183,21 @@ def is_trajectory_list(data: object) -> TypeGuard[list[np.ndarray]]:
     return isinstance(data, list) and bool(data) and all(np.ndim(item) == 2 for item in data)
 
 
-def whitening_of(data: Dataset) -> Whitening:
-    """Whitening of all rows, in float64."""
+def checked_weights(weights: ArrayLike | list | None, data: Dataset) -> np.ndarray | None:
+    """Weights of all rows, (n_rows,), given as such or trajectory by trajectory."""
+    if weights is None:
+        return None
+    parts = weights if len(data) > 1 and isinstance(weights, list) else [weights]
+    weight = np.concatenate([np.asarray(part, dtype=float).ravel() for part in parts])
+    if len(weight) != data.n_rows:
+        raise InputError(f"sample_weight has {len(weight)} entries for {data.n_rows} frames")
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0):
+        raise InputError("sample_weight must be finite and not negative, and not all of it zero")
+    return weight
+
+
+def whitening_of(data: Dataset, weight: np.ndarray | None = None) -> Whitening:
+    """Whitening of all rows, which count by their weight (n_rows,) where there is one, in float64."""
     width = data[0].shape[1]
     if width > MAX_COLUMNS:
         raise InputError(
@@ -192,11 +205,14 @@ def whitening_of(data: Dataset) -> Whitening:
             "memory and time, choose fewer features"
         )
     mean, covariance = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width, dtype=torch.float64)
-    for _, rows in data.chunks():
-        mean += torch.tensor(rows, dtype=torch.float64).sum(dim=0) / data.n_rows
-    for _, rows in data.chunks():
+    share = torch.full((data.n_rows, 1), 1 / data.n_rows, dtype=torch.float64)
+    if weight is not None:
+        share = torch.tensor(weight[:, None] / weight.sum(), dtype=torch.float64)
+    for numbers, rows in data.chunks():
+        mean += (share[numbers.start : numbers.stop] * torch.tensor(rows, dtype=torch.float64)).sum(dim=0)
+    for numbers, rows in data.chunks():
         part = torch.tensor(rows, dtype=torch.float64) - mean
-        covariance += part.T @ part / data.n_rows
+        covariance += part.T @ (share[numbers.start : numbers.stop] * part)
     return Whitening.of(mean, covariance)
 
 

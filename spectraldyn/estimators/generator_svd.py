@@ -108,7 +108,8 @@ class GeneratorSVD(base.NeuralEstimator):
         data = self._dataset(X, what="states")
         if data.n_rows < 2:
             raise InputError(f"there is n_samples={data.n_rows} state: the generator needs at least 2")
-        weight = _normalised_weights(data.weight if sample_weight is None else sample_weight, data)
+        weight = base.checked_weights(data.weight if sample_weight is None else sample_weight, data)
+        weight = None if weight is None else weight / weight.mean()
         data = data.weighted(weight)
         layout = self._layout("tanh", True, {})
         device = base.pick_device(self.device)
@@ -202,29 +203,18 @@ def _values(function: Any, rows: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=torch.float64).detach()
 
 
-def _normalised_weights(weights: ArrayLike | list | None, data: Dataset) -> np.ndarray | None:
-    """Weights of all states, of mean 1."""
-    if weights is None:
-        return None
-    parts = weights if len(data) > 1 and isinstance(weights, list) else [weights]
-    weight = np.concatenate([np.asarray(part, dtype=float).ravel() for part in parts])
-    if len(weight) != data.n_rows:
-        raise InputError(f"sample_weight has {len(weight)} entries for {data.n_rows} states")
-    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0):
-        raise InputError("sample_weight must be finite and not negative, and not all of it zero")
-    return weight / weight.mean()
-
-
 def _split(data: Dataset, test_fraction: float, seed: int, device: torch.device) -> tuple[WeightedSamples, ...]:
     """The states with contiguous blocks held out, and all of them for training."""
     (held_out,) = held_out_rows(data.stretches, 1, test_fraction, np.random.default_rng(seed))
-    if held_out.all():
+    counted = np.ones(data.n_rows, dtype=bool) if data.weight is None else data.weight > 0
+    if held_out[counted].all():
         held_out[:] = False
     # Derivatives are taken with respect to the states themselves, in the precision of the networks.
     rows = Rows(*(part.float() for part in Rows.of(data, device).parts))
     w = None if data.weight is None else torch.tensor(data.weight, dtype=torch.float32, device=device)
-    train, test = (torch.tensor(np.flatnonzero(part), device=device) for part in (~held_out, held_out))
-    everything = torch.arange(len(rows), device=device)
+    # States without weight would fill the batches with nothing.
+    parts = (counted & ~held_out, counted & held_out, counted)
+    train, test, everything = (torch.tensor(np.flatnonzero(part), device=device) for part in parts)
     return WeightedSamples(rows, w, train, test), WeightedSamples(rows, w, everything, everything[:0])
 
 

@@ -150,7 +150,9 @@ class NeuralSVD(base.NeuralEstimator):
     weight_decay: float | None = None
     warm_start: bool = True
 
-    def fit(self, X: ArrayLike | list | tuple, y: None = None) -> "NeuralSVD":
+    def fit(
+        self, X: ArrayLike | list | tuple, y: None = None, sample_weight: ArrayLike | list | None = None
+    ) -> "NeuralSVD":
         """Learn the modes and read their spectrum off all data.
 
         Parameters
@@ -159,6 +161,9 @@ class NeuralSVD(base.NeuralEstimator):
             One trajectory; several trajectories; or lagged pairs, Y being X one lag time later.
         y : None
             Ignored; for scikit-learn.
+        sample_weight : array_like (T,) of int or list of them, optional
+            How often the pair that starts in each frame counts: by default once, in a bootstrap as often as it was
+            drawn. Not for ready-made pairs.
 
         Raises
         ------
@@ -169,20 +174,21 @@ class NeuralSVD(base.NeuralEstimator):
         device = base.pick_device(self.device)
         seed = self._seed()
         settings = TransferSettings(layout, self.objective, seed, int(self.lagtime), bool(self.warm_start))
-        data, pairs = self._pairs(X, seed)
+        data, pairs, counts = self._pairs(X, seed, sample_weight)
         operator = reversible_transfer if self.reversible else transfer
 
         rows = Rows.of(data, device)
         splits = [PairSamples.of(rows, pairs.distance, *part) for part in pairs.parts]
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
-        slow, scales = slow_coordinates(base.whitening_of(data).to(device), splits[0])
+        slow, scales = slow_coordinates(base.whitening_of(data, counts).to(device), splits[0])
         inputs = slow
         if slow.n_inputs > MOST_INPUTS:
             # All columns are read once here, and not at every step. Which coordinates are left is for the pairs of the
             # first network to say; the others turn and scale these by their own.
             rows, inputs = rows.mapped(slow), Whitening.none(slow)
             *splits, everything = (replace(samples, rows=rows) for samples in (*splits, everything))
-        checkpoint = self._checkpoint(data, settings, pairs.distance, self.weight_decay, self.n_networks)
+        drawn = None if counts is None else counts.tolist()
+        checkpoint = self._checkpoint(data, settings, pairs.distance, self.weight_decay, self.n_networks, drawn)
         members = self._members(inputs, scales, operator, splits, settings, checkpoint)
         first, self.history_ = members[0].sides, members[0].history
         matched = torch.arange(0, len(rows), max(1, len(rows) // MATCHED_ROWS), device=device)
@@ -199,17 +205,21 @@ class NeuralSVD(base.NeuralEstimator):
         nearest = np.linalg.lstsq(functions[matched.cpu()], modes, rcond=None)[0]
         held_out = replace(held_out, functions=nearest)
         settings = replace(settings, layout=replace(layout, n_trunks=len(members)))
-        self.model_ = self._read_off(functions, sides, pairs, (scores, held_out), settings)
+        self.model_ = self._read_off(functions, sides, pairs, counts, (scores, held_out), settings)
         self.functions_ = functions.astype(np.float32)
         checkpoint.remove()
         return self
 
-    def fit_fetch(self, X: ArrayLike | list | tuple) -> NeuralSVDModel:
+    def fit_fetch(
+        self, X: ArrayLike | list | tuple, y: None = None, sample_weight: ArrayLike | list | None = None
+    ) -> NeuralSVDModel:
         """Fit, and return the fitted model."""
-        return self.fit(X).fetch_model()
+        return self.fit(X, sample_weight=sample_weight).fetch_model()
 
-    def _pairs(self, X: ArrayLike | list | tuple, seed: int) -> tuple[Dataset, LaggedPairs]:
-        """Checked data and the pairs in them, for every network others held out."""
+    def _pairs(
+        self, X: ArrayLike | list | tuple, seed: int, sample_weight: ArrayLike | list | None
+    ) -> tuple[Dataset, LaggedPairs, np.ndarray | None]:
+        """Checked data, the pairs in them, for every network others held out, and how often each counts (n_rows,)."""
         lag, split = int(self.lagtime), (self.test_fraction, np.random.default_rng(seed), int(self.n_networks))
         if isinstance(X, tuple):
             if len(X) != 2 or np.shape(X[0]) != np.shape(X[1]):
@@ -217,7 +227,9 @@ class NeuralSVD(base.NeuralEstimator):
                     "a tuple must be two arrays (X, Y) of one shape, the lagged pairs, but its shapes are "
                     f"{[np.shape(part) for part in X]}; give several trajectories as a list"
                 )
-            return self._dataset(list(X), at_least=2), LaggedPairs.ready_made(len(X[0]), lag, *split)
+            if sample_weight is not None:
+                raise InputError("ready-made pairs take no `sample_weight`: repeat those that are to count more")
+            return self._dataset(list(X), at_least=2), LaggedPairs.ready_made(len(X[0]), lag, *split), None
         data = self._dataset(X, at_least=1 if base.is_trajectory_list(X) else 2)
         if data.weight is not None:
             raise InputError("the data have weights, which lagged pairs do not take: fit `data.weighted(None)`")
@@ -227,7 +239,16 @@ class NeuralSVD(base.NeuralEstimator):
                 f"no pairs at lagtime {lag}: the longest of the {len(data.stretches)} trajectories has "
                 f"{max(map(len, data.stretches))} frames"
             )
-        return data, pairs
+        weight = base.checked_weights(sample_weight, data)
+        if weight is None:
+            return data, pairs, None
+        counts = np.round(weight).astype(np.int64)
+        if (counts != weight).any():
+            raise InputError("sample_weight of lagged pairs must be whole numbers: how often each counts")
+        pairs = pairs.repeated(counts)
+        if len(pairs.all) < 2:
+            raise InputError(f"sample_weight leaves {len(pairs.all)} pairs: let more frames count")
+        return data, pairs, counts
 
     @property
     def _large_batch(self) -> int:
@@ -329,6 +350,7 @@ class NeuralSVD(base.NeuralEstimator):
         functions: np.ndarray,
         sides: Sides,
         pairs: LaggedPairs,
+        counts: np.ndarray | None,
         scored: tuple[dict[str, float], HeldOut],
         settings: TransferSettings,
     ) -> NeuralSVDModel:
@@ -338,7 +360,7 @@ class NeuralSVD(base.NeuralEstimator):
         blocks = cut_blocks(pairs.stretches, max(1, n_rows(pairs.stretches) // N_BLOCKS))
         # The right ends of ready-made pairs lie behind all left ones, in one stretch with them as far as sums go.
         ends = pairs.stretches if n_rows(pairs.stretches) == len(functions) else [range(len(functions))]
-        moments = lagged_moments(functions, ends, blocks, pairs.lags, tied=sides.tied)
+        moments = lagged_moments(functions, ends, blocks, pairs.lags, tied=sides.tied, weight=counts)
         spectrum = moments.spectrum(moments.at(lag))
         signs = self._signs(spectrum, functions)
         return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides, held_out)

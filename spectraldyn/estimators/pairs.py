@@ -1,6 +1,6 @@
 """Which rows of the data make lagged pairs, and which of these every network learns from or holds out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -45,6 +45,15 @@ class LaggedPairs:
         stretches, starts = [range(n_pairs)], np.arange(n_pairs)
         held_out = np.tile(held_out_rows(stretches, 1, test_fraction, random, n_parts), (1, 2))
         return cls(stretches, n_pairs, {lagtime: n_pairs}, starts, _parts(held_out, starts, n_pairs))
+
+    def repeated(self, counts: np.ndarray) -> Self:
+        """Every pair as often as is said, (n_rows,) of int, of the row that it starts in.
+
+        Copies of a pair are learned from or held out together, so that none is held out from its own copies.
+        """
+        parts = [(np.repeat(train, counts[train]), np.repeat(test, counts[test])) for train, test in self.parts]
+        parts = [part if len(part[0]) else (np.concatenate(part), part[1][:0]) for part in parts]
+        return replace(self, all=np.repeat(self.all, counts[self.all]), parts=parts)
 
 
 def _parts(held_out: np.ndarray, starts: np.ndarray, distance: int) -> list[tuple[np.ndarray, np.ndarray]]:

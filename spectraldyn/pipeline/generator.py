@@ -14,11 +14,12 @@ from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD, attribute
 from spectraldyn.features import load_features
-from spectraldyn.pipeline.remarks import Judgement, in_order, mode_remarks, set_remarks
+from spectraldyn.pipeline.remarks import Judgement, in_order, mode_remarks, refit_remarks, set_remarks
+from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
 from spectraldyn.pipeline.results import GeneratorResults
 from spectraldyn.pipeline.transfer import check_states, check_temperature, sets_of_modes
-from spectraldyn.spectra.intervals import block_bootstrap
-from spectraldyn.spectra.kinetics import free_energies, population_estimates
+from spectraldyn.spectra.intervals import Bounds
+from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.rates import Rate, correlation_rows, rate_intervals
 from spectraldyn.spectra.timescales import Timescale
 
@@ -51,6 +52,7 @@ def fit_generator(
     timestep: str | float | None = None,
     n_states: int | None = None,
     temperature: float | None = None,
+    refits: int | None = None,
     progress: bool = False,
     **estimator: Any,
 ) -> GeneratorResults:
@@ -70,6 +72,8 @@ def fit_generator(
         Number of metastable sets; by default from the largest gap between the rates.
     temperature : float, optional
         See `analyze_generator`.
+    refits : int, optional
+        See `fit_trajectories`.
     progress : bool
         Show progress bars on stderr.
     **estimator
@@ -91,13 +95,17 @@ def fit_generator(
     )
     check_states(n_states, learner.n_modes)
     check_temperature(temperature)
+    check_refits(refits)
     first = Path(files if isinstance(files, str | Path) else files[0])
     features = None if first.suffix.lower() in (".npy", ".npz") else "positions"
     reading: dict[str, Any] = {"stride": stride, "skip": skip, "timestep": timestep, "progress": progress}
     data = load_features(files, top, features=features, columns=potential.dimension, **reading)
     _check_domain(data, name or "the potential", potential.domain)
     learner.fit(data)
-    results = analyze_generator(learner.model_, data, n_states, temperature=temperature, functions=learner.functions_)
+    model, functions = learner.model_, learner.functions_
+    n_refits = default_refits(data, learner.n_modes) if refits is None else refits
+    anew = refit_resampled(learner, model, data, n_refits, functions=functions) if n_refits else []
+    results = analyze_generator(model, data, n_states, temperature=temperature, functions=functions, refits=anew)
     exact_rates = None
     with contextlib.suppress(InputError):  # in many dimensions, where no closed form was stated
         exact_rates = potential.rates(learner.model_.n_modes)
@@ -112,6 +120,7 @@ def analyze_generator(
     *,
     temperature: float | None = None,
     functions: np.ndarray | None = None,
+    refits: Sequence[Refit] = (),
 ) -> GeneratorResults:
     """Read rates with error bars and metastable sets off a fitted model of a generator.
 
@@ -128,6 +137,8 @@ def analyze_generator(
         Of the simulation in K, for free energies in kJ/mol.
     functions : ndarray (n_rows, M), optional
         ``model.functions(data)``, where they have been evaluated already: `GeneratorSVD.functions_`.
+    refits : sequence of Refit, optional
+        From `refit_resampled`: with them all error bars hold the errors of learning, too.
 
     Raises
     ------
@@ -136,21 +147,24 @@ def analyze_generator(
     """
     check_states(n_states, model.n_modes)
     check_temperature(temperature)
-    modes = model.modes_from(model.functions(data) if functions is None else functions)
-    seed, asked = model.settings.seed, n_states
+    functions = model.functions(data) if functions is None else functions
+    modes, seed, asked = model.modes_from(functions), model.settings.seed, n_states
+    resampled = resampled_blocks(model, modes, data)
+    anew = Anew.of(refits, functions, data, resampled[0])
     memory = correlation_rows(modes, data.stretches)
-    rates = rate_intervals(model.moments, model.spectrum, model.shift, memory, seed)
+    rates = rate_intervals(model.moments, model.spectrum, model.shift, memory, seed, anew.rates(model.spectrum))
     if n_states is None:
         values = np.maximum(model.rates, 1e-12 * model.rates[-1])
         n_states = 2 if len(values) == 1 else 2 + int(np.argmax(values[1:] / values[:-1]))
     _, sets, shown = sets_of_modes(modes, n_states, seed)
     timescales = [_timescale(rate) for rate in rates]
-    resampled = block_bootstrap(model.moments, 0, memory, seed)
-    populations = population_estimates(sets, resampled), free_energies(sets, resampled)
-    told = [*_remarks(model, rates), *set_remarks(sets, asked)]
+    again = anew.sets(sets, seed)
+    populations = population_estimates(sets, resampled, again), free_energies(sets, resampled, again)
+    told = [*_remarks(model, rates), *set_remarks(sets, asked), *refit_remarks(sets, len(refits), len(again))]
     verdict, warnings = in_order([*told, *_on_rates(rates)]), [*data.warnings, *map(str, told)]
     common = model, data, timescales, modes, sets, *populations, shown, verdict, warnings, 0.0, temperature
-    return GeneratorResults(*common, rates=rates, attribution=attribute(model, data))
+    attribution = attribute([model, *(refit.model for refit in refits)], data)
+    return GeneratorResults(*common, rates=rates, attribution=attribution, n_refits=len(refits))
 
 
 def _check_domain(data: Dataset, name: str, domain: Sequence[tuple[float, float]]) -> None:
@@ -168,8 +182,13 @@ def _check_domain(data: Dataset, name: str, domain: Sequence[tuple[float, float]
 
 
 def _timescale(rate: Rate) -> Timescale:
-    low, high = (None if bound is None or bound <= 0 else 1 / bound for bound in (rate.high, rate.low))
-    return Timescale(1 / rate.value if rate.value else None, low, high, None, rate.unresolved)
+    def inverse(bounds: Bounds) -> Bounds:
+        return Bounds(*(None if bound is None or bound <= 0 else 1 / bound for bound in (bounds.high, bounds.low)))
+
+    whole = inverse(Bounds(rate.low, rate.high))
+    sampling, learning = (part and inverse(part) for part in (rate.sampling, rate.learning))
+    value = 1 / rate.value if rate.value else None
+    return Timescale(value, whole.low, whole.high, None, rate.unresolved, sampling, learning)
 
 
 def _remarks(model: GeneratorModel, rates: list[Rate]) -> list[Judgement]:

@@ -242,6 +242,20 @@ def set_remarks(sets: MetastableSets, asked: int | None) -> list[Judgement]:
     return [Judgement("caution", fewer)]
 
 
+def refit_remarks(sets: MetastableSets, n_refits: int, n_found: int) -> list[Judgement]:
+    """That refits do not find the sets again."""
+    if not n_refits or n_found:
+        return []
+    return [
+        Judgement(
+            "caution",
+            f"most of the {n_refits} refits do not find {len(sets.populations)} metastable sets: the error bars of "
+            "populations and passage times hold those of sampling alone",
+            "give fewer `n_states`, or more data",
+        )
+    ]
+
+
 def in_order(judgements: Iterable[Judgement]) -> list[Judgement]:
     """The worst first, else in the order given."""
     return sorted(judgements, key=lambda one: LEVELS.index(one.level))

@@ -14,6 +14,7 @@ from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.spectra.kinetics import Kinetics, MarkovStateModel, learned_committor
 from spectraldyn.spectra.rates import Rate
+from spectraldyn.spectra.relearned import CrossValidation
 from spectraldyn.spectra.states import MetastableSets
 from spectraldyn.spectra.timescales import ByLag, Timescale, slowest
 from spectraldyn.units import TimeUnit
@@ -48,11 +49,18 @@ class Results:
     """In K, for free energies in kJ/mol; None where it was not told."""
     attribution: list[Attribution] = field(kw_only=True)
     """What drives each process: features and residues that its eigenfunction depends on, ranked."""
+    n_refits: int = field(default=0, kw_only=True)
+    """Refits whose errors of learning the intervals hold beside those of sampling; without any sampling alone."""
 
     @property
     def unit(self) -> str:
         """Of every time here: "ps", or "frames" (stored ones) where their spacing is unknown."""
         return self.data.time.unit
+
+    def _intervals_line(self) -> str:
+        if self.n_refits:
+            return f"Intervals hold the errors of sampling and, from {self.n_refits} refits, of learning"
+        return "Intervals hold the errors of sampling alone (`refits` adds those of learning)"
 
     def _sets_line(self) -> str:
         populations = ", ".join(starmap(with_interval, zip(*self.populations, strict=True)))
@@ -77,6 +85,8 @@ class TransferResults(Results):
     """Whether the model predicts what the data show at longer times; None where no trajectory is long enough."""
     n_carried: int
     """Modes that the data carry: all that held-out data do not refute, and none where these are too few to say."""
+    cross_validation: CrossValidation | None = None
+    """Scores of the refits on what each has not drawn; None without any."""
     refitted_timescales_by_lag: ByLag | None = None
     """As `timescales_by_lag`, but at every lag time of a new fit; None where none was asked for."""
 
@@ -128,10 +138,21 @@ class TransferResults(Results):
         """One sentence on how far refits at other lag times agree; None without refits."""
         return None if self.refitted_timescales_by_lag is None else agreement_summary(self.refit_agreement)
 
+    def _scores_line(self) -> str | None:
+        found = self.cross_validation
+        if found is None:
+            return None
+        scores = (
+            f"{name} " + (f"{mean:.3g} ± {error:.2g}" if np.isfinite(error) else "–")
+            for name, (mean, error) in (("VAMP-2", found.mean("vamp2")), ("VAMP-E", found.mean("vampe")))
+        )
+        return "Cross-validated: " + ", ".join(scores)
+
     def __repr__(self) -> str:
         title = f"Implied timescales at lag {self.data.time.lag_text(self.model.lagtime)}"
-        table, refits = timescale_table(self.timescales, self.display_unit), filter(None, [self.refit_summary])
-        return "\n".join([title, *table, *refits, self._sets_line(), *verdict_lines(self.verdict)])
+        table = timescale_table(self.timescales, self.display_unit)
+        more = filter(None, [self._intervals_line(), self._scores_line(), self.refit_summary])
+        return "\n".join([title, *table, *more, self._sets_line(), *verdict_lines(self.verdict)])
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,4 +180,4 @@ class GeneratorResults(Results):
     def __repr__(self) -> str:
         title = "Relaxation rates of the generator" + (f" in {self.potential}" if self.potential else "")
         table = rate_table(self.rates, self.timescales, self.exact_rates, self.display_unit)
-        return "\n".join([title, *table, self._sets_line(), *verdict_lines(self.verdict)])
+        return "\n".join([title, *table, self._intervals_line(), self._sets_line(), *verdict_lines(self.verdict)])

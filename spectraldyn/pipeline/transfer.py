@@ -1,6 +1,7 @@
 """From trajectory files to the slow spectrum of a transfer operator: what `spectraldyn fit` does."""
 
 import dataclasses
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,18 +14,13 @@ from spectraldyn.errors import InputError
 from spectraldyn.estimators import NeuralSVD, NeuralSVDModel, attribute
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
-from spectraldyn.pipeline.remarks import Findings, set_remarks
+from spectraldyn.pipeline.remarks import Findings, refit_remarks, set_remarks
+from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
 from spectraldyn.pipeline.results import TransferResults
 from spectraldyn.pipeline.verdict import concluded, on_balance, on_data, on_events, on_markovianity, on_plateau
 from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
-from spectraldyn.spectra.intervals import block_bootstrap
-from spectraldyn.spectra.kinetics import (
-    exchange,
-    free_energies,
-    membership_coefficients,
-    population_estimates,
-    propagated_memberships,
-)
+from spectraldyn.spectra.kinetics import exchange, membership_coefficients, propagated_memberships
+from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.representatives import set_frames
 from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets
 from spectraldyn.spectra.timescales import in_time, read_off_timescales, slowest_rows
@@ -41,6 +37,7 @@ def analyze(
     *,
     temperature: float | None = None,
     functions: np.ndarray | None = None,
+    refits: Sequence[Refit] = (),
 ) -> TransferResults:
     """Read timescales with error bars, metastable sets and kinetics off a fitted model.
 
@@ -57,6 +54,8 @@ def analyze(
         Of the simulation in K, for free energies in kJ/mol.
     functions : ndarray (n_rows, M), optional
         ``model.functions(data)``, where they have been evaluated already: `NeuralSVD.functions_`.
+    refits : sequence of Refit, optional
+        From `refit_resampled`: with them all error bars hold the errors of learning, too.
 
     Raises
     ------
@@ -72,7 +71,11 @@ def analyze(
     eigenfunctions = modes if model.reversible else functions @ model.eigenmodes.functions
     seed, stretches, lag = model.settings.seed, data.stretches, model.lagtime
     found = Findings.of(model, data, modes)
-    in_rows = read_off_timescales(model.moments, functions, stretches, lag, seed, doubts=found.doubts)
+    resampled = resampled_blocks(model, modes, data)
+    anew = Anew.of(refits, functions, data, resampled[0])
+    in_rows = read_off_timescales(
+        model.moments, functions, stretches, lag, seed, doubts=found.doubts, refits=anew.relearned
+    )
     by_lag = {tau: [in_time(scale, data.time.row_time) for scale in scales] for tau, scales in in_rows.items()}
     timescales, asked = by_lag[lag], n_states
     if n_states is None:
@@ -83,17 +86,17 @@ def analyze(
         )
         n_states = min(max(2, 1 + slower), 1 + modes.shape[1])
     clusters, sets, shown = sets_of_modes(modes, n_states, seed)
-    longest = slowest_rows(model.timescales(), lag)
-    resampled = block_bootstrap(model.moments, model.moments.at(lag), longest, seed)
-    kinetics = exchange(clusters, sets, stretches, lag, resampled, reversible=model.reversible)
-    populations = population_estimates(sets, resampled), free_energies(sets, resampled)
+    again = anew.sets(sets, seed)
+    kinetics = exchange(clusters, sets, stretches, lag, resampled, reversible=model.reversible, refits=again)
+    populations = population_estimates(sets, resampled, again), free_energies(sets, resampled, again)
     operator, coefficients = model.moments.means(model.moments.at(lag))[1], model.spectrum.left * model.signs
     memberships = membership_coefficients(sets, coefficients)
+    longest = slowest_rows(model.timescales(), lag)
     test = chapman_kolmogorov(
         functions, stretches, lag, memberships, tied=model.reversible, slowest=longest, random_state=seed
     )
     told = [
-        *(*found.remarks(timescales), *set_remarks(sets, asked)),
+        *(*found.remarks(timescales), *set_remarks(sets, asked), *refit_remarks(sets, len(refits), len(again))),
         *(*on_data(data, modes), *on_balance(model, data, modes), *on_markovianity(test, data)),
         *(*on_plateau(model, timescales, data.time), *on_events(kinetics)),
     ]
@@ -107,7 +110,9 @@ def analyze(
         set_matrix=propagated_memberships(sets, coefficients, operator),
         chapman_kolmogorov=test,
         n_carried=found.n_carried,
-        attribution=attribute(model, data),
+        attribution=attribute([model, *(refit.model for refit in refits)], data),
+        n_refits=len(refits),
+        cross_validation=anew.cross_validation,
     )
 
 
@@ -123,6 +128,7 @@ def fit_trajectories(
     timestep: str | float | None = None,
     n_states: int | None = None,
     temperature: float | None = None,
+    refits: int | None = None,
     refit_lags: bool = False,
     progress: bool = False,
     **estimator: Any,
@@ -137,6 +143,9 @@ def fit_trajectories(
         Lag time: stored frames (50) or a time ("50ps"), whose unit results are then shown in; a multiple of `stride`.
     n_states, temperature : optional
         See `analyze`.
+    refits : int, optional
+        How often to learn anew from resampled blocks, in parallel processes, for error bars that hold the errors of
+        learning, too (see `refit_resampled`); by default 4 times where a fit takes seconds, else not.
     refit_lags : bool
         Also fit anew at each lag time; see `refit_at_lags`.
     progress : bool
@@ -153,14 +162,20 @@ def fit_trajectories(
     learner = NeuralSVD(progress=progress, **estimator)
     check_states(n_states, learner.n_modes)
     check_temperature(temperature)
+    check_refits(refits)
     data, lagtime = load_for_lag(
         lag, files, top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
     )
     learner.set_params(lagtime=lagtime)
+    n_refits = default_refits(data, learner.n_modes) if refits is None else refits
     # What an interruption between two refits must not cost includes the fit that came before them.
-    model, functions = fit_or_take_up(learner, data, kept_fits_folder(learner, data) if refit_lags else None)
-    results = analyze(model, data, n_states, temperature=temperature, functions=functions)
+    folder = kept_fits_folder(learner, data) if refit_lags or n_refits else None
+    model, functions = fit_or_take_up(learner, data, folder)
+    anew = refit_resampled(learner, model, data, n_refits, functions=functions, folder=folder) if n_refits else []
+    results = analyze(model, data, n_states, temperature=temperature, functions=functions, refits=anew)
     results = refit_at_lags(results, learner) if refit_lags else results
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     return dataclasses.replace(results, seconds=time.perf_counter() - started)
 
 

@@ -37,6 +37,7 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
         "stride": data.time.stride,
         "timescales": [_estimate(scale, results.unit) for scale in results.timescales],
         **_own_entries(results),
+        "n_refits": results.n_refits,
         "eigenvalues": _numbers(model.eigenvalues),
         "singular_values": {
             "norms": _numbers(model.spectrum.norms),
@@ -93,6 +94,8 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
         "fluxes": _fluxes(results),
         "committors": _committors(results),
         "n_carried": results.n_carried,
+        "cross_validation": _cross_validation(results),
+        **_eigenvalue_bounds(results),
     }
     if refitted is not None:
         agreement = results.refit_agreement
@@ -189,6 +192,30 @@ def _committors(results: TransferResults) -> list[dict[str, Any]]:
             frames.append({"file": file.path.name, "frame": int(frame), **values, "learned": float(learned[row])})
         entries.append({"from": a + 1, "to": b + 1, "frames": frames})
     return entries
+
+
+def _cross_validation(results: TransferResults) -> dict[str, Any] | None:
+    """Scores on what each refit has not drawn: null without refits."""
+    found = results.cross_validation
+    if found is None:
+        return None
+    entries = {}
+    for name in ("vamp2", "vampe"):
+        mean, error = _numbers(found.mean(name))
+        entries[name] = {"mean": mean, "standard_error": error, "folds": _numbers(getattr(found, name))}
+    return entries
+
+
+def _eigenvalue_bounds(results: TransferResults) -> dict[str, list[float | None]]:
+    """Of the modulus of every eigenvalue, from those of its timescale: |λ| = exp(−τ / t)."""
+
+    def modulus(bound: float | None) -> float | None:
+        return None if bound is None else math.exp(-results.lag_time / bound)
+
+    return {
+        "eigenvalues_low": [modulus(scale.low) for scale in results.timescales],
+        "eigenvalues_high": [modulus(scale.high) for scale in results.timescales],
+    }
 
 
 def _lag(results: Results, rows: int) -> dict[str, Any]:

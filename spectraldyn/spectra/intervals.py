@@ -4,10 +4,12 @@ Functions are kept and only the averages change, so a mode keeps its identity ev
 first order its Rayleigh quotient is the eigenvalue that the replicate's own decomposition would give.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rayleigh_ritz import Eigenmodes
@@ -22,6 +24,20 @@ BLOCK_RELAXATIONS = 10
 """Length of a bootstrap block in units of the slowest timescale, where the trajectories are long enough."""
 
 
+class Scale(NamedTuple):
+    """On which errors of a kind of number are about as large upwards as downwards."""
+
+    of: Callable[[np.ndarray], np.ndarray]
+    back: Callable[[np.ndarray], np.ndarray]
+
+
+LOGARITHM = Scale(np.log, np.exp)
+"""Of times and rates."""
+LOGIT = Scale(special.logit, special.expit)
+"""Of shares."""
+PLAIN = Scale(np.asarray, np.asarray)
+
+
 class Estimates(NamedTuple):
     """Numbers with 95 % intervals, in arrays of one shape; NaN where undetermined."""
 
@@ -32,6 +48,18 @@ class Estimates(NamedTuple):
     def times(self, factor: float) -> "Estimates":
         """In another unit."""
         return Estimates(*(factor * part for part in self))
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of a 95 % interval; None where there is none."""
+
+    low: float | None
+    high: float | None
+
+    def times(self, factor: float) -> "Bounds":
+        """In another unit."""
+        return Bounds(*(None if bound is None else factor * bound for bound in (self.low, self.high)))
 
 
 def block_bootstrap(moments: Moments, lag_index: int, slowest: float, random_state: int) -> tuple[Moments, np.ndarray]:
@@ -83,6 +111,57 @@ def percentile_interval(
     with np.errstate(invalid="ignore"):  # between two infinite timescales there is nothing to interpolate
         low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
     return low, high
+
+
+def learning_error(refits: np.ndarray, fixed: np.ndarray, scale: Scale) -> np.ndarray:
+    """Half width of the 95 % interval that learning alone accounts for, on the scale, from n refits.
+
+    A refit has learned functions anew from a resampled data set, (n, ...) values; `fixed` are those of the functions of
+    the fit on the same resampled data. What differs between them differs by learning alone: as the functions of the fit
+    are to those of a refit, so are the true ones to those of the fit. The mean square about 0, which counts what refits
+    have in common, has n degrees of freedom. NaN where fewer than two refits, or half of them, have a value.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        deviations = scale.of(refits) - scale.of(fixed)
+    known = np.isfinite(deviations)
+    n = known.sum(axis=0)
+    square = np.where(known, deviations, 0.0) ** 2
+    enough = (n >= 2) & (2 * n >= len(refits))
+    rms = np.sqrt(square.sum(axis=0) / np.maximum(n, 1))
+    return np.where(enough, stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(n, 1)) * rms, np.nan)
+
+
+def with_refits(estimates: Estimates, anew: np.ndarray, fixed: np.ndarray, scale: Scale) -> Estimates:
+    """Intervals that hold the errors of learning, too: see `learning_error` for what the refits give.
+
+    A number without a width, such as a passage time from a set to itself, is certain and stays as it is.
+    """
+    both = combined(estimates, learning_error(anew, fixed, scale), scale)
+    certain = estimates.low == estimates.high
+    return Estimates(estimates.value, *np.where(certain, estimates[1:], both[1:]))
+
+
+def combined(estimates: Estimates, learning: np.ndarray, scale: Scale) -> Estimates:
+    """Intervals that hold the errors of sampling, as they stand, and half widths of learning on the scale.
+
+    The two are independent: on the scale their widths add in quadrature on either side of the value.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value, low, high = (scale.of(np.asarray(part, dtype=float)) for part in estimates)
+        low = scale.back(value - np.hypot(np.maximum(value - low, 0), learning))
+        high = scale.back(value + np.hypot(np.maximum(high - value, 0), learning))
+    return Estimates(estimates.value, low, high)
+
+
+def with_learning(value: float, sampling: Bounds, half: float) -> tuple[Bounds, Bounds]:
+    """Bounds of a time or rate that hold sampling and learning, and those of learning alone.
+
+    Half is the width of learning on the logarithm; see `combined`.
+    """
+    low, high = (np.array(np.nan if bound is None else bound) for bound in (sampling.low, sampling.high))
+    both = combined(Estimates(np.array(value), low, high), np.array(half), LOGARITHM)
+    joint = Bounds(*(float(bound) if np.isfinite(bound) else None for bound in both[1:]))
+    return joint, Bounds(value * float(np.exp(-half)), value * float(np.exp(half)))
 
 
 def participation(per_block: np.ndarray) -> np.ndarray:

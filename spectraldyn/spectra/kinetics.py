@@ -13,6 +13,7 @@ E, Vanden-Eijnden, J. Stat. Phys. 123 (2006) 503; Metzner, Schütte, Vanden-Eijn
 126 (2007) 024103 (how memberships propagate).
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 
@@ -23,8 +24,17 @@ from deeptime.markov.tools.analysis import committor
 from deeptime.markov.tools.analysis import mfpt as mean_first_passage_times
 
 from spectraldyn.data.stretches import Stretches
-from spectraldyn.spectra.intervals import MIN_BLOCKS, Estimates, percentile_interval
+from spectraldyn.spectra.intervals import (
+    LOGARITHM,
+    MIN_BLOCKS,
+    PLAIN,
+    Estimates,
+    Scale,
+    percentile_interval,
+    with_refits,
+)
 from spectraldyn.spectra.moments import Moments
+from spectraldyn.spectra.relearned import RelearnedSets
 from spectraldyn.spectra.states import Clusters, MetastableSets
 from spectraldyn.spectra.timescales import Timescale, with_rare_events
 
@@ -82,6 +92,7 @@ def exchange(
     resampled: tuple[Moments, np.ndarray],
     *,
     reversible: bool,
+    refits: Sequence[RelearnedSets] = (),
 ) -> Kinetics:
     """Kinetics of the metastable sets at a lag time in rows, in rows.
 
@@ -93,16 +104,20 @@ def exchange(
         Blocks, and how often each enters every replicate: see `intervals.block_bootstrap`.
     reversible : bool
         Whether the Markov state model is to have detailed balance.
+    refits : sequence of RelearnedSets
+        The same from functions that were learned anew, for intervals that hold the errors of learning, too.
     """
     blocks, draws = resampled
     counts = block_counts(clusters, stretches, blocks, lagtime)
     cores, passages = cores_of(clusters, sets), passages_between(sets, stretches)
     msm = _markov_model(counts.sum(axis=0), lagtime, reversible, LIKELIHOOD_TOLERANCE)
     value = _Exchange.of(msm, cores, len(counts[0]))
-    replicates = []
-    for draw in draws[:N_REPLICATES]:
+
+    def replicate(draw: np.ndarray) -> _Exchange:
         again = _markov_model(np.tensordot(draw, counts, axes=1), lagtime, reversible, REPLICATE_TOLERANCE)
-        replicates.append(_Exchange.of(again, cores, len(counts[0])))
+        return _Exchange.of(again, cores, len(counts[0]))
+
+    replicates = [replicate(draw) for draw in draws[:N_REPLICATES]]
     n_blocks, total = len(blocks.stretch), float(blocks.block_rows.sum())
     # A replicate in which two cores are not connected has seen no passage between them.
     mfpt = _estimates(value.mfpt, [one.mfpt for one in replicates], n_blocks, missing=np.inf)
@@ -112,7 +127,46 @@ def exchange(
         pair: _estimates(q, [one.committors[pair] for one in replicates], n_blocks, missing=q)
         for pair, q in value.committors.items()
     }
-    return Kinetics(msm, clusters, cores, passages, mfpt, fluxes, committors)
+    kinetics = Kinetics(msm, clusters, cores, passages, mfpt, fluxes, committors)
+    if not refits:
+        return kinetics
+    fixed = [replicate(refit.draw) for refit in refits]
+    anew = [_exchange_anew(refit, clusters, stretches, blocks, lagtime, reversible) for refit in refits]
+    return _with_learning(kinetics, fixed, anew)
+
+
+def _exchange_anew(
+    refit: RelearnedSets, clusters: Clusters, stretches: Stretches, blocks: Moments, lagtime: int, reversible: bool
+) -> "_Exchange":
+    """What a refit says of the blocks that it has drawn; committors for the clusters of the fit."""
+    counts = np.tensordot(refit.draw, block_counts(refit.clusters, stretches, blocks, lagtime), axes=1)
+    msm = _markov_model(counts, lagtime, reversible, REPLICATE_TOLERANCE)
+    found = _Exchange.of(msm, cores_of(refit.clusters, refit.sets), len(counts))
+    n = len(clusters.centres)
+    size, own = np.bincount(clusters.assignment, minlength=n), refit.clusters.assignment
+    committors = {
+        pair: np.bincount(clusters.assignment, q[own], minlength=n) / np.maximum(size, 1)
+        for pair, q in found.committors.items()
+    }
+    return replace(found, committors=committors)
+
+
+def _with_learning(kinetics: Kinetics, fixed: "list[_Exchange]", anew: "list[_Exchange]") -> Kinetics:
+    """Intervals that hold the errors of learning, too: see `learning_error`."""
+
+    def both(estimates: Estimates, of: Callable[[_Exchange], np.ndarray], scale: Scale) -> Estimates:
+        return with_refits(estimates, np.stack([of(one) for one in anew]), np.stack([of(one) for one in fixed]), scale)
+
+    def committor(pair: tuple[int, int]) -> Estimates:
+        value, *bounds = both(kinetics.committors[pair], lambda one: one.committors[pair], PLAIN)
+        return Estimates(value, *np.clip(bounds, 0, 1))
+
+    return replace(
+        kinetics,
+        mfpt=both(kinetics.mfpt, lambda one: one.mfpt, LOGARITHM),
+        fluxes=both(kinetics.fluxes, lambda one: one.flux, LOGARITHM),
+        committors={pair: committor(pair) for pair in kinetics.committors},
+    )
 
 
 def propagated_memberships(sets: MetastableSets, modes: np.ndarray, operator: np.ndarray) -> np.ndarray:
@@ -146,33 +200,6 @@ def learned_committor(sets: MetastableSets, matrix: np.ndarray, source: int, tar
     q[target] = 1.0
     q[rest] = np.linalg.solve(np.eye(len(rest)) - matrix[np.ix_(rest, rest)], matrix[rest, target])
     return np.clip(sets.memberships @ q, 0, 1)
-
-
-def population_estimates(sets: MetastableSets, resampled: tuple[Moments, np.ndarray]) -> Estimates:
-    """Populations (n,) of the sets with intervals, from their memberships in resampled blocks."""
-    sums, rows, n_blocks = _block_sums(sets, resampled)
-    if not len(sums):
-        return Estimates(sets.populations, *np.full((2, len(sets.populations)), np.nan))
-    return Estimates(sets.populations, *percentile_interval(sums / rows, n_blocks))
-
-
-def free_energies(sets: MetastableSets, resampled: tuple[Moments, np.ndarray]) -> Estimates:
-    """Free energies (n,) of the sets less that of the first, −ln(p_i / p_1) in kT, with intervals."""
-    sums, _, n_blocks = _block_sums(sets, resampled)
-    value = np.log(sets.populations[0] / sets.populations)
-    if not len(sums):
-        return Estimates(value, *np.full((2, len(value)), np.nan))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = percentile_interval(np.log(sums[:, :1] / sums), n_blocks)
-    return Estimates(value, *(np.where(np.isfinite(bound), bound, np.nan) for bound in (low, high)))
-
-
-def _block_sums(sets: MetastableSets, resampled: tuple[Moments, np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
-    """Summed memberships (n_replicates, n) and rows (n_replicates, 1) of every replicate; the number of blocks."""
-    blocks, draws = resampled
-    first = np.concatenate(([0], np.cumsum(blocks.block_rows)[:-1]))
-    sums = np.add.reduceat(sets.memberships, first, axis=0, dtype=np.float64)
-    return draws @ sums, (draws @ blocks.block_rows)[:, None], len(blocks.stretch)
 
 
 def block_counts(clusters: Clusters, stretches: Stretches, blocks: Moments, lagtime: int) -> np.ndarray:

@@ -9,12 +9,13 @@ References
 Zhang, Hartmann, Schütte, Faraday Discuss. 195 (2016) 365, for the variational principle.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.spectra import intervals
+from spectraldyn.spectra.intervals import Bounds
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rayleigh_ritz import Spectrum
 
@@ -30,6 +31,10 @@ class Rate:
     """low and high: none where there are too few independent blocks."""
     unresolved: str | None = None
     """Why the value must not be trusted; None where it may be."""
+    sampling: Bounds | None = None
+    """The part of the interval that the finite data account for; the interval itself without refits."""
+    learning: Bounds | None = None
+    """The part that learning accounts for; None without refits."""
 
 
 def rates_from_eigenvalues(eigenvalues: np.ndarray, shift: float) -> np.ndarray:
@@ -40,11 +45,18 @@ def rates_from_eigenvalues(eigenvalues: np.ndarray, shift: float) -> np.ndarray:
 
 
 def rate_intervals(
-    moments: Moments, spectrum: Spectrum, shift: float, correlation_rows: float, random_state: int
+    moments: Moments,
+    spectrum: Spectrum,
+    shift: float,
+    correlation_rows: float,
+    random_state: int,
+    refits: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> list[Rate]:
     """Rates with 95 % intervals from a block bootstrap, of the moments of the resolvent at shift η and their spectrum.
 
-    The number of successive states over which they remember each other sets the length of the blocks.
+    The number of successive states over which they remember each other sets the length of the blocks. With refits, how
+    often each has drawn every block (n_refits, n_blocks) and the rates of the same processes in each (n_refits, k), the
+    intervals hold the errors of learning, too.
     """
     blocks, counts = intervals.block_bootstrap(moments, 0, correlation_rows, random_state)
     modes = blocks.eigenmodes(spectrum)
@@ -64,7 +76,23 @@ def rate_intervals(
             return Rate(rate, None, None, "changes in too few independent stretches of the data")
         return Rate(rate, float(low[k]), float(high[k]))
 
-    return [interval(k, rate) for k, rate in enumerate(rates_from_eigenvalues(spectrum.values, shift).tolist())]
+    rates = [interval(k, rate) for k, rate in enumerate(rates_from_eigenvalues(spectrum.values, shift).tolist())]
+    if refits is None:
+        return [replace(rate, sampling=Bounds(rate.low, rate.high)) for rate in rates]
+    draws, anew = refits
+    fixed = rates_from_eigenvalues(intervals.rayleigh_quotients(blocks, 0, modes, draws), shift)
+    learning = intervals.learning_error(anew, fixed, intervals.LOGARITHM)
+    return [_with_learning(rate, float(half)) for rate, half in zip(rates, learning, strict=True)]
+
+
+def _with_learning(rate: Rate, half: float) -> Rate:
+    """With the half width of learning on the logarithm; see `intervals.combined`."""
+    sampling = Bounds(rate.low, rate.high)
+    if not (rate.value > 0 and np.isfinite(half)):
+        lost = None if rate.value <= 0 else "most refits do not find it again"
+        return replace(rate, low=None, high=None, sampling=sampling, unresolved=rate.unresolved or lost)
+    joint, learning = intervals.with_learning(rate.value, sampling, half)
+    return replace(rate, low=joint.low, high=joint.high, sampling=sampling, learning=learning)
 
 
 def correlation_rows(modes: np.ndarray, stretches: Stretches) -> float:

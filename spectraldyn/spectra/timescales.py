@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 
 from spectraldyn.data.stretches import Stretches, cut_blocks, n_rows
 from spectraldyn.spectra import intervals
+from spectraldyn.spectra.intervals import Bounds
 from spectraldyn.spectra.moments import Moments, lagged_moments
 from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, leading
 
@@ -38,6 +39,10 @@ class Timescale:
     """How often the process was seen to happen; None where it was not counted."""
     unresolved: str | None = None
     """Why the value must not be trusted; None where it may be."""
+    sampling: Bounds | None = None
+    """The part of the interval that the finite data account for; the interval itself without refits."""
+    learning: Bounds | None = None
+    """The part that learning accounts for; None without refits."""
 
 
 def timescales_from_eigenvalues(eigenvalues: np.ndarray, lagtime: float) -> np.ndarray:
@@ -57,6 +62,19 @@ def slowest_rows(timescales: np.ndarray, lagtime: int) -> float:
     """The slowest of these timescales in rows that is finite, and at least the lag time: what sets the length of a
     bootstrap block."""
     return float(timescales[np.isfinite(timescales)].max(initial=lagtime))
+
+
+class Refit(Protocol):
+    """Functions that were learned anew from resampled blocks; see `spectraldyn.spectra.relearned`."""
+
+    @property
+    def draw(self) -> np.ndarray:
+        """(n_blocks,): how often each block was drawn."""
+        ...
+
+    def timescales(self, modes: Eigenmodes, lag_index: int) -> np.ndarray:
+        """In rows, of the processes that resemble these modes most; NaN where none is left."""
+        ...
 
 
 ByLag = dict[int, list[Timescale]]
@@ -79,6 +97,7 @@ def read_off_timescales(
     lagtimes: Iterable[int] | None = None,
     n_modes: int | None = None,
     doubts: Sequence[str | None] | None = None,
+    refits: Sequence[Refit] = (),
 ) -> ByLag:
     """Timescales with intervals at every lag time of the moments, or at some of them.
 
@@ -86,7 +105,8 @@ def read_off_timescales(
     eigenfunctions at `lagtime`, whose slowest timescale sets the length of a bootstrap block; a process at another lag
     time has those of the one that it overlaps with most. The moments are those of `functions` (n_rows, M); all times
     are in rows. With `n_modes` only the leading ones. Doubts say of an eigenfunction at `lagtime`, from what no moments
-    tell, why its timescale must not be trusted: it counts as unresolved at all lag times.
+    tell, why its timescale must not be trusted: it counts as unresolved at all lag times. With refits the intervals
+    hold the errors of learning, too.
     """
     at_fit = moments.at(lagtime)
     modes = _modes(moments, at_fit, n_modes)
@@ -101,7 +121,7 @@ def read_off_timescales(
         gram = moments.means(at_fit)[0]
         of_mode = known if index == at_fit else matched(gram, modes.functions, here.functions, known, (None, None))
         counts, reasons = zip(*of_mode, strict=True) if of_mode else ((), ())
-        scales = timescales_at_lag(moments, index, here, counts, slowest, random_state)
+        scales = timescales_at_lag(moments, index, here, counts, slowest, random_state, refits)
         result[lag] = [replace(s, unresolved=s.unresolved or r) for s, r in zip(scales, reasons, strict=True)]
     return result
 
@@ -130,6 +150,7 @@ def timescales_at_lag(
     transitions: Sequence[int | None],
     slowest: float,
     random_state: int,
+    refits: Sequence[Refit] = (),
 ) -> list[Timescale]:
     """Timescales in rows with 95 % intervals at one lag time, processes seen too rarely marked.
 
@@ -143,16 +164,42 @@ def timescales_at_lag(
     v = modes.functions
     independent = intervals.participation(np.einsum("ik,bij,jk->bk", v.conj(), blocks.left[lag_index], v).real)
     total = float(moments.block_rows.sum())
-    return [
+    scales = [
         with_rare_events(replace(scale, n_transitions=count), float(n_blocks), total)
         for scale, count, n_blocks in zip(scales, transitions, independent, strict=True)
     ]
+    learning = None
+    if refits:
+        fixed = intervals.rayleigh_quotients(blocks, lag_index, modes, np.stack([refit.draw for refit in refits]))
+        anew = np.stack([refit.timescales(modes, lag_index) for refit in refits])
+        fixed = timescales_from_eigenvalues(fixed, lag)
+        learning = intervals.learning_error(anew, fixed, intervals.LOGARITHM)
+    return with_learning(scales, learning, total)
+
+
+def with_learning(scales: Sequence[Timescale], learning: np.ndarray | None, total: float) -> list[Timescale]:
+    """Timescales whose intervals hold sampling, with half widths of learning (k,) on the logarithm added; see
+    `intervals.combined`. An upper bound longer than all data together is left open."""
+    if learning is None:
+        return [replace(scale, sampling=Bounds(scale.low, scale.high)) for scale in scales]
+    return [_with_learning(scale, float(half), total) for scale, half in zip(scales, learning, strict=True)]
+
+
+def _with_learning(scale: Timescale, half: float, total: float) -> Timescale:
+    sampling = Bounds(scale.low, scale.high)
+    if scale.value is None or not np.isfinite(half):
+        lost = None if scale.value is None else "most refits do not find it again"
+        return replace(scale, low=None, high=None, sampling=sampling, unresolved=scale.unresolved or lost)
+    joint, part = intervals.with_learning(scale.value, sampling, half)
+    high = None if joint.high is None or joint.high > total else joint.high
+    return replace(scale, low=joint.low, high=high, sampling=sampling, learning=part)
 
 
 def in_time(scale: Timescale, row_time: float) -> Timescale:
     """A timescale in rows as one in the unit of `row_time`, the time from one row to the next."""
     value, low, high = (None if t is None else t * row_time for t in (scale.value, scale.low, scale.high))
-    return replace(scale, value=value, low=low, high=high)
+    sampling, learning = (part and part.times(row_time) for part in (scale.sampling, scale.learning))
+    return replace(scale, value=value, low=low, high=high, sampling=sampling, learning=learning)
 
 
 def slowest(scales: Iterable[Timescale]) -> float | None:
