@@ -18,7 +18,9 @@ def feature_store(tmp_path_factory, monkeypatch):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def no_refits(monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def no_refits():
     """None unless a test asks for them: learning anew takes four times as long as a fit."""
-    monkeypatch.setattr("spectraldyn.pipeline.resampled.DEFAULT_REFITS", 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spectraldyn.pipeline.resampled.DEFAULT_REFITS", 0)
+        yield

@@ -9,15 +9,8 @@ from analysis.exact_kinetics import exact_exchange, over_lag
 from spectraldyn import Dataset, NeuralSVD, analyze
 from spectraldyn.errors import InputError
 from spectraldyn.spectra.intervals import Estimates, block_bootstrap
-from spectraldyn.spectra.kinetics import (
-    Kinetics,
-    exchange,
-    free_energies,
-    learned_committor,
-    passages_between,
-    population_estimates,
-    propagated_memberships,
-)
+from spectraldyn.spectra.kinetics import Kinetics, exchange, learned_committor, passages_between, propagated_memberships
+from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, memberships_of, metastable_sets
 from spectraldyn.spectra.timescales import block_moments
 from spectraldyn.systems import SYSTEMS

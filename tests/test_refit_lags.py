@@ -92,7 +92,7 @@ def test_an_interrupted_run_repeats_no_finished_fit(file, refitted, tmp_path, mo
     options = {"lag": LAG, "timestep": "2ps", "refit_lags": True, "checkpoint_folder": tmp_path / "kept", **OPTIONS}
     fit, fitted = NeuralSVD.fit, []
 
-    def interrupted(self, X, y=None):
+    def interrupted(self, X, y=None, sample_weight=None):
         if len(fitted) == 3:
             raise KeyboardInterrupt
         fitted.append(self.lagtime)
@@ -211,9 +211,10 @@ def test_command_line_writes_refits_and_says_whether_they_agree(file, frames, tm
     assert "refitting at each lag" in printed.err
     stored = json.loads((tmp_path / "chain-results" / "results.json").read_text())
     assert [entry["lag"]["frames"] for entry in stored["refitted_timescales_by_lag"]] == [1, 4, 5, 14, 50]
-    assert {"value", "low", "high", "unit", "n_transitions", "unresolved", "agrees"} == stored[
-        "refitted_timescales_by_lag"
-    ][0]["timescales"][0].keys()
+    refitted = stored["refitted_timescales_by_lag"][0]["timescales"][0]
+    assert {"value", "low", "high", "unit", "n_transitions", "unresolved", "sampling", "learning", "agrees"} == {
+        *refitted
+    }
     assert "a new fit at each lag time" in (tmp_path / "chain-results" / "report.html").read_text()
     assert main([*command[:-1], "--force"]) == 0
     assert "refitted_timescales_by_lag" not in json.loads((tmp_path / "chain-results" / "results.json").read_text())

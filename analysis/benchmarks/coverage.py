@@ -37,7 +37,8 @@ N_MODES, N_REFITS = 3, 4
 FIT: dict[str, Any] = {"n_networks": 1, "hidden": (32, 32), "max_steps": 150, "device": "cpu"}
 N_SAMPLES = 5000
 GENERATOR: dict[str, Any] = {
-    "objective": "joint", "hidden": (32, 32), "batch_size": 256, "max_steps": 800, "learning_rate": 0.02, "device": "cpu",
+    "objective": "joint", "hidden": (32, 32), "batch_size": 256, "max_steps": 800, "learning_rate": 0.02,
+    "device": "cpu",
 }  # fmt: skip
 N_EXACT = 5
 """Drawings of frames from equilibrium over which exact sets are averaged: where their clusters lie is chance."""

@@ -139,7 +139,7 @@ def brief(row: Row) -> str:
     if row.get("failed"):
         return f"| {row['method']} failed"
     distance = row.get(FROM_ORACLE)
-    return f"| {row['method']}" + ("" if distance is None else f" {distance:.1f} %")
+    return f"| {row.get('method', row.get('quantity'))}" + ("" if distance is None else f" {distance:.1f} %")
 
 
 def compared(

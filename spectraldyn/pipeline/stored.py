@@ -100,6 +100,24 @@ class FittedFrames:
             raise InputError(f"{folder} is not complete ({error}): fit again") from error
         return cls(modes, memberships, tuple(files), file_index, frame, time, seed)
 
+    def topology_file(self, folder: Path) -> Path | None:
+        """Topology in this folder of results, to read structures with; None where the fit had ready-made features.
+
+        An InputError where it, or a trajectory of the fit, is gone.
+        """
+        if self.files[0].path.suffix.lower() in (".npy", ".npz"):
+            return None
+        topology = folder / "topology.h5"
+        if not topology.exists():
+            raise InputError(f"{folder} is not complete ({topology.name} is missing): fit again")
+        for file in self.files:
+            if not file.path.exists():
+                raise InputError(
+                    f"{file.path}, a trajectory of the fit in {folder}, is not there: structures are read from it, so "
+                    "put it back, or fit again where it is now"
+                )
+        return topology
+
 
 def check_results(folder: Path) -> None:
     """InputError where a folder holds no results."""

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spectraldyn.errors import InputError
 from spectraldyn.files import check_folder, complete_folder
 from spectraldyn.io import load_topology, write_structures
 from spectraldyn.pipeline import FittedFrames, Results, relative_path
@@ -175,28 +174,13 @@ def write_states(folder: str | Path, out: str | Path, n_frames: int = 20, force:
     folder = Path(folder)
     frames = FittedFrames.load(folder)
     out = check_folder(out, force, holds_states, TABLE)
-    topology = _topology(folder, frames)
+    stored = frames.topology_file(folder)
+    topology = None if stored is None else load_topology(stored, []).topology
     chosen = groups_of_sets(set_frames(frames.modes, frames.memberships, n_frames, frames.seed))
     chosen += groups_of_processes(frames, n_frames, n_frames)
     with complete_folder(out) as draft:
         write_groups(frames, chosen, topology, draft, out)
     return out
-
-
-def _topology(folder: Path, frames: FittedFrames) -> Any:
-    """Of the molecule of a fit; None where it had ready-made features. InputError where it or a trajectory is gone."""
-    if frames.files[0].path.suffix.lower() in (".npy", ".npz"):
-        return None
-    stored = folder / "topology.h5"
-    if not stored.exists():
-        raise InputError(f"{folder} is not complete ({stored.name} is missing): fit again")
-    for file in frames.files:
-        if not file.path.exists():
-            raise InputError(
-                f"{file.path}, a trajectory of the fit in {folder}, is not there: structures are read from it, so put "
-                "it back, or fit again where it is now"
-            )
-    return load_topology(stored, []).topology
 
 
 def holds_states(folder: Path) -> bool:
