@@ -15,6 +15,7 @@ from spectraldyn.pipeline.tables import (
     timescale_cell,
     timescale_cells,
     unresolved_notes,
+    with_error,
     with_interval,
 )
 from spectraldyn.pipeline.transfer import analyze, fit_trajectories, load_for_lag

@@ -9,7 +9,7 @@ from spectraldyn.data import Dataset
 from spectraldyn.estimators import Attribution, GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.remarks import Judgement, verdict_lines
-from spectraldyn.pipeline.tables import rate_table, timescale_table, with_interval
+from spectraldyn.pipeline.tables import rate_table, timescale_table, with_error, with_interval
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.spectra.kinetics import Kinetics, MarkovStateModel, learned_committor
@@ -57,10 +57,12 @@ class Results:
         """Of every time here: "ps", or "frames" (stored ones) where their spacing is unknown."""
         return self.data.time.unit
 
-    def _intervals_line(self) -> str:
+    @property
+    def intervals_line(self) -> str:
+        """Which errors the intervals hold."""
         if self.n_refits:
-            return f"Intervals hold the errors of sampling and, from {self.n_refits} refits, of learning"
-        return "Intervals hold the errors of sampling alone (`refits` adds those of learning)"
+            return f"Intervals: errors of sampling and, from {self.n_refits} refits, of learning"
+        return "Intervals: errors of sampling alone; `refits` adds those of learning"
 
     def _sets_line(self) -> str:
         populations = ", ".join(starmap(with_interval, zip(*self.populations, strict=True)))
@@ -142,16 +144,15 @@ class TransferResults(Results):
         found = self.cross_validation
         if found is None:
             return None
-        scores = (
-            f"{name} " + (f"{mean:.3g} ± {error:.2g}" if np.isfinite(error) else "–")
-            for name, (mean, error) in (("VAMP-2", found.mean("vamp2")), ("VAMP-E", found.mean("vampe")))
-        )
-        return "Cross-validated: " + ", ".join(scores)
+        shown = []
+        for name, (mean, error) in (("VAMP-2", found.mean("vamp2")), ("VAMP-E", found.mean("vampe"))):
+            shown.append(f"{name} " + (with_error(mean, error) if np.isfinite(error) else "–"))
+        return "Cross-validated: " + ", ".join(shown)
 
     def __repr__(self) -> str:
         title = f"Implied timescales at lag {self.data.time.lag_text(self.model.lagtime)}"
         table = timescale_table(self.timescales, self.display_unit)
-        more = filter(None, [self._intervals_line(), self._scores_line(), self.refit_summary])
+        more = filter(None, [self.intervals_line, self._scores_line(), self.refit_summary])
         return "\n".join([title, *table, *more, self._sets_line(), *verdict_lines(self.verdict)])
 
 
@@ -180,4 +181,4 @@ class GeneratorResults(Results):
     def __repr__(self) -> str:
         title = "Relaxation rates of the generator" + (f" in {self.potential}" if self.potential else "")
         table = rate_table(self.rates, self.timescales, self.exact_rates, self.display_unit)
-        return "\n".join([title, *table, self._intervals_line(), self._sets_line(), *verdict_lines(self.verdict)])
+        return "\n".join([title, *table, self.intervals_line, self._sets_line(), *verdict_lines(self.verdict)])

@@ -92,6 +92,14 @@ def with_interval(value: float, low: float, high: float, factor: float = 1.0) ->
     return text if numbers[0] is None or numbers[1:] == [None, None] else f"{text} ({bounds[0]} – {bounds[1]})"
 
 
+def with_error(value: float | None, error: float | None) -> str:
+    """A number and its standard error to two digits of it; "–" without a number."""
+    if value is None:
+        return "–"
+    text, spread = rounded(value, error, missing="––", width=error)
+    return text if error is None else f"{text} ± {spread}"
+
+
 def half_width(value: float | None, low: float | None, high: float | None) -> float | None:
     """Of an interval, as seen from the value: how far away the nearer bound is; None without a bound.
 

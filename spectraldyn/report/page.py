@@ -1,5 +1,6 @@
 """The self-contained HTML report."""
 
+from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
@@ -14,8 +15,10 @@ from spectraldyn.pipeline import (
     format_number,
     rate_cells,
     timescale_cells,
+    with_error,
     with_interval,
 )
+from spectraldyn.units import TimeUnit
 
 NAMES_SHOWN = 12
 MOVED_SHOWN = 2
@@ -37,7 +40,8 @@ def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) 
         free_energies=["0", *(with_interval(*cell) for cell in list(zip(*results.free_energies, strict=True))[1:])],
         typical=[_frame(results, rows[0]) if len(rows) else "–" for rows in results.representatives],
         reversible=results.model.reversible,
-        scores=_scores(contents["scores"]),
+        scores=_scores(contents),
+        intervals=results.intervals_line,
         features=f"{len(names)} features: {', '.join(names[:NAMES_SHOWN])}" + ", …" * (len(names) > NAMES_SHOWN),
         moves=_moved_most(results),
         attribution=contents["attribution"][0],
@@ -76,6 +80,7 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
         f"objective {model.settings.objective}; {_modes(model.n_modes)}, of which the data carry {results.n_carried}.",
         "unit": unit.name,
         "times": [timescale_cells(scale, unit) for scale in results.timescales],
+        "parts": _parts(results, unit),
         "lag": lag,
         "eigenvalues": list(map(form.format, model.eigenvalues)),
         "periods": periods,
@@ -97,6 +102,7 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
         f"{_modes(results.model.n_modes)}.",
         "unit": unit.name,
         "times": [timescale_cells(scale, unit) for scale in results.timescales],
+        "parts": _parts(results, unit),
         "lag": None,
         "periods": [None] * len(results.rates),
         "rates": [rate_cells(rate, known, unit) for rate, known in zip(results.rates, exact, strict=True)],
@@ -116,16 +122,36 @@ def _length(results: Results) -> str:
     return length
 
 
-def _scores(scores: dict[str, float | None]) -> list[tuple[str, str, str]]:
-    """Rows of the table of scores: name, on the training blocks, on the held-out blocks."""
+def _parts(results: Results, unit: TimeUnit) -> list[list[str]]:
+    """Of every timescale the parts of its interval that sampling and learning account for; none without refits."""
+    if not results.n_refits:
+        return []
+    parts = []
+    for scale in results.timescales:
+        cells = []
+        for part in (scale.sampling, scale.learning):
+            bounds = (None, None) if part is None else (part.low, part.high)
+            low, high = timescale_cells(replace(scale, low=bounds[0], high=bounds[1]), unit)[1:3]
+            cells.append("–" if part is None or bounds == (None, None) else f"{low} – {high}")
+        parts.append(cells)
+    return parts
+
+
+def _scores(contents: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Rows of the table of scores: name, on the training blocks, on the held-out blocks, cross-validated."""
     names = {"vamp2": "VAMP-2", "vampe": "VAMP-E", "resolvent": "squared singular values, summed"}
+    scores, crossed = contents["scores"], contents.get("cross_validation") or {}
 
     def cell(key: str) -> str:
         score = scores.get(key)
         return "–" if score is None else f"{score:.3f}"
 
+    def mean(name: str) -> str:
+        found = crossed.get(name, {"mean": None, "standard_error": None})
+        return with_error(found["mean"], found["standard_error"])
+
     present = [name for name in names if any(key.startswith(name + "_") for key in scores)]
-    return [(names[name], cell(f"{name}_train"), cell(f"{name}_test")) for name in present]
+    return [(names[name], cell(f"{name}_train"), cell(f"{name}_test"), mean(name)) for name in present]
 
 
 def _moved_most(results: Results) -> list[str]:
