@@ -58,7 +58,7 @@ def known(data: Path, seeds: int) -> list[dict[str, Any]]:
         top = data / "known" / f"{name}.pdb"
         best = None
         for seed in range(seeds):
-            results = fit_trajectories(files, top=top, random_state=seed, n_modes=3, **problem["options"])
+            results = fit_trajectories(files, top=top, random_state=seed, n_modes=3, refits=0, **problem["options"])
             if best is None:
                 best = results.data.time.row_time * sd.systems.oracle_timescales(
                     sd.systems.SYSTEMS[problem["system"]],
@@ -87,7 +87,7 @@ def molecules(data: Path, seeds: int) -> list[dict[str, Any]]:
         for seed in range(seeds):
             results = fit_trajectories(
                 sorted(folder.glob(problem["files"])), top=folder / problem["top"], timestep=problem["timestep"],
-                lag="5ps", n_modes=3, random_state=seed,
+                lag="5ps", n_modes=3, random_state=seed, refits=0,
             )  # fmt: skip
             for k, scale in enumerate(results.timescales):
                 low, high = problem["accept"].get(k + 1, (None, None))
