@@ -17,7 +17,8 @@ from spectraldyn.features import load_features
 from spectraldyn.pipeline.remarks import Judgement, in_order, mode_remarks, refit_remarks, set_remarks
 from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
 from spectraldyn.pipeline.results import GeneratorResults
-from spectraldyn.pipeline.transfer import check_states, check_temperature, sets_of_modes
+from spectraldyn.pipeline.sets import check_states, sets_of_modes
+from spectraldyn.pipeline.transfer import check_temperature
 from spectraldyn.spectra.intervals import Bounds
 from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.rates import Rate, correlation_rows, rate_intervals

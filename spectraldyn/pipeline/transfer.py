@@ -17,17 +17,21 @@ from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_a
 from spectraldyn.pipeline.remarks import Findings, refit_remarks, set_remarks
 from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
 from spectraldyn.pipeline.results import TransferResults
-from spectraldyn.pipeline.verdict import concluded, on_balance, on_data, on_events, on_markovianity, on_plateau
+from spectraldyn.pipeline.sets import check_states, last_sure_gap, sets_of_modes
+from spectraldyn.pipeline.verdict import (
+    concluded,
+    on_balance,
+    on_data,
+    on_events,
+    on_markovianity,
+    on_number_of_sets,
+    on_plateau,
+)
 from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
 from spectraldyn.spectra.kinetics import exchange, membership_coefficients, propagated_memberships
 from spectraldyn.spectra.populations import free_energies, population_estimates
-from spectraldyn.spectra.representatives import set_frames
-from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets
 from spectraldyn.spectra.timescales import in_time, read_off_timescales, slowest_rows
 from spectraldyn.units import parse_duration
-
-REPRESENTATIVES = 5
-"""Frames written for every metastable set."""
 
 
 def analyze(
@@ -78,13 +82,15 @@ def analyze(
     )
     by_lag = {tau: [in_time(scale, data.time.row_time) for scale in scales] for tau, scales in in_rows.items()}
     timescales, asked = by_lag[lag], n_states
+    gap = None
     if n_states is None:
         # Also a process seen too rarely for a timescale separates a set of its own; one faster than the lag does not.
         slower = sum(
             value > lag and (scale.n_transitions or 0) > 0 and confirmed is not False
             for value, scale, confirmed in zip(model.timescales(), timescales, found.confirmed, strict=True)
         )
-        n_states = min(max(2, 1 + slower), 1 + modes.shape[1])
+        gap = last_sure_gap(model, resampled, slower)
+        n_states = min(max(2, 1 + (slower if gap is None else gap.process)), 1 + modes.shape[1])
     clusters, sets, shown = sets_of_modes(modes, n_states, seed)
     again = anew.sets(sets, seed)
     kinetics = exchange(clusters, sets, stretches, lag, resampled, reversible=model.reversible, refits=again)
@@ -98,7 +104,7 @@ def analyze(
     told = [
         *(*found.remarks(timescales), *set_remarks(sets, asked), *refit_remarks(sets, len(refits), len(again))),
         *(*on_data(data, modes), *on_balance(model, data, modes), *on_markovianity(test, data)),
-        *(*on_plateau(model, timescales, data.time), *on_events(kinetics)),
+        *(*on_plateau(model, timescales, data.time), *on_events(kinetics), *on_number_of_sets(sets, gap)),
     ]
     verdict = concluded(told, timescales, data.time)
     warnings = [*data.warnings, *(str(one) for one in told if one.level != "good")]
@@ -192,22 +198,7 @@ def load_for_lag(
     return data, data.time.rows_of_lag(wanted, max(map(len, data)))
 
 
-def check_states(n_states: int | None, n_modes: int) -> None:
-    """InputError where so many modes cannot tell so many metastable sets apart."""
-    if n_states is not None and not 2 <= n_states <= n_modes + 1:
-        raise InputError(
-            f"`n_states` is {n_states}: with {n_modes} modes there can be 2 to {n_modes + 1} metastable sets"
-        )
-
-
 def check_temperature(temperature: float | None) -> None:
     """InputError where it is no temperature in K."""
     if temperature is not None and not 0 < temperature < np.inf:
         raise InputError(f"`temperature` is {temperature!r}: give that of the simulation in K, for instance 300")
-
-
-def sets_of_modes(modes: np.ndarray, n_states: int, seed: int) -> tuple[Clusters, MetastableSets, list[np.ndarray]]:
-    """Clusters in the space of the modes, the metastable sets that they make, and rows that represent these."""
-    clusters = cluster_modes(modes, seed)
-    sets = metastable_sets(modes, clusters, n_states)
-    return clusters, sets, set_frames(modes, sets.memberships, REPRESENTATIVES, seed)

@@ -7,17 +7,22 @@ import numpy as np
 from spectraldyn.data import Dataset
 from spectraldyn.estimators import NeuralSVDModel
 from spectraldyn.pipeline.remarks import Judgement, in_order, trajectory_name
+from spectraldyn.pipeline.sets import Gap
 from spectraldyn.pipeline.tables import format_number, timescale_cells
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.diagnostics import MIN_CURRENT, current, drifting, duplicates, frozen_ends
 from spectraldyn.spectra.kinetics import Kinetics
 from spectraldyn.spectra.plateau import plateau
+from spectraldyn.spectra.states import MetastableSets
 from spectraldyn.spectra.timescales import Timescale, slowest, slowest_rows
 from spectraldyn.units import TimeAxis
 
 SURE = 0.002
 """Chance of a false alarm: none in five hundred resampled data sets is as far off. With many fits, one in twenty of
 which fails a test at 95 % by chance, an alarm would soon be ignored."""
+
+MOST_TOLD = 1e6
+"""Ratios of timescales beyond this are as good as infinite."""
 
 
 def on_data(data: Dataset, modes: np.ndarray) -> list[Judgement]:
@@ -137,6 +142,20 @@ def on_events(kinetics: Kinetics) -> list[Judgement]:
             f"set{'s' * (len(rare) > 1)} {', '.join(rare)} {'were' if len(rare) > 1 else 'was'} entered once: "
             "populations and passage times rest on a single event",
             "simulate for longer, or start more trajectories there",
+        )
+    ]
+
+
+def on_number_of_sets(sets: MetastableSets, gap: Gap | None) -> list[Judgement]:
+    """Why there are so many metastable sets, where that was not asked for."""
+    if gap is None or not gap.sure or len(sets.populations) != gap.process + 1:
+        return []
+    ratio, low, high = (format_number(x if x < MOST_TOLD else None, "∞") for x in (gap.ratio, gap.low, gap.high))
+    return [
+        Judgement(
+            "good",
+            f"{gap.process + 1} metastable sets: the last sure gap in the timescales is that after process "
+            f"{gap.process}, a factor of {ratio} ({low} – {high})",
         )
     ]
 

@@ -18,7 +18,6 @@ from spectraldyn.pipeline import (
     with_error,
     with_interval,
 )
-from spectraldyn.units import TimeUnit
 
 NAMES_SHOWN = 12
 MOVED_SHOWN = 2
@@ -80,7 +79,7 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
         f"objective {model.settings.objective}; {_modes(model.n_modes)}, of which the data carry {results.n_carried}.",
         "unit": unit.name,
         "times": [timescale_cells(scale, unit) for scale in results.timescales],
-        "parts": _parts(results, unit),
+        "parts": _parts(results),
         "lag": lag,
         "eigenvalues": list(map(form.format, model.eigenvalues)),
         "periods": periods,
@@ -102,7 +101,7 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
         f"{_modes(results.model.n_modes)}.",
         "unit": unit.name,
         "times": [timescale_cells(scale, unit) for scale in results.timescales],
-        "parts": _parts(results, unit),
+        "parts": _parts(results),
         "lag": None,
         "periods": [None] * len(results.rates),
         "rates": [rate_cells(rate, known, unit) for rate, known in zip(results.rates, exact, strict=True)],
@@ -122,7 +121,7 @@ def _length(results: Results) -> str:
     return length
 
 
-def _parts(results: Results, unit: TimeUnit) -> list[list[str]]:
+def _parts(results: TransferResults | GeneratorResults) -> list[list[str]]:
     """Of every timescale the parts of its interval that sampling and learning account for; none without refits."""
     if not results.n_refits:
         return []
@@ -131,7 +130,7 @@ def _parts(results: Results, unit: TimeUnit) -> list[list[str]]:
         cells = []
         for part in (scale.sampling, scale.learning):
             bounds = (None, None) if part is None else (part.low, part.high)
-            low, high = timescale_cells(replace(scale, low=bounds[0], high=bounds[1]), unit)[1:3]
+            low, high = timescale_cells(replace(scale, low=bounds[0], high=bounds[1]), results.display_unit)[1:3]
             cells.append("–" if part is None or bounds == (None, None) else f"{low} – {high}")
         parts.append(cells)
     return parts
