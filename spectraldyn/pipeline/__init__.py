@@ -11,6 +11,7 @@ from spectraldyn.pipeline.stored import FittedFrames, holds_results, relative_pa
 from spectraldyn.pipeline.tables import (
     aligned,
     format_number,
+    part_cell,
     rate_cells,
     timescale_cell,
     timescale_cells,

@@ -15,7 +15,7 @@ from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.spectra.kinetics import Kinetics, MarkovStateModel, learned_committor
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.relearned import CrossValidation
-from spectraldyn.spectra.states import MetastableSets
+from spectraldyn.spectra.states import CoherentSets, MetastableSets
 from spectraldyn.spectra.timescales import ByLag, Timescale, slowest
 from spectraldyn.units import TimeUnit
 
@@ -87,6 +87,8 @@ class TransferResults(Results):
     """Whether the model predicts what the data show at longer times; None where no trajectory is long enough."""
     n_carried: int
     """Modes that the data carry: all that held-out data do not refute, and none where these are too few to say."""
+    coherent_sets: CoherentSets | None = None
+    """Where the sets have moved a lag time later; None where the dynamics are taken as reversible."""
     cross_validation: CrossValidation | None = None
     """Scores of the refits on what each has not drawn; None without any."""
     refitted_timescales_by_lag: ByLag | None = None

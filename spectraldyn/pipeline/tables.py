@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from spectraldyn.spectra.intervals import Bounds
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale, in_time
 from spectraldyn.units import TimeUnit
@@ -43,6 +44,15 @@ def timescale_cells(scale: Timescale, unit: TimeUnit, error: float | None = None
         finest = max(error, shown.value / 10)
         width = finest if width is None else min(width, finest)
     return rounded(shown.value, shown.low, shown.high, error, missing=("–", "0", "∞", ""), width=width)
+
+
+def part_cell(scale: Timescale, part: Bounds | None, unit: TimeUnit) -> str:
+    """One part of the interval of a timescale in that unit, to the digit of the whole; "–" where it is unknown."""
+    if part is None or (part.low is None and part.high is None):
+        return "–"
+    width, shown = half_width(scale.value, scale.low, scale.high), part.times(1 / unit.size)
+    low, high = rounded(shown.low, shown.high, missing="0∞", width=None if width is None else width / unit.size)
+    return f"{low} – {high}"
 
 
 def rate_cells(rate: Rate, exact: float | None, unit: TimeUnit) -> list[str]:

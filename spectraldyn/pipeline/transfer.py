@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from spectraldyn.data import Dataset
+from spectraldyn.data import Dataset, pair_starts
+from spectraldyn.data.stretches import Stretches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import NeuralSVD, NeuralSVDModel, attribute
 from spectraldyn.features import load_features
@@ -30,6 +31,7 @@ from spectraldyn.pipeline.verdict import (
 from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
 from spectraldyn.spectra.kinetics import exchange, membership_coefficients, propagated_memberships
 from spectraldyn.spectra.populations import free_energies, population_estimates
+from spectraldyn.spectra.states import CoherentSets, MetastableSets
 from spectraldyn.spectra.timescales import in_time, read_off_timescales, slowest_rows
 from spectraldyn.units import parse_duration
 
@@ -119,7 +121,15 @@ def analyze(
         attribution=attribute([model, *(refit.model for refit in refits)], data),
         n_refits=len(refits),
         cross_validation=anew.cross_validation,
+        coherent_sets=None if model.reversible else _coherent_sets(model, sets, functions, stretches),
     )
+
+
+def _coherent_sets(
+    model: NeuralSVDModel, sets: MetastableSets, functions: np.ndarray, stretches: Stretches
+) -> CoherentSets:
+    right = functions @ (model.spectrum.right * model.signs)
+    return CoherentSets.of(sets, right, pair_starts(stretches, model.lagtime), model.lagtime)
 
 
 def fit_trajectories(

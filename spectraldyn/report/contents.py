@@ -95,6 +95,7 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
         "committors": _committors(results),
         "n_carried": results.n_carried,
         "cross_validation": _cross_validation(results),
+        "coherence": None if results.coherent_sets is None else _numbers(results.coherent_sets.coherence),
         **_eigenvalue_bounds(results),
     }
     if refitted is not None:
@@ -126,6 +127,8 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
         "mfpt_high": None,
         "fluxes": [],
         "committors": [],
+        "coherence": None,
+        "cross_validation": None,
     }
     if results.potential is not None:
         entries["potential"] = results.potential

@@ -1,6 +1,5 @@
 """The self-contained HTML report."""
 
-from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
@@ -13,6 +12,7 @@ from spectraldyn.pipeline import (
     Results,
     TransferResults,
     format_number,
+    part_cell,
     rate_cells,
     timescale_cells,
     with_error,
@@ -125,15 +125,8 @@ def _parts(results: TransferResults | GeneratorResults) -> list[list[str]]:
     """Of every timescale the parts of its interval that sampling and learning account for; none without refits."""
     if not results.n_refits:
         return []
-    parts = []
-    for scale in results.timescales:
-        cells = []
-        for part in (scale.sampling, scale.learning):
-            bounds = (None, None) if part is None else (part.low, part.high)
-            low, high = timescale_cells(replace(scale, low=bounds[0], high=bounds[1]), results.display_unit)[1:3]
-            cells.append("–" if part is None or bounds == (None, None) else f"{low} – {high}")
-        parts.append(cells)
-    return parts
+    unit = results.display_unit
+    return [[part_cell(scale, part, unit) for part in (scale.sampling, scale.learning)] for scale in results.timescales]
 
 
 def _scores(contents: dict[str, Any]) -> list[tuple[str, ...]]:

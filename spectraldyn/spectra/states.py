@@ -82,6 +82,35 @@ def _metastable_sets(modes: np.ndarray, clusters: Clusters, n_states: int) -> Me
     return MetastableSets(memberships[:, order], populations[order], rotation[:, order])
 
 
+@dataclass(frozen=True)
+class CoherentSets:
+    """Where the sets of a nonreversible process have moved one lag time later.
+
+    Metastable sets keep their place; coherent ones may move, as in driven dynamics, and are pairs: what is in a set at
+    one time is in its partner a lag time later. Left singular functions u and right ones v belong to either time, and
+    as E[v(y) | x] = σ u(x), memberships that are made of v in the way in which those of the set are made of u are those
+    of its partner.
+
+    References
+    ----------
+    Koltai, Wu, Noé, Schütte, Computation 6 (2018) 22.
+    """
+
+    memberships: np.ndarray
+    """(n_frames, n_states): of the partners, rows sum to 1."""
+    coherence: np.ndarray
+    """(n_states,): probability to be in the partner one lag time after the set; 1 for one that nothing leaves or
+    enters. NaN without frames a lag time apart."""
+
+    @classmethod
+    def of(cls, sets: MetastableSets, right: np.ndarray, starts: np.ndarray, lagtime: int) -> "CoherentSets":
+        """From the right singular functions (n_frames, n_modes) and the frames in which a lagged pair starts."""
+        partners = memberships_of(right, sets.transformation)
+        here, there = sets.memberships[starts], partners[starts + lagtime]
+        with np.errstate(invalid="ignore"):
+            return cls(partners, (here * there).sum(axis=0, dtype=np.float64) / here.sum(axis=0, dtype=np.float64))
+
+
 def memberships_of(modes: np.ndarray, transformation: np.ndarray) -> np.ndarray:
     """Memberships (n_frames, n_states) of frames with known modes (n_frames, n_modes), also of new ones."""
     # In place, as there may be millions of frames.
