@@ -185,7 +185,7 @@ def test_the_unit_of_the_lag_time_reaches_the_page_and_results_keep_ps(fitted):
     assert "<th>timescale (ns)</th>" in page
     for scale in results.timescales:
         value, low, high, _ = timescale_cells(scale, NS)
-        assert f"<td>{value}</td><td>{low} – {high}</td>" in page
+        assert f'<td>{value}</td><td class="interval">{low} – {high}</td>' in page
     assert "Mean first passage times (ns) from the core of the row's set" in page
     assert f"<td>{stored['mfpt'][0][1] / 1000:.0f} (" in page
 

@@ -173,7 +173,7 @@ def test_it_is_a_scikit_learn_estimator(spring):
         ({"form": "weak"}, {}, "form 'weak' is unknown: choose one of energy-space, strong"),
         ({"form": "strong"}, {}, "needs the force"),
         ({"shift": -1.0}, {}, "must be a positive rate"),
-        ({}, {"sample_weight": np.ones(3)}, "3 entries for 50 states"),
+        ({}, {"sample_weight": np.ones(3)}, "3 entries for 50 frames"),
         ({}, {"sample_weight": np.full(50, -1.0)}, "not negative"),
         ({"objective": "neither"}, {}, "objective 'neither' is unknown"),
         ({"beta": -1.0}, {}, "inverse temperature is positive"),
