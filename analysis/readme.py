@@ -69,6 +69,7 @@ def rates() -> str:
 
 STUDIES = {
     "accuracy": "Accuracy, against the truth and against the oracle",
+    "coverage": "How often intervals hold the exact value",
     "time_to_accuracy": "Time to an accuracy, failures, and the best score, in 30 dimensions",
     "batch_size": "Small and large batches at equal samples seen",
     "dimension": "From 2 to 100 dimensions",

@@ -11,6 +11,7 @@ from problems import REPOSITORY_DATA
 from analysis import references
 from analysis.benchmarks import (
     accuracy,
+    coverage,
     data_size,
     dimension,
     hidden,
@@ -207,6 +208,29 @@ def test_plateau(monkeypatch, tmp_path):
     assert [row["method"] for row in rows] == ["one", "many"]
     assert all(len(row["timescales"]) == len(plateau.LAGS) for row in rows)
     assert "a fit at each lag" in text
+
+
+def test_coverage(monkeypatch, tmp_path):
+    """Wells as deep as their mirror images have equal shares; a passage and a rate are counted as what they are."""
+    monkeypatch.setattr(coverage, "N_EXACT", 1)
+    populations, mfpt, _ = coverage.exact_sets("double-well-2d")
+    assert populations == pytest.approx([0.5, 0.5], abs=1e-3)
+    # A round trip takes about twice the inverse of half of the rate, 4 × 18.01, more for cores that lie apart.
+    assert 1 < (mfpt[0, 1] + mfpt[1, 0]) / (4 * 18.01) < 1.1
+    assert [coverage.covers(*bounds, 2.0) for bounds in ((1, 3), (None, 1), (3, None), (None, None))] == [
+        True, False, False, None,
+    ]  # fmt: skip
+    monkeypatch.setattr(coverage, "N_FRAMES", 150)
+    monkeypatch.setattr(coverage, "N_SAMPLES", 500)
+    monkeypatch.setattr(coverage, "N_REFITS", 2)
+    for options in (coverage.FIT, coverage.GENERATOR):
+        monkeypatch.setitem(options, "hidden", (8,))
+        monkeypatch.setitem(options, "max_steps", 10)
+    run(coverage, monkeypatch, tmp_path, "--systems", "double-well-2d", coverage.RATES)
+    rows, text = written(tmp_path, "coverage")
+    kinds = [row["quantity"].split()[0] for row in rows]
+    assert kinds == 3 * ["timescale"] + 2 * ["population"] + 2 * ["passage"] + 3 * ["rate"]
+    assert "| all | " in text
 
 
 def test_nonreversible(monkeypatch, tmp_path):
