@@ -53,8 +53,8 @@ class Kind:
 
 @lru_cache(maxsize=4)  # several kinds of one seed see the same walk
 def walk(name: str, seed: int, n_walkers: int = 10, n_frames: int = 3000) -> Trajectories:
-    options = {"n_walkers": n_walkers, "timestep": TIMESTEP[name]}
-    return list(sd.systems.SYSTEMS[name].simulate(n_frames, SPACING[name], seed=seed, **options))
+    system, timestep = sd.systems.SYSTEMS[name], TIMESTEP[name]
+    return list(system.simulate(n_frames, SPACING[name], seed=seed, n_walkers=n_walkers, timestep=timestep))
 
 
 def triple(seed: int) -> Trajectories:
