@@ -76,6 +76,7 @@ STUDIES = {
     "modes": "From 2 to 64 modes",
     "data_size": "Amount of data",
     "nonreversible": "Dynamics that are not reversible",
+    "chapman_kolmogorov": "The Chapman–Kolmogorov test, on models that are right and on wrong ones",
     "lag_scan": "A plot over many lag times from one fit",
     "learning_rate": "Learning rate",
     "throughput": "Throughput of the training loop",

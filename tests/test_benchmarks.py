@@ -11,6 +11,7 @@ from problems import REPOSITORY_DATA
 from analysis import references
 from analysis.benchmarks import (
     accuracy,
+    chapman_kolmogorov,
     coverage,
     data_size,
     dimension,
@@ -27,7 +28,7 @@ from analysis.benchmarks import (
 from analysis.benchmarks.oracle import oracle
 from analysis.benchmarks.processes import in_forked_process
 from analysis.benchmarks.samples import hidden_radius, langevin, many_modes, mixed, n_resolved
-from spectraldyn import compare_methods
+from spectraldyn import analyze, compare_methods
 from spectraldyn.baselines import Split
 from spectraldyn.data import stretches_of
 from spectraldyn.systems import SYSTEMS, mixed_double_wells, oracle_timescales
@@ -231,6 +232,22 @@ def test_coverage(monkeypatch, tmp_path):
     kinds = [row["quantity"].split()[0] for row in rows]
     assert kinds == 3 * ["timescale"] + 2 * ["population"] + 2 * ["passage"] + 3 * ["rate"]
     assert "| all | " in text
+
+
+def test_chapman_kolmogorov(monkeypatch, tmp_path):
+    """Told apart are a right and a wrong one, by the very test that `analyze` makes."""
+    monkeypatch.setitem(chapman_kolmogorov.FIT, "max_steps", 20)
+    right, wrong = "driven ring, two sides", "triple well, learned on shuffled pairs"
+    run(chapman_kolmogorov, monkeypatch, tmp_path, "--systems", right, wrong)
+    rows, text = written(tmp_path, "chapman_kolmogorov")
+    assert [(row["kind"], row["passes"]) for row in rows] == [(right, True), (wrong, False)]
+    assert "| 1 of 1 | 0 of 1 | 100 (2.5 – 100.0) |" in text
+    assert "| 0 of 1 | 1 of 1 | 0 (0.0 – 97.5) |" in text
+    model, data = chapman_kolmogorov.fitted(chapman_kolmogorov.KINDS[right], 0)
+    own, test = chapman_kolmogorov.tested(model, data), analyze(model, data, n_states=3).chapman_kolmogorov
+    assert own.p_value == test.p_value == rows[0]["p-value"]
+    np.testing.assert_array_equal(own.differences, test.differences)
+    np.testing.assert_allclose(chapman_kolmogorov.read_off(model, data).timescales(), model.timescales(), rtol=1e-6)
 
 
 def test_nonreversible(monkeypatch, tmp_path):

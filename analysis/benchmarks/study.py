@@ -136,6 +136,8 @@ def _entries(path: Path) -> list[Row]:
 
 def brief(row: Row) -> str:
     """A row in a few words, to watch a study by."""
+    if "passes" in row:
+        return f"| {'passes' if row['passes'] else 'does not pass'}"
     if row.get("failed"):
         return f"| {row['method']} failed"
     distance = row.get(FROM_ORACLE)

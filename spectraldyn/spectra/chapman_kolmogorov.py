@@ -17,13 +17,14 @@ import numpy as np
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.spectra.intervals import CONFIDENCE, Estimates, block_bootstrap, percentile_interval
 from spectraldyn.spectra.moments import Moments
-from spectraldyn.spectra.rayleigh_ritz import Averages, orthonormal
+from spectraldyn.spectra.rayleigh_ritz import orthonormal
 from spectraldyn.spectra.timescales import block_moments
 
 N_LAGS = 5
 """Multiples of the lag time at which the test is made, at most."""
-LEAST_REACH = 5
-"""The largest multiple reaches to the slowest timescale, but at least so many lag times, where the data allow."""
+REACH, LEAST_REACH = 1.5, 5
+"""The largest multiple reaches to so many times the slowest timescale of the model, and to at least so many lag times,
+where the data allow. A slow motion that is mixed into the functions is seen where the model has nearly forgotten."""
 TOLERANCE = 0.1
 """Share of what a set remembers after one lag time by which prediction and estimate may differ, as much as a timescale
 may climb on its plateau: no conclusion would hang on it, and functions that were learned are never exact."""
@@ -80,7 +81,7 @@ def chapman_kolmogorov(
     memberships : ndarray (M, n_states)
         Coefficients of the memberships in the functions.
     slowest : float
-        Timescale in rows to which the test is to reach; it sets the length of the resampled blocks as well.
+        Timescale of the model in rows: the test reaches to 1.5 times it, and it sets the length of resampled blocks.
 
     Notes
     -----
@@ -93,49 +94,50 @@ def chapman_kolmogorov(
         return None
     moments = block_moments(functions, stretches, [lagtime, *(lagtime * multiples)], tied=tied)
     blocks, draws = block_bootstrap(moments, len(multiples), slowest, random_state)
-    value = _probabilities(blocks, multiples, memberships, None)
-    replicates = np.array([_probabilities(blocks, multiples, memberships, draw) for draw in draws])
+    everything = np.ones((1, len(blocks.stretch)))
+    value, *replicates = _probabilities(blocks, multiples, memberships, np.concatenate((everything, draws)))
     gram, operator, _ = blocks.means(0)
     memory = np.abs(_stays(operator, gram, memberships) - gram[0] @ memberships)
     if not len(replicates):
         nothing = np.full(value.shape, np.nan)
         predicted, estimated = (Estimates(*part) for part in np.stack((value, nothing, nothing), axis=1))
         return ChapmanKolmogorov(lagtime * multiples, predicted, estimated, memory, None)
-    low, high = percentile_interval(replicates, len(blocks.stretch))
+    resampled = np.array(replicates)
+    low, high = percentile_interval(resampled, len(blocks.stretch))
     predicted, estimated = (Estimates(*part) for part in np.stack((value, low, high), axis=1))
-    p_value = largest_difference_test(value[0] - value[1], replicates[:, 0] - replicates[:, 1])
+    p_value = largest_difference_test(value[0] - value[1], resampled[:, 0] - resampled[:, 1])
     return ChapmanKolmogorov(lagtime * multiples, predicted, estimated, memory, p_value)
 
 
 def _multiples(lagtime: int, slowest: float, longest: int) -> np.ndarray:
     """Evenly in the logarithm, from 2 on; no lag time beyond half of the longest stretch."""
-    last = min(max(LEAST_REACH, slowest / lagtime), longest // (2 * lagtime))
+    last = min(max(LEAST_REACH, REACH * slowest / lagtime), longest // (2 * lagtime))
     return np.unique(np.geomspace(2, last, N_LAGS).round().astype(int)) if last >= 2 else np.empty(0, dtype=int)
 
 
-def _probabilities(
-    blocks: Moments, multiples: np.ndarray, memberships: np.ndarray, draw: np.ndarray | None
-) -> np.ndarray:
-    """(2, n_lags, n_states): predicted and estimated, from blocks counted as often as drawn."""
-    of_model = blocks.means(0, draw)
-    predicted = [_stays(_propagated(of_model, int(n)), of_model[0], memberships) for n in multiples]
+def _probabilities(blocks: Moments, multiples: np.ndarray, memberships: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(n, 2, n_lags, n_states): predicted and estimated, for every row of `counts` (n, n_blocks)."""
+    grams, operators, _ = blocks.means(0, counts)
+    predicted = [_propagated(*of_model, multiples, memberships) for of_model in zip(grams, operators, strict=True)]
     estimated = []
     for index in range(1, len(multiples) + 1):
-        gram, operator, _ = blocks.means(index, draw)
+        gram, operator, _ = blocks.means(index, counts)
         estimated.append(_stays(operator, gram, memberships))
-    return np.array((predicted, estimated))
+    return np.stack((predicted, np.stack(estimated, axis=1)), axis=1)
 
 
-def _propagated(averages: Averages, n: int) -> np.ndarray:
-    """C(0) K(τ)ⁿ on the range of C(0), (M, M)."""
-    gram, operator, _ = averages
+def _propagated(gram: np.ndarray, operator: np.ndarray, multiples: np.ndarray, memberships: np.ndarray) -> np.ndarray:
+    """`_stays` of C(0) K(τ)ⁿ on the range of C(0), (n_lags, n_states)."""
     basis = orthonormal(gram, 0)
-    return gram @ basis @ np.linalg.matrix_power(basis.T @ operator @ basis, n) @ basis.T @ gram
+    step, coordinates = basis.T @ operator @ basis, basis.T @ gram @ memberships
+    powers = np.array([np.linalg.matrix_power(step, int(n)) for n in multiples])
+    return np.einsum("ik,nij,jk->nk", coordinates, powers, coordinates) / (gram[0] @ memberships)
 
 
 def _stays(operator: np.ndarray, gram: np.ndarray, memberships: np.ndarray) -> np.ndarray:
-    """⟨χ_i, T χ_i⟩ / ⟨χ_i, 1⟩ for every set i."""
-    return np.einsum("ik,ij,jk->k", memberships, operator, memberships) / (gram[0] @ memberships)
+    """⟨χ_i, T χ_i⟩ / ⟨χ_i, 1⟩ for every set i, (..., n_states)."""
+    stays = np.einsum("ik,...ij,jk->...k", memberships, operator, memberships, optimize=True)
+    return stays / (gram[..., 0, :] @ memberships)
 
 
 def largest_difference_test(difference: np.ndarray, replicates: np.ndarray) -> float:
