@@ -11,7 +11,7 @@ from spectraldyn import Dataset
 from spectraldyn.pipeline import verdict
 from spectraldyn.pipeline.remarks import Judgement, in_order
 from spectraldyn.pipeline.verdict import concluded, on_data, on_events, on_markovianity
-from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov, chapman_kolmogorov
+from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov, chapman_kolmogorov, largest_difference_test
 from spectraldyn.spectra.diagnostics import current, drifting, duplicates, frozen_ends
 from spectraldyn.spectra.kinetics import membership_coefficients
 from spectraldyn.spectra.plateau import Change, Plateau
@@ -191,3 +191,15 @@ def test_verdicts_on_bad_data(name):
 
 def test_verdict_on_good_data():
     assert judged("double well", GOOD["double well"], 0)["said"] == []
+
+
+def test_a_difference_counts_from_where_it_is_surely_larger_than_the_tolerance():
+    """Errors of 0.01: 0.08 lies three of them above 0.05, 0.05 just there, and of ten one may be two off by chance."""
+    replicates = 0.01 * np.random.default_rng(0).normal(size=(2000, 1, 1))
+    for difference, tolerance, p_value in ((0.08, 0.05, 0.0027), (0.05, 0.03, 0.0455), (0.04, 0.05, 1.0)):
+        value = np.full((1, 1), difference)
+        found = largest_difference_test(value, value + replicates, tolerance)
+        assert found == pytest.approx(p_value, abs=4 * np.sqrt(p_value / 2000))
+    several = 0.01 * np.random.default_rng(0).normal(size=(2000, 1, 10))
+    largest = largest_difference_test(np.full((1, 10), 0.07), np.full((1, 10), 0.07) + several, 0.05)
+    assert largest == pytest.approx(1 - (1 - 0.0455) ** 10, abs=0.05)
