@@ -1,0 +1,247 @@
+"""Sets and kinetics of NeuralSVD beside Markov state models of deeptime on the torsions themselves.
+
+    python -m analysis.benchmarks.kinetics --data ../shared/data
+    python -m analysis.benchmarks.kinetics --systems alanine_dipeptide --seeds 1 --folder /tmp/quick    # shipped data
+
+A seed is a new start of the training; all see the same frames. Writes kinetics.json and kinetics.md; goes on from
+kinetics.jsonl where it was interrupted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from deeptime.clustering import KMeans
+from deeptime.markov import TransitionCountEstimator
+from deeptime.markov.msm import BayesianMSM
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import confusion_matrix
+from threadpoolctl import threadpool_limits
+
+from analysis.benchmarks.record import ROOT, write
+from analysis.benchmarks.study import Row, arguments, collect, finished
+from spectraldyn import Dataset, NeuralSVD, analyze, load_features
+from spectraldyn.pipeline import TransferResults
+from spectraldyn.spectra.intervals import Estimates
+
+NAME = "kinetics"
+N_SAMPLES = 100  # of the posterior
+UNSHOWN = ("method", "their states", "passages", "numbers")
+WHAT = (
+    "Ours: NeuralSVD with its default settings, sets and Markov model as of `spectraldyn fit`. Theirs: deeptime "
+    "on torsions alone, nothing learned: 30 × 30 cells of φ and ψ for alanine dipeptide, 100 k-means clusters of "
+    "cosines and sines for Asp₇; reversible, at the same lag time, with intervals of 95 % from the posterior of "
+    "effective counts (BayesianMSM).\n\n"
+    "Frames alike: in our sets and in those of deeptime's PCCA+ on these cells, matched by the frames that they share; "
+    "also of the frames in the cores of our sets alone. All further numbers are of our sets and their cores, so that "
+    "kinetics are compared and not definitions: how soon a core is first seen depends on how much it holds. A "
+    "population is the mean of our memberships under the stationary distribution of either model, and cells are cut "
+    "where the border of a core runs through them. z: difference over both errors in quadrature, of logarithms; both "
+    "sides see the same frames, so that it is well below 1 where both models are good. Committors: means, and the "
+    "median of |z|, of single frames of which one of the two lies between 0.1 and 0.9."
+)
+
+
+@dataclass(frozen=True)
+class System:
+    """Trajectories, and what their torsions are cut into."""
+
+    files: str
+    """Below the folder of all data, or that of the repository's own."""
+    top: str
+    lag_ps: float
+    n_modes: int
+    n_clusters: int | None = None
+    """k-means clusters of cosines and sines; by default 30 × 30 cells of φ and ψ."""
+
+
+SHIPPED = "alanine_dipeptide"
+SYSTEMS = {
+    SHIPPED: System("alanine_dipeptide/*.xtc", "top.pdb", 5, 3),
+    "alanine_dipeptide_400K": System("molecules/alanine_dipeptide_400K/*.xtc", "top.pdb", 5, 3),
+    "asp7": System("real/asp7/*.xtc", "asp7.pdb", 5000, 4, 100),
+}
+
+
+def cells_of(torsions: Dataset, n_clusters: int | None) -> np.ndarray:
+    """Number of the cell of every row, (n_rows,)."""
+    rows = np.concatenate(torsions).astype(float)
+    if n_clusters is not None:
+        return KMeans(n_clusters, fixed_seed=0, n_jobs=1).fit_fetch(rows).transform(rows)
+    angles = [
+        np.arctan2(*(rows[:, torsions.column_names.index(f"{kind} ALA2 {part}")] for part in ("sin", "cos")))
+        for kind in ("phi", "psi")
+    ]
+    phi, psi = (np.minimum((30 * (angle + np.pi) / (2 * np.pi)).astype(int), 29) for angle in angles)
+    return 30 * phi + psi
+
+
+def core_of_rows(results: TransferResults) -> np.ndarray:
+    """Set in whose core every row lies, (n_rows,); −1 for none."""
+    of_cluster = np.full(len(results.kinetics.clusters.centres), -1)
+    for number, core in enumerate(results.kinetics.cores):
+        of_cluster[core] = number
+    return of_cluster[results.kinetics.clusters.assignment]
+
+
+class Reference:
+    """deeptime's Markov state model of cells, cut at the borders of cores, with its posterior."""
+
+    def __init__(self, cells: np.ndarray, cores: np.ndarray, results: TransferResults) -> None:
+        n, lagtime = len(results.kinetics.cores), results.model.lagtime
+        _, states = np.unique(cells * (n + 1) + cores, return_inverse=True)
+        runs = [states[s.start : s.stop] for s in results.data.stretches]
+        counts = TransitionCountEstimator(lagtime, "effective").fit_fetch(runs).submodel_largest()
+        self.row_time = results.data.time.row_time
+        self.posterior = BayesianMSM(n_samples=N_SAMPLES).fit_fetch(counts)
+        self.msm = self.posterior.prior
+        # State of the model of every row, −1 for those outside of what is connected.
+        self.states = np.full(states.max() + 1, -1)
+        self.states[counts.state_symbols] = np.arange(counts.n_states)
+        self.states = self.states[states]
+        self.cores = [np.unique(self.states[(cores == number) & (self.states >= 0)]) for number in range(n)]
+        self.pcca = self.msm.pcca(n)
+
+    def estimates(self, quantity: Any) -> Estimates:
+        """Of a function of a Markov state model, with its intervals."""
+        samples = np.array([quantity(sample) for sample in self.posterior.samples])
+        low, high = np.quantile(samples, [0.025, 0.975], axis=0)
+        return Estimates(np.asarray(quantity(self.msm)), low, high)
+
+    def mfpt(self, a: int, b: int) -> Estimates:
+        return self.estimates(lambda msm: msm.mfpt(self.cores[a], self.cores[b])).times(self.row_time)
+
+    def committor(self, a: int, b: int) -> Estimates:
+        """Of every state."""
+        return self.estimates(lambda msm: msm.committor_forward(self.cores[a], self.cores[b]))
+
+    def populations(self, memberships: np.ndarray) -> Estimates:
+        """Of sets in which every row has these memberships, (n_rows, n)."""
+        inside = self.states >= 0
+        sums = np.array([np.bincount(self.states[inside], column[inside]) for column in memberships.T])
+        means = sums / np.bincount(self.states[inside])
+        return self.estimates(lambda msm: means @ msm.stationary_distribution)
+
+
+def part(estimates: Estimates, index: Any) -> Estimates:
+    return Estimates(*(numbers[index] for numbers in estimates))
+
+
+def scores(ours: Estimates, theirs: Estimates) -> np.ndarray:
+    """Differences over both standard errors."""
+    error = np.hypot(*((one.high - one.low) / (2 * 1.96) for one in (ours, theirs)))
+    return (ours.value - theirs.value) / error
+
+
+def compared(quantity: str, ours: Estimates, theirs: Estimates) -> Row:
+    """Two numbers; z is None where one of them has no interval."""
+    numbers = [[float(number) for number in one] for one in (ours, theirs)]
+    known = np.isfinite(numbers).all() and np.min(numbers) > 0
+    z = float(scores(*(Estimates(*np.log(one)) for one in numbers))) if known else None
+    ours_shown, theirs_shown = ("{:.3g} ({:.3g} – {:.3g})".format(*one) for one in numbers)
+    return {"quantity": quantity, "ours": ours_shown, "theirs": theirs_shown, "z": z}
+
+
+def committors(results: TransferResults, reference: Reference, a: int, b: int) -> Row:
+    """Of the rows between two cores; nothing where there are none."""
+    ours = part(results.kinetics.committor(a, b), results.kinetics.clusters.assignment)
+    theirs = part(reference.committor(a, b), reference.states)
+    between = [(one.value > 0.1) & (one.value < 0.9) for one in (ours, theirs)]
+    rows = (between[0] | between[1]) & (reference.states >= 0) & np.isfinite(ours.high)
+    name = f"committor {a + 1} → {b + 1}, {100 * rows.mean():.2g} % of the frames"
+    if not rows.any():
+        return {"quantity": name, "ours": None, "theirs": None, "z": None}
+    ours, theirs = part(ours, rows), part(theirs, rows)
+    rms = np.sqrt(np.mean((ours.value - theirs.value) ** 2))
+    shown = f"{theirs.value.mean():.3f}, rms difference {rms:.3f}"
+    z = np.median(np.abs(scores(ours, theirs)))
+    return {"quantity": name, "ours": f"{ours.value.mean():.3f}", "theirs": shown, "z": float(z)}
+
+
+def measured(name: str, seed: int, folder: Path | None) -> list[Row]:
+    """One row: what was fitted, how far the sets are the same, and every number beside its like."""
+    system = SYSTEMS[name]
+    place = ROOT / "data" if name == SHIPPED or folder is None else folder
+    files = sorted(place.glob(system.files))
+    top = files[0].with_name(system.top)
+    data, torsions = load_features(files, top=top), load_features(files, top=top, features="torsions")
+    lag = round(system.lag_ps / data.time.row_time)
+    fit = NeuralSVD(system.n_modes, lag, random_state=seed, device="cpu").fit(data)
+    results = analyze(fit.model_, data, functions=fit.functions_)
+    with threadpool_limits(1):
+        reference = Reference(cells_of(torsions, system.n_clusters), core_of_rows(results), results)
+        numbers = side_by_side(results, reference)
+    own, inside, n = results.sets.assignment, reference.states >= 0, len(results.kinetics.cores)
+    theirs = np.where(inside, reference.pcca.assignments[reference.states], -1)
+    overlap = confusion_matrix(own[inside], theirs[inside], labels=range(n))
+    match = linear_sum_assignment(-overlap)[1]
+    cored = core_of_rows(results) >= 0
+    (first,) = results.attribution[0].features.rows(1)
+    return [
+        {
+            "method": "neural-svd",
+            "sets": n,
+            "frames alike (%)": 100 * float(overlap[range(n), match].sum() / len(own)),
+            "cores alike (%)": 100 * float((match[own] == theirs)[cored].mean()),
+            "in cores (%)": 100 * float(cored.mean()),
+            "populations of own sets": listed(results.populations.value),
+            "theirs": listed((reference.pcca.memberships.T @ reference.msm.stationary_distribution)[match]),
+            "timescales (ps)": listed([scale.value for scale in results.timescales]),
+            "their timescales (ps)": listed(reference.row_time * reference.msm.timescales(system.n_modes)),
+            "slowest process": f"{first['name']} ({first['importance']['value']:.2f})",
+            "their states": reference.msm.n_states,
+            "passages": results.kinetics.n_passages.tolist(),
+            "numbers": numbers,
+        }
+    ]
+
+
+def side_by_side(results: TransferResults, reference: Reference) -> list[Row]:
+    """Populations, passage times and committors of both."""
+    kinetics, n, found = results.kinetics, len(results.kinetics.cores), []
+    theirs = reference.populations(results.sets.memberships)
+    for k in range(n):
+        found.append(compared(f"population {k + 1}", part(results.populations, k), part(theirs, k)))
+    for a, b in permutations(range(n), 2):
+        ours = part(kinetics.mfpt, (a, b))
+        found.append(compared(f"passage time {a + 1} → {b + 1} (ps)", ours, reference.mfpt(a, b)))
+    return found + [committors(results, reference, a, b) for a, b in kinetics.committors]
+
+
+def listed(values: Iterable[float | None]) -> str:
+    return ", ".join("–" if value is None else f"{value:.3g}" for value in values)
+
+
+def agreement(row: Row) -> Row:
+    """z-scores of all numbers of a fit, by kind."""
+    line = {name: row[name] for name in ("system", "seed", "their states")}
+    for kind in ("population", "passage time", "committor"):
+        z = [one["z"] for one in row["numbers"] if one["quantity"].startswith(kind)]
+        known = np.abs([one for one in z if one is not None])
+        shown = f"{np.sqrt(np.mean(known**2)):.2f}, {known.max():.2f}" if len(known) else "–"
+        line[f"{kind}s"] = f"{shown} ({len(known)} of {len(z)})"
+    return line
+
+
+def main() -> None:
+    parser = arguments(__doc__, 3, list(SYSTEMS))
+    parser.add_argument("--data", type=Path, help="folder with molecules/ and real/")
+    options = parser.parse_args()
+    if options.data is None and options.systems != [SHIPPED]:
+        parser.error(f"--data is needed for all systems but {SHIPPED}")
+    cases = [{"system": name, "seed": seed} for name in options.systems for seed in range(options.seeds)]
+    rows = collect(NAME, options.folder, cases, lambda case: measured(*case.values(), options.data), options.jobs, {})
+    tables = {
+        "Sets": [{name: value for name, value in row.items() if name not in UNSHOWN} for row in rows],
+        "z: root mean square, largest (how many have intervals)": [agreement(row) for row in rows],
+        **{f"{row['system']}, seed {row['seed']}": row["numbers"] for row in rows if row["seed"] == 0},
+    }
+    write(NAME, rows, tables, WHAT, options.folder)
+    finished(NAME, options.folder)
+
+
+if __name__ == "__main__":
+    main()
