@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 from deeptime.clustering import KMeans
-from deeptime.markov import TransitionCountEstimator
-from deeptime.markov.msm import BayesianMSM
+from deeptime.markov import TransitionCountEstimator, TransitionCountModel
+from deeptime.markov.msm import BayesianMSM, MaximumLikelihoodMSM
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import confusion_matrix
 from threadpoolctl import threadpool_limits
@@ -29,7 +29,6 @@ from spectraldyn.spectra.intervals import Estimates
 
 NAME = "kinetics"
 N_SAMPLES = 100  # of the posterior
-UNSHOWN = ("method", "their states", "passages", "numbers")
 WHAT = (
     "Ours: NeuralSVD with its default settings, sets and Markov model as of `spectraldyn fit`. Theirs: deeptime "
     "on torsions alone, nothing learned: 30 × 30 cells of φ and ψ for alanine dipeptide, 100 k-means clusters of "
@@ -38,10 +37,10 @@ WHAT = (
     "Frames alike: in our sets and in those of deeptime's PCCA+ on these cells, matched by the frames that they share; "
     "also of the frames in the cores of our sets alone. All further numbers are of our sets and their cores, so that "
     "kinetics are compared and not definitions: how soon a core is first seen depends on how much it holds. A "
-    "population is the mean of our memberships under the stationary distribution of either model, and cells are cut "
-    "where the border of a core runs through them. z: difference over both errors in quadrature, of logarithms; both "
-    "sides see the same frames, so that it is well below 1 where both models are good. Committors: means, and the "
-    "median of |z|, of single frames of which one of the two lies between 0.1 and 0.9."
+    "population is the mean of our memberships, over the frames or under the stationary distribution of their model; "
+    "for passages cells are cut where the border of a core runs through them. z: difference over both errors in "
+    "quadrature, of logarithms; both sides see the same frames, so that it is well below 1 where both models are good. "
+    "Committors: means, and the median of |z|, of single frames of which one of the two lies between 0.1 and 0.9."
 )
 
 
@@ -87,23 +86,25 @@ def core_of_rows(results: TransferResults) -> np.ndarray:
     return of_cluster[results.kinetics.clusters.assignment]
 
 
+def connected(labels: np.ndarray, results: TransferResults, mode: str) -> tuple[TransitionCountModel, np.ndarray]:
+    """Transitions between labels, and the state of every row among them; −1 outside of what is connected."""
+    numbers = np.unique(labels, return_inverse=True)[1]
+    runs = [numbers[s.start : s.stop] for s in results.data.stretches]
+    counts = TransitionCountEstimator(results.model.lagtime, mode).fit_fetch(runs).submodel_largest()
+    states = np.full(numbers.max() + 1, -1)
+    states[counts.state_symbols] = np.arange(counts.n_states)
+    return counts, states[numbers]
+
+
 class Reference:
     """deeptime's Markov state model of cells, cut at the borders of cores, with its posterior."""
 
     def __init__(self, cells: np.ndarray, cores: np.ndarray, results: TransferResults) -> None:
-        n, lagtime = len(results.kinetics.cores), results.model.lagtime
-        _, states = np.unique(cells * (n + 1) + cores, return_inverse=True)
-        runs = [states[s.start : s.stop] for s in results.data.stretches]
-        counts = TransitionCountEstimator(lagtime, "effective").fit_fetch(runs).submodel_largest()
-        self.row_time = results.data.time.row_time
+        n, self.row_time = len(results.kinetics.cores), results.data.time.row_time
+        counts, self.states = connected(cells * (n + 1) + cores, results, "effective")
         self.posterior = BayesianMSM(n_samples=N_SAMPLES).fit_fetch(counts)
         self.msm = self.posterior.prior
-        # State of the model of every row, −1 for those outside of what is connected.
-        self.states = np.full(states.max() + 1, -1)
-        self.states[counts.state_symbols] = np.arange(counts.n_states)
-        self.states = self.states[states]
         self.cores = [np.unique(self.states[(cores == number) & (self.states >= 0)]) for number in range(n)]
-        self.pcca = self.msm.pcca(n)
 
     def estimates(self, quantity: Any) -> Estimates:
         """Of a function of a Markov state model, with its intervals."""
@@ -164,36 +165,37 @@ def committors(results: TransferResults, reference: Reference, a: int, b: int) -
 def measured(name: str, seed: int, folder: Path | None) -> list[Row]:
     """One row: what was fitted, how far the sets are the same, and every number beside its like."""
     system = SYSTEMS[name]
-    place = ROOT / "data" if name == SHIPPED or folder is None else folder
-    files = sorted(place.glob(system.files))
+    files = sorted((ROOT / "data" if name == SHIPPED or folder is None else folder).glob(system.files))
     top = files[0].with_name(system.top)
     data, torsions = load_features(files, top=top), load_features(files, top=top, features="torsions")
-    lag = round(system.lag_ps / data.time.row_time)
-    fit = NeuralSVD(system.n_modes, lag, random_state=seed, device="cpu").fit(data)
+    learner = NeuralSVD(system.n_modes, round(system.lag_ps / data.time.row_time), random_state=seed, device="cpu")
+    fit = learner.fit(data)
     results = analyze(fit.model_, data, functions=fit.functions_)
+    cells, cores, n = cells_of(torsions, system.n_clusters), core_of_rows(results), len(results.kinetics.cores)
     with threadpool_limits(1):
-        reference = Reference(cells_of(torsions, system.n_clusters), core_of_rows(results), results)
+        reference = Reference(cells, cores, results)
         numbers = side_by_side(results, reference)
-    own, inside, n = results.sets.assignment, reference.states >= 0, len(results.kinetics.cores)
-    theirs = np.where(inside, reference.pcca.assignments[reference.states], -1)
-    overlap = confusion_matrix(own[inside], theirs[inside], labels=range(n))
+        # Sets of its own know nothing of ours: they are of cells that are not cut.
+        counts, states = connected(cells, results, "sliding")
+        msm = MaximumLikelihoodMSM().fit_fetch(counts)
+        pcca = msm.pcca(n)
+    own, theirs = results.sets.assignment, np.where(states >= 0, pcca.assignments[states], -1)
+    overlap = confusion_matrix(own, theirs, labels=range(n))
     match = linear_sum_assignment(-overlap)[1]
-    cored = core_of_rows(results) >= 0
     (first,) = results.attribution[0].features.rows(1)
     return [
         {
             "method": "neural-svd",
             "sets": n,
             "frames alike (%)": 100 * float(overlap[range(n), match].sum() / len(own)),
-            "cores alike (%)": 100 * float((match[own] == theirs)[cored].mean()),
-            "in cores (%)": 100 * float(cored.mean()),
+            "cores alike (%)": 100 * float((match[own] == theirs)[cores >= 0].mean()),
+            "in cores (%)": 100 * float((cores >= 0).mean()),
             "populations of own sets": listed(results.populations.value),
-            "theirs": listed((reference.pcca.memberships.T @ reference.msm.stationary_distribution)[match]),
+            "theirs": listed(pcca.coarse_grained_stationary_probability[match]),
             "timescales (ps)": listed([scale.value for scale in results.timescales]),
-            "their timescales (ps)": listed(reference.row_time * reference.msm.timescales(system.n_modes)),
+            "their timescales (ps)": listed(reference.row_time * msm.timescales(system.n_modes)),
             "slowest process": f"{first['name']} ({first['importance']['value']:.2f})",
             "their states": reference.msm.n_states,
-            "passages": results.kinetics.n_passages.tolist(),
             "numbers": numbers,
         }
     ]
@@ -202,12 +204,12 @@ def measured(name: str, seed: int, folder: Path | None) -> list[Row]:
 def side_by_side(results: TransferResults, reference: Reference) -> list[Row]:
     """Populations, passage times and committors of both."""
     kinetics, n, found = results.kinetics, len(results.kinetics.cores), []
-    theirs = reference.populations(results.sets.memberships)
+    populations = results.populations, reference.populations(results.sets.memberships)
     for k in range(n):
-        found.append(compared(f"population {k + 1}", part(results.populations, k), part(theirs, k)))
+        found.append(compared(f"population {k + 1}", *(part(one, k) for one in populations)))
     for a, b in permutations(range(n), 2):
-        ours = part(kinetics.mfpt, (a, b))
-        found.append(compared(f"passage time {a + 1} → {b + 1} (ps)", ours, reference.mfpt(a, b)))
+        name = f"passage time {a + 1} → {b + 1} (ps)"
+        found.append(compared(name, part(kinetics.mfpt, (a, b)), reference.mfpt(a, b)))
     return found + [committors(results, reference, a, b) for a, b in kinetics.committors]
 
 
@@ -235,7 +237,10 @@ def main() -> None:
     cases = [{"system": name, "seed": seed} for name in options.systems for seed in range(options.seeds)]
     rows = collect(NAME, options.folder, cases, lambda case: measured(*case.values(), options.data), options.jobs, {})
     tables = {
-        "Sets": [{name: value for name, value in row.items() if name not in UNSHOWN} for row in rows],
+        "Sets": [
+            {name: value for name, value in row.items() if name not in ("method", "their states", "numbers")}
+            for row in rows
+        ],
         "z: root mean square, largest (how many have intervals)": [agreement(row) for row in rows],
         **{f"{row['system']}, seed {row['seed']}": row["numbers"] for row in rows if row["seed"] == 0},
     }
