@@ -204,10 +204,10 @@ def scores_of(results, cells: np.ndarray, matrix: np.ndarray, law: np.ndarray, l
 @pytest.mark.parametrize("lag", [1, 5, 20])
 @pytest.mark.parametrize("name", WELLS)
 def test_wells_against_finite_volumes(name, lag):
-    """Two data sets, everything learned: root mean squares of z-scores.
+    """Two data sets, everything learned: root mean squares of the z-scores of each kind.
 
-    They lie below 1.6; an error of 10 % in all, to either side, gives 2.9 or more, as standard errors are 2 to 5 %.
-    Committors of single clusters are that well known in the triple well alone.
+    They lie below 1.6. An error of 10 % to either side in any of the kinds gives 1.8 or more, as standard errors are 2
+    to 5 %; but for the committors of the double well, as few frames lie on its barrier.
     """
     well, system, scores = WELLS[name], SYSTEMS[name], []
     grid = Grid(system.domain, well.shape)
@@ -222,11 +222,10 @@ def test_wells_against_finite_volumes(name, lag):
         results = analyze(fit.model_, data, well.n_modes + 1, functions=fit.functions_)
         scores.append(scores_of(results, cells.ravel(), matrix, law, lag * well.spacing))
     joined = {kind: np.concatenate([one[kind] for one in scores]) for kind in scores[0]}
-    exchanged = np.concatenate([joined[kind] for kind in ("mfpt", "flux", "population")])
-    assert np.sqrt(np.mean(exchanged**2)) < 1.6
-    assert np.sqrt(np.mean(joined["committor"] ** 2)) < 1.6
-    if name == "double-well":  # of three sets those read off the memberships are coarser
-        assert np.sqrt(np.mean(joined["neural"] ** 2)) < 0.03
+    found = {kind: np.sqrt(np.mean(values**2)) for kind, values in joined.items()}
+    neural = found.pop("neural")
+    assert max(found.values()) < 1.6, found
+    assert name != "double-well" or neural < 0.03  # of three sets those read off the memberships are coarser
 
 
 def test_passage_times_of_an_analysis_are_in_its_unit_of_time():
