@@ -81,6 +81,7 @@ STUDIES = {
     "learning_rate": "Learning rate",
     "throughput": "Throughput of the training loop",
     "molecules_compared": "Alanine dipeptide",
+    "kinetics": "Sets and kinetics beside a Markov state model of the torsions",
     "real": "Real molecules",
     "hidden": "A slow process hidden among noise",
     "gpu": "On a GPU",

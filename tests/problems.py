@@ -32,13 +32,15 @@ def markov_chain(matrix: np.ndarray, n_steps: int, seed: int) -> np.ndarray:
     return states
 
 
-def markov_chains(matrix: np.ndarray, n_chains: int, n_steps: int, seed: int) -> np.ndarray:
-    """The same for many at once, each from the stationary distribution, shape (n_chains, n_steps)."""
+def markov_chains(
+    matrix: np.ndarray, n_chains: int, n_steps: int, seed: int, law: np.ndarray | None = None
+) -> np.ndarray:
+    """The same for many at once, each from the stationary distribution (which may be given), (n_chains, n_steps)."""
     random = np.random.default_rng(seed)
     cumulative = matrix.cumsum(axis=1)[:, :-1]
     uniform = random.random((n_steps, n_chains))
     states = np.empty((n_steps, n_chains), dtype=int)
-    states[0] = random.choice(len(matrix), n_chains, p=stationary(matrix))
+    states[0] = random.choice(len(matrix), n_chains, p=stationary(matrix) if law is None else law)
     for step in range(1, n_steps):
         states[step] = (uniform[step][:, None] >= cumulative[states[step - 1]]).sum(axis=1)
     return states.T

@@ -16,6 +16,7 @@ from analysis.benchmarks import (
     data_size,
     dimension,
     hidden,
+    kinetics,
     learning_rate,
     modes,
     molecules,
@@ -31,6 +32,7 @@ from analysis.benchmarks.samples import hidden_radius, langevin, many_modes, mix
 from spectraldyn import analyze, compare_methods
 from spectraldyn.baselines import Split
 from spectraldyn.data import stretches_of
+from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.systems import SYSTEMS, mixed_double_wells, oracle_timescales
 
 SMALL = {"neural-svd": {"max_steps": 10}, "tica": {}}
@@ -281,6 +283,30 @@ def test_molecules(monkeypatch, tmp_path):
     assert [row["method"] for row in rows] == list(SMALL)
     assert rows[1]["timescale 2 (ps)"] > 1
     assert "interval holds 307 ps" in text
+
+
+def test_kinetics(monkeypatch, tmp_path):
+    """On one of the shipped runs: φ > 0 is seen too rarely for passage times with intervals, α ⇄ β often enough."""
+    monkeypatch.setitem(
+        kinetics.SYSTEMS, kinetics.SHIPPED, kinetics.System("alanine_dipeptide/a2.xtc", "top.pdb", 5, 2)
+    )
+    monkeypatch.setattr(kinetics, "N_SAMPLES", 10)
+    run(kinetics, monkeypatch, tmp_path, "--systems", kinetics.SHIPPED)
+    ((row,), text) = written(tmp_path, "kinetics")
+    z = {one["quantity"].split(",")[0]: one["z"] for one in row["numbers"]}
+    assert (row["sets"], len(z)) == (3, 3 + 6 + 3)
+    for name in ("population 1", "passage time 1 → 2 (ps)", "passage time 2 → 1 (ps)", "committor 1 → 2"):
+        assert abs(z[name]) < 1
+    assert row["cores alike (%)"] > 98
+    assert row["slowest process"].startswith("phi ALA2")
+    assert "| alanine_dipeptide | 0 | 3 |" in text
+
+
+def test_a_difference_is_held_against_both_errors():
+    """A factor of e beside standard errors of 0.3 and 0.4 in the logarithm; none where a bound is unknown."""
+    ours, theirs = (Estimates(*np.exp([m, m - 1.96 * s, m + 1.96 * s])) for m, s in ((1.0, 0.3), (0.0, 0.4)))
+    assert kinetics.compared("some", ours, theirs)["z"] == pytest.approx(2)
+    assert kinetics.compared("some", ours._replace(high=np.nan), theirs)["z"] is None
 
 
 def scored(system: str, **scores: list[float | None]) -> list[dict]:

@@ -1,9 +1,10 @@
 """Passage times, committors, fluxes and populations against exact chains and potentials, with their intervals."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from problems import LIVELY, markov_chains, passage_times, slow_modes, stationary
-from sklearn.metrics import pairwise_distances_argmin
 
 from analysis.exact_kinetics import exact_exchange, over_lag
 from spectraldyn import Dataset, NeuralSVD, analyze
@@ -150,39 +151,74 @@ def test_memberships_propagate_and_give_the_committor_of_the_chain():
         assert learnt[states == state][0] == pytest.approx(exact[state], abs=0.08)
 
 
-@pytest.mark.parametrize("lag", [1, 5, 20])
-def test_a_double_well_against_finite_volumes(lag):
-    """Three simulations, everything learned: z-scores of passage times, populations and committors.
+@dataclass(frozen=True)
+class Well:
+    """A potential of which a walk from cell to cell of a grid is learned.
 
-    Their root mean square lies below 1.6, which an error of 10 % in all of them would exceed.
+    Frames are the cells, so that neither an integrator's time step nor a cell that the border of a core cuts adds to
+    the errors.
     """
-    system, spacing, z = SYSTEMS["double-well"], 0.2, []
-    grid = Grid(system.domain, (400,))
-    matrix, law = over_lag(system, grid, 200, lag * spacing)
-    for seed in range(3):
-        walkers = system.simulate(2000, spacing, seed=seed, n_walkers=10).astype(np.float32)
-        data = Dataset(list(walkers), time=TimeAxis(spacing, 1))
-        fit = NeuralSVD(1, lag, n_networks=1, hidden=(16,), max_steps=150, random_state=seed).fit(data)
-        results = analyze(fit.model_, data, 2, functions=fit.functions_)
-        modes, kinetics = results.model.transform(grid.points()), results.kinetics
-        cluster = pairwise_distances_argmin(modes, kinetics.clusters.centres)
-        exact = exact_exchange(
-            matrix, law, [np.flatnonzero(np.isin(cluster, core)) for core in kinetics.cores], lag * spacing
-        )
-        z += z_scores(kinetics.mfpt, exact.mfpt)[OFF[:2, :2]].tolist()
-        z += [z_scores(kinetics.fluxes, exact.flux)[0, 1]]
-        z += z_scores(results.populations, law @ memberships_of(modes, results.sets.transformation))[:1].tolist()
-        assert (
-            np.sqrt(law @ (np.clip(np.interp(modes[:, 0], *_sorted(results)), 0, 1) - exact.committors[0, 1]) ** 2)
-            < 0.03
-        )
-    assert np.sqrt(np.mean(np.square(z))) < 1.6
+
+    shape: tuple[int, ...]
+    spacing: float
+    n_pairs: int
+    """Eigenpairs that make the matrix over a lag time."""
+    n_modes: int
+    hidden: tuple[int, ...]
 
 
-def _sorted(results):
-    """The only mode and the learned committor, by rising mode."""
-    order = np.argsort(results.modes[:, 0])
-    return results.modes[order, 0], results.neural_committor(0, 1)[order]
+WELLS = {"double-well": Well((400,), 0.2, 200, 1, (16,)), "triple-well-2d": Well((40, 40), 0.1, 300, 2, (32, 32))}
+
+
+def scores_of(results, cells: np.ndarray, matrix: np.ndarray, law: np.ndarray, lag_time: float) -> dict[str, list]:
+    """z-scores of all that an analysis of frames in these cells says, by kind; errors of the neural committor."""
+    clusters, cores = results.kinetics.clusters, results.kinetics.cores
+    visited, first = np.unique(cells, return_index=True)
+    cluster = np.full(len(law), -1)
+    cluster[visited] = clusters.assignment[first]
+    exact = exact_exchange(matrix, law, [np.flatnonzero(np.isin(cluster, core)) for core in cores], lag_time)
+    share, n = law[visited] / law[visited].sum(), len(clusters.centres)
+    scores = {
+        "mfpt": z_scores(results.kinetics.mfpt, exact.mfpt)[~np.eye(len(cores), dtype=bool)].tolist(),
+        "flux": z_scores(results.kinetics.fluxes, exact.flux)[np.triu_indices(len(cores), 1)].tolist(),
+        "population": z_scores(results.populations, share @ results.sets.memberships[first]).tolist(),
+        "committor": [],
+        "neural": [],
+    }
+    for pair, q in exact.committors.items():
+        known = np.bincount(clusters.assignment[first], share * q[visited], n)
+        known /= np.bincount(clusters.assignment[first], share, n)
+        between = (known > 0.2) & (known < 0.8)
+        scores["committor"] += z_scores(results.kinetics.committor(*pair), known, log=False)[between].tolist()
+        scores["neural"] += (results.neural_committor(*pair) - q[cells])[:: len(cells) // 1000].tolist()
+    return scores
+
+
+@pytest.mark.parametrize("lag", [1, 5, 20])
+@pytest.mark.parametrize("name", WELLS)
+def test_wells_against_finite_volumes(name, lag):
+    """Two data sets, everything learned: root mean squares of the z-scores of each kind.
+
+    They lie below 1.6. An error of 10 % to either side in any of the kinds gives 1.8 or more, as standard errors are 2
+    to 5 %; but for the committors of the double well, as few frames lie on its barrier.
+    """
+    well, system, scores = WELLS[name], SYSTEMS[name], []
+    grid = Grid(system.domain, well.shape)
+    points = grid.points().reshape(-1, system.dimension).astype(np.float32)
+    step, law = over_lag(system, grid, well.n_pairs, well.spacing)
+    matrix, _ = over_lag(system, grid, well.n_pairs, lag * well.spacing)
+    for seed in range(2):
+        cells = markov_chains(step, 200, 1000, seed, law)
+        data = Dataset(list(points[cells]), time=TimeAxis(well.spacing, 1))
+        learner = NeuralSVD(well.n_modes, lag, n_networks=1, hidden=well.hidden, max_steps=150, random_state=seed)
+        fit = learner.fit(data)
+        results = analyze(fit.model_, data, well.n_modes + 1, functions=fit.functions_)
+        scores.append(scores_of(results, cells.ravel(), matrix, law, lag * well.spacing))
+    joined = {kind: np.concatenate([one[kind] for one in scores]) for kind in scores[0]}
+    found = {kind: np.sqrt(np.mean(values**2)) for kind, values in joined.items()}
+    neural = found.pop("neural")
+    assert max(found.values()) < 1.6, found
+    assert name != "double-well" or neural < 0.03  # of three sets those read off the memberships are coarser
 
 
 def test_passage_times_of_an_analysis_are_in_its_unit_of_time():
