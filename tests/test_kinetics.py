@@ -241,3 +241,18 @@ def test_passage_times_of_an_analysis_are_in_its_unit_of_time():
     assert results.temperature == 300
     with pytest.raises(InputError, match="`temperature` is 0: give that of the simulation in K"):
         analyze(fit.model_, data, 3, temperature=0, functions=fit.functions_)
+
+
+def test_the_committor_of_a_sparse_cluster_has_no_interval():
+    """Nine frames on the way from one state to the other, all of which go on: sure is that of the states alone."""
+    states = np.concatenate([np.tile([0] * 50 + [2] * 50 + [0] * 50, 20), [0] * 20, [1] * 9, [2] * 20])
+    clusters = Clusters(np.array([[-1.0], [0.0], [1.0]]), states)
+    memberships = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])[states]
+    sets = MetastableSets(memberships, memberships.mean(axis=0), np.eye(2))
+    stretches = [range(len(states))]
+    moments = block_moments(np.column_stack((np.ones(len(states)), states)), stretches, [1], tied=True)
+    few = exchange(clusters, sets, stretches, 1, block_bootstrap(moments, 0, 10.0, 0), reversible=True)
+    value, low, high = few.committors[0, 1]
+    assert 0 < value[1] < 1
+    assert np.isnan([low[1], high[1]]).all()
+    assert (low[0], high[0], low[2], high[2]) == (0, 0, 1, 1)

@@ -107,7 +107,7 @@ def on_plateau(model: NeuralSVDModel, timescales: Sequence[Timescale], time: Tim
     if not model.reversible:
         return []
     said, unit = [], time.unit_for(slowest(timescales) or time.time(model.lagtime))
-    found = plateau(model.moments, model.lagtime, model.settings.seed)
+    found = plateau(model.moments, model.lagtime, model.settings.seed, 1 - SURE)
     for number, (scale, level) in enumerate(zip(timescales, found, strict=False), 1):
         if scale.unresolved is not None:
             continue

@@ -46,6 +46,8 @@ LIKELIHOOD_TOLERANCE = 1e-8
 REPLICATE_TOLERANCE = 1e-5
 """Of the stationary distribution, where the search for the largest likelihood ends: in a replicate 0.2 % of a passage
 time off, at a quarter of the cost."""
+MIN_FRAMES = 10
+"""Of a cluster outside the two cores, below which its committor has no interval."""
 MOST_LOST = 0.1
 """Share of the replicates that may miss a cluster whose committor still has an interval."""
 
@@ -123,10 +125,13 @@ def exchange(
     mfpt = _estimates(value.mfpt, [one.mfpt for one in replicates], n_blocks, missing=np.inf)
     mfpt = _few_passages(mfpt, passages, total)
     fluxes = _estimates(value.flux, [one.flux for one in replicates], n_blocks, missing=0.0)
-    committors = {
-        pair: _estimates(q, [one.committors[pair] for one in replicates], n_blocks, missing=q)
-        for pair, q in value.committors.items()
-    }
+    # The few frames of a sparse cluster may agree by chance, and then all replicates do.
+    sparse = np.bincount(clusters.assignment, minlength=len(clusters.centres)) < MIN_FRAMES
+    committors = {}
+    for pair, q in value.committors.items():
+        found = _estimates(q, [one.committors[pair] for one in replicates], n_blocks, missing=q)
+        unknown = sparse & ~np.isin(np.arange(len(sparse)), np.concatenate([cores[number] for number in pair]))
+        committors[pair] = Estimates(q, *np.where(unknown, np.nan, found[1:]))
     kinetics = Kinetics(msm, clusters, cores, passages, mfpt, fluxes, committors)
     if not refits:
         return kinetics

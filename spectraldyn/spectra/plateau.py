@@ -129,17 +129,20 @@ def _log_replicates(sources: Sequence[Source], slowest: float, random_state: int
     return logs, n_blocks
 
 
-def _changes(sources: Sequence[Source], logs: np.ndarray, n_blocks: int) -> list[Change]:
+def _changes(
+    sources: Sequence[Source], logs: np.ndarray, n_blocks: int, confidence: float = intervals.CONFIDENCE
+) -> list[Change]:
     """All but the first beside the first, from their replicates.
 
-    The intervals hold simultaneously: their common level is that at which the least rank of a replicate among all
-    ratios falls short in 2.5 % of the replicates, which allows for how strongly these are correlated (Beran, J. Am.
-    Stat. Assoc. 83 (1988) 679). A replicate that is undetermined lies below the lower bound and above the upper one.
+    The intervals hold simultaneously, at 95 % or another confidence: their common level is that at which the least rank
+    of a replicate among all ratios falls short in half of what the confidence leaves, which allows for how strongly
+    these are correlated (Beran, J. Am. Stat. Assoc. 83 (1988) 679). A replicate that is undetermined lies below the
+    lower bound and above the upper one.
     """
     with np.errstate(invalid="ignore"):  # neither of two timescales that are infinite, or 0, is the longer one
         ratios = logs[:, 1:] - logs[:, :1]
     lowest, highest = (np.where(np.isnan(ratios), end, ratios) for end in (-np.inf, np.inf))
-    n_ranks, tail = len(ratios) + 1, (1 - intervals.CONFIDENCE) / 2
+    n_ranks, tail = len(ratios) + 1, (1 - confidence) / 2
     least = np.quantile(stats.rankdata(lowest, axis=0).min(axis=1) / n_ranks, tail)
     most = np.quantile(stats.rankdata(highest, axis=0).max(axis=1) / n_ranks, 1 - tail)
     tail = min(tail, least, 1 - most)
@@ -153,7 +156,9 @@ def _changes(sources: Sequence[Source], logs: np.ndarray, n_blocks: int) -> list
     ]
 
 
-def plateau(moments: Moments, lagtime: int, random_state: int) -> list[Plateau]:
+def plateau(
+    moments: Moments, lagtime: int, random_state: int, confidence: float = intervals.CONFIDENCE
+) -> list[Plateau]:
     """Whether the timescales of one fit are level against the lag time, for every process, the slowest first.
 
     Parameters
@@ -165,6 +170,8 @@ def plateau(moments: Moments, lagtime: int, random_state: int) -> list[Plateau]:
         mode that it overlaps with most.
     random_state : int
         Seed of the resampling.
+    confidence : float
+        See `plateau_of`.
 
     Returns
     -------
@@ -183,17 +190,19 @@ def plateau(moments: Moments, lagtime: int, random_state: int) -> list[Plateau]:
                 process.append(Source(moments, index, here, number))
     values = timescales_from_eigenvalues(own.values, lagtime)
     slowest = float(values[np.isfinite(values)].max(initial=lagtime))
-    return [plateau_of(process, lagtime, slowest, random_state) for process in sources]
+    return [plateau_of(process, lagtime, slowest, random_state, confidence) for process in sources]
 
 
-def plateau_of(sources: Sequence[Source], lagtime: int, slowest: float, random_state: int) -> Plateau:
+def plateau_of(
+    sources: Sequence[Source], lagtime: int, slowest: float, random_state: int, confidence: float = intervals.CONFIDENCE
+) -> Plateau:
     """Whether one timescale is level against the lag time, from one fit or from another fit at every lag time.
 
     From the shortest lag time on, the timescale is compared with those at all longer ones. It climbs where one of them
-    is surely longer, with 95 % for all of them together, and by more than `TOLERANCE`. The plateau begins with the
-    first lag time from which it does not climb, if the data would have shown a climb by `PRECISION` over a range of at
-    least `SPAN` that holds the lag time asked about. Later lag times are looked at only after a climb was found, so
-    that no correction for their number is needed (tests in a fixed order).
+    is surely longer, with this confidence for all of them together, and by more than `TOLERANCE`. The plateau begins
+    with the first lag time from which it does not climb, if the data would have shown a climb by `PRECISION` over a
+    range of at least `SPAN` that holds the lag time asked about. Later lag times are looked at only after a climb was
+    found, so that no correction for their number is needed (tests in a fixed order).
 
     Lag times count up to the first that is no shorter than the timescale at the one before. Were it to be shorter than
     the timescale at itself, those would be kept at which chance has made this long, and it would climb.
@@ -208,6 +217,8 @@ def plateau_of(sources: Sequence[Source], lagtime: int, slowest: float, random_s
         Timescale in rows that sets the length of a bootstrap block.
     random_state : int
         Seed of the resampling.
+    confidence : float
+        Of the intervals.
     """
     known = _resolved(sources, lagtime)
     resampled = _log_replicates(known, slowest, random_state) if len(known) > 1 else None
@@ -215,7 +226,7 @@ def plateau_of(sources: Sequence[Source], lagtime: int, slowest: float, random_s
         return Plateau(None)
     logs, n_blocks = resampled
     lags = [source.lagtime for source in known]
-    onwards = [_changes(known[first:], logs[:, first:], n_blocks) for first in range(len(known) - 1)]
+    onwards = [_changes(known[first:], logs[:, first:], n_blocks, confidence) for first in range(len(known) - 1)]
     reached, from_lag, seen = _where_level(lags, onwards, lagtime)
     asked = lags.index(lagtime)
     later = dict(zip(lags[asked + 1 :], onwards[asked], strict=True)) if asked < len(onwards) else {}
