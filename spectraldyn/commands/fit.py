@@ -28,8 +28,8 @@ def add_fit(commands: shared.Commands) -> None:
         "--states",
         type=shared.positive,
         metavar="N",
-        help="metastable sets; by default one more than processes slower than the lag time, for the generator from the "
-        "largest gap between the rates",
+        help="metastable sets; by default from the last sure gap between the timescales, for the generator from the "
+        "largest one between the rates",
     )
     add("--temperature", type=float, metavar="K", help="of the simulation, for free energies in kJ/mol beside kT")
     nesting = "how the modes are put in order: by default joint, for the generator sequential"

@@ -32,7 +32,7 @@ from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
 from spectraldyn.spectra.kinetics import exchange, membership_coefficients, propagated_memberships
 from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.states import CoherentSets, MetastableSets
-from spectraldyn.spectra.timescales import in_time, read_off_timescales, slowest_rows
+from spectraldyn.spectra.timescales import Timescale, in_time, read_off_timescales, slowest_rows
 from spectraldyn.units import parse_duration
 
 
@@ -54,8 +54,9 @@ def analyze(
     data : Dataset
         From `load_features`.
     n_states : int, optional
-        Number of metastable sets; by default one more than there are processes slower than the lag time that held-out
-        data do not refute. Fewer where a set would hold no frame.
+        Number of metastable sets; by default one more than the processes before the last sure gap in the timescales
+        (see `last_sure_gap`), of those slower than the lag time that held-out data do not refute. Fewer where a set
+        would hold no frame.
     temperature : float, optional
         Of the simulation in K, for free energies in kJ/mol.
     functions : ndarray (n_rows, M), optional
@@ -86,11 +87,7 @@ def analyze(
     timescales, asked = by_lag[lag], n_states
     gap = None
     if n_states is None:
-        # Also a process seen too rarely for a timescale separates a set of its own; one faster than the lag does not.
-        slower = sum(
-            value > lag and (scale.n_transitions or 0) > 0 and confirmed is not False
-            for value, scale, confirmed in zip(model.timescales(), timescales, found.confirmed, strict=True)
-        )
+        slower = _slow_processes(model, timescales, found)
         gap = last_sure_gap(model, resampled, slower)
         n_states = min(max(2, 1 + (slower if gap is None else gap.process)), 1 + modes.shape[1])
     clusters, sets, shown = sets_of_modes(modes, n_states, seed)
@@ -122,6 +119,17 @@ def analyze(
         n_refits=len(refits),
         cross_validation=anew.cross_validation,
         coherent_sets=None if model.reversible else _coherent_sets(model, sets, functions, stretches),
+    )
+
+
+def _slow_processes(model: NeuralSVDModel, timescales: list[Timescale], found: Findings) -> int:
+    """How many processes may separate a metastable set.
+
+    Also one seen too rarely for a timescale does; one faster than the lag time, or refuted by held-out data, does not.
+    """
+    return sum(
+        value > model.lagtime and (scale.n_transitions or 0) > 0 and confirmed is not False
+        for value, scale, confirmed in zip(model.timescales(), timescales, found.confirmed, strict=True)
     )
 
 
