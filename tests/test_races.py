@@ -47,7 +47,10 @@ def test_throughput_has_three_loops(monkeypatch):
 def test_batch_sizes_are_compared_at_equal_samples(data, monkeypatch):
     """Every method has a score; ours have norms, too, and of VAMPNet's learning rates the better one counts."""
     monkeypatch.setattr(batch_size, "SAMPLES", 2048)
-    rows = batch_size.measure(data, 256, 0)
+    monkeypatch.setattr(batch_size, "simulated", lambda seed: data)
+    case = {"batch": 256, "seed": 0}
+    rows = [case | row for row in batch_size.measure(case)]
+    assert [row["method"] for row in batch_size.measure({"batch": 256, "seed": 9})] == [batch_size.OURS]
     assert [row["method"] for row in rows] == [*batch_size.OBJECTIVES, batch_size.VAMPNET, batch_size.VAMPNET]
     assert all(0 < row["share of the oracle"] < 1 for row in rows)
     assert all(row["norms from Ritz values (%)"] > 0 for row in rows[:3])
