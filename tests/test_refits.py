@@ -16,9 +16,29 @@ from spectraldyn.errors import InputError
 from spectraldyn.estimators.pairs import LaggedPairs
 from spectraldyn.pipeline.remarks import refit_remarks
 from spectraldyn.pipeline.resampled import Anew, default_refits, resampled_blocks
-from spectraldyn.spectra.intervals import LOGARITHM, LOGIT, PLAIN, Bounds, Estimates, learning_error, with_refits
+from spectraldyn.pipeline.sets import sets_of_modes
+from spectraldyn.spectra.intervals import (
+    LOGARITHM,
+    LOGIT,
+    PLAIN,
+    Bounds,
+    Estimates,
+    block_bootstrap,
+    learning_error,
+    rayleigh_quotients,
+    with_refits,
+)
+from spectraldyn.spectra.kinetics import exchange
 from spectraldyn.spectra.moments import lagged_moments
-from spectraldyn.spectra.relearned import CrossValidation, RelearnedModes, in_the_order_of, scores_on_the_rest
+from spectraldyn.spectra.populations import free_energies, population_estimates
+from spectraldyn.spectra.rates import rate_intervals
+from spectraldyn.spectra.relearned import (
+    CrossValidation,
+    RelearnedModes,
+    RelearnedSets,
+    in_the_order_of,
+    scores_on_the_rest,
+)
 from spectraldyn.spectra.states import MetastableSets
 from spectraldyn.spectra.timescales import Timescale, block_moments, read_off_timescales, with_learning
 from spectraldyn.systems import SYSTEMS
@@ -322,3 +342,39 @@ def test_one_refit_is_refused(tmp_path, monkeypatch, capfd):
     np.save("x.npy", np.zeros((100, 2)))
     assert main(["fit", "x.npy", "--lag", "2", "--refits", "1"]) == 2
     assert "error: --refits is 1: give 0 for none, or 2 to 200\n" in capfd.readouterr().err
+
+
+def test_processes_are_found_again_in_another_order():
+    """Three independent two-state chains, whose indicators a refit has learned in a cyclic order."""
+    random = np.random.default_rng(0)
+    flips = random.random((4000, 3)) < np.array([0.01, 0.04, 0.16])
+    functions = np.column_stack((np.ones(4000), 1 - 2 * (flips.cumsum(axis=0) % 2)))
+    other = functions[:, [0, 2, 3, 1]] * np.array([1, 3.0, 1.0, 0.2])
+    own, again = (block_moments(f, [range(4000)], [1], tied=True) for f in (functions, other))
+    modes = own.eigenmodes(own.spectrum(), 0)
+    found = RelearnedModes(np.ones(1), again, functions.T @ other / 4000).timescales(modes, 0)
+    np.testing.assert_allclose(found, -1 / np.log(modes.values), rtol=1e-9)
+
+
+def test_refits_that_say_what_the_fit_says_of_the_same_blocks_add_nothing(fitted):
+    """Whatever was drawn: the difference is taken on the blocks of the refit, and not on all data."""
+    _, model, data, _ = fitted
+    modes = model.transform(data[0])
+    blocks, draws = resampled = resampled_blocks(model, modes, data)
+    clusters, sets, _ = sets_of_modes(modes, 3, 0)
+    same = [RelearnedSets(draw, clusters, sets) for draw in draws[:3]]
+    for estimate in (population_estimates, free_energies):
+        np.testing.assert_allclose(estimate(sets, resampled, same), estimate(sets, resampled), rtol=1e-9)
+    alone, both = (
+        exchange(clusters, sets, data.stretches, 2, resampled, reversible=True, refits=some) for some in ([], same)
+    )
+    np.testing.assert_allclose(both.mfpt, alone.mfpt, rtol=1e-9)
+    np.testing.assert_allclose(both.fluxes.high, alone.fluxes.high, rtol=1e-9)
+
+    states = SYSTEMS["ornstein-uhlenbeck"].sample(2000, seed=0)
+    generator = GeneratorSVD(1, hidden=(8,), max_steps=20, batch_size=128, random_state=0).fit_fetch(states)
+    blocks, draws = block_bootstrap(generator.moments, 0, 0.0, 0)
+    quotients = rayleigh_quotients(blocks, 0, blocks.eigenmodes(generator.spectrum), draws[:3])
+    refits = draws[:3], generator.shift * (1 / quotients - 1)
+    (rate,) = rate_intervals(generator.moments, generator.spectrum, generator.shift, 0.0, 0, refits)
+    assert (rate.low, rate.high) == pytest.approx((rate.sampling.low, rate.sampling.high))
