@@ -6,7 +6,15 @@ from scipy.signal import lfilter
 
 from spectraldyn.data import cut_blocks, stretches_of
 from spectraldyn.spectra import timescales as its
-from spectraldyn.spectra.intervals import block_bootstrap, participation, percentile_interval, rayleigh_quotients
+from spectraldyn.spectra.intervals import (
+    LOGARITHM,
+    LOGIT,
+    block_bootstrap,
+    participation,
+    percentile_interval,
+    rayleigh_quotients,
+    sampling_interval,
+)
 from spectraldyn.spectra.moments import lagged_moments
 
 TAU = 30.0
@@ -166,6 +174,27 @@ def test_infinite_replicates_make_no_remark():
     low, high = percentile_interval(replicates, 100)
     assert 10 < low[0] < 11
     assert not np.isfinite(high[0])
+
+
+def test_the_longer_arm_of_an_interval_counts_on_both_sides_of_the_value():
+    """On the logarithm; but an arm without an end says nothing of the other."""
+    replicates = np.exp(np.column_stack((np.linspace(-0.3, 0.1, 401), np.linspace(-0.1, 0.3, 401))))
+    low, high = percentile_interval(replicates, 10)
+    np.testing.assert_allclose(high[1] * low[0], 1.0, rtol=1e-5)
+    shorter, longer = high[0], high[1]
+    assert 1.05 < shorter < 1.12 < 1.3 < longer < 1.35
+    value = np.ones(2)
+    np.testing.assert_allclose(
+        sampling_interval(value, replicates, 10, LOGARITHM), [[1 / longer] * 2, [longer] * 2], rtol=1e-5
+    )
+    replicates[-40:] = np.inf
+    below, above = sampling_interval(value, replicates, 10, LOGARITHM)
+    assert np.all(np.isinf(above))
+    np.testing.assert_array_equal(below, percentile_interval(replicates, 10)[0])
+    shares = np.linspace(0.0, 0.9, 401)[:, None]
+    low, high = sampling_interval(np.array([0.5]), shares, 10, LOGIT)
+    np.testing.assert_allclose(low + high, 1.0)
+    assert low[0] == pytest.approx(percentile_interval(shares, 10)[0][0])
 
 
 def test_processes_keep_their_transitions_where_they_swap_order_with_the_lag():

@@ -113,6 +113,25 @@ def percentile_interval(
     return low, high
 
 
+def sampling_interval(
+    value: np.ndarray, replicates: np.ndarray, n_blocks: int, scale: Scale
+) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bounds of a value from its replicates over the first axis: the expanded percentile interval with the longer
+    of its two arms, on the scale, on both sides.
+
+    Few blocks know the spread of a number better than on which side of it the truth lies farther away: a rare event
+    too many, or too few, shortens the very arm that should hold the truth. A percentile at an end of the scale, as that
+    of a time which some replicates never see to pass, lengthens nothing.
+    """
+    low, high = percentile_interval(replicates, n_blocks)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre, below, above = scale.of(value), scale.of(low), scale.of(high)
+        arm = np.maximum(centre - below, above - centre)
+        wider = scale.back(centre - arm), scale.back(centre + arm)
+    known = np.isfinite(arm)
+    return np.where(known, wider[0], low), np.where(known, wider[1], high)
+
+
 def learning_error(refits: np.ndarray, fixed: np.ndarray, scale: Scale) -> np.ndarray:
     """Half width of the 95 % interval that learning alone accounts for, on the scale, from n refits.
 

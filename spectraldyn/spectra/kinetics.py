@@ -26,11 +26,12 @@ from deeptime.markov.tools.analysis import mfpt as mean_first_passage_times
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.spectra.intervals import (
     LOGARITHM,
+    LOGIT,
     MIN_BLOCKS,
     PLAIN,
     Estimates,
     Scale,
-    percentile_interval,
+    sampling_interval,
     with_refits,
 )
 from spectraldyn.spectra.moments import Moments
@@ -122,14 +123,14 @@ def exchange(
     replicates = [replicate(draw) for draw in draws[:N_REPLICATES]]
     n_blocks, total = len(blocks.stretch), float(blocks.block_rows.sum())
     # A replicate in which two cores are not connected has seen no passage between them.
-    mfpt = _estimates(value.mfpt, [one.mfpt for one in replicates], n_blocks, missing=np.inf)
+    mfpt = _estimates(value.mfpt, [one.mfpt for one in replicates], n_blocks, np.inf, LOGARITHM)
     mfpt = _few_passages(mfpt, passages, total)
-    fluxes = _estimates(value.flux, [one.flux for one in replicates], n_blocks, missing=0.0)
+    fluxes = _estimates(value.flux, [one.flux for one in replicates], n_blocks, 0.0, LOGARITHM)
     # The few frames of a sparse cluster may agree by chance, and then all replicates do.
     sparse = np.bincount(clusters.assignment, minlength=len(clusters.centres)) < MIN_FRAMES
     committors = {}
     for pair, q in value.committors.items():
-        found = _estimates(q, [one.committors[pair] for one in replicates], n_blocks, missing=q)
+        found = _estimates(q, [one.committors[pair] for one in replicates], n_blocks, q, LOGIT)
         unknown = sparse & ~np.isin(np.arange(len(sparse)), np.concatenate([cores[number] for number in pair]))
         committors[pair] = Estimates(q, *np.where(unknown, np.nan, found[1:]))
     kinetics = Kinetics(msm, clusters, cores, passages, mfpt, fluxes, committors)
@@ -297,14 +298,14 @@ class _Exchange:
 
 
 def _estimates(
-    value: np.ndarray, replicates: list[np.ndarray], n_blocks: int, missing: float | np.ndarray
+    value: np.ndarray, replicates: list[np.ndarray], n_blocks: int, missing: float | np.ndarray, scale: Scale
 ) -> Estimates:
     """A value with intervals from its replicates, in which this stands for what is missing."""
     nothing = np.full(value.shape, np.nan)
     if not replicates:
         return Estimates(value, nothing, nothing)
     lost = np.isnan(replicates)
-    low, high = percentile_interval(np.where(lost, missing, replicates), n_blocks)
+    low, high = sampling_interval(value, np.where(lost, missing, replicates), n_blocks, scale)
     unknown = np.isnan(value) | (lost.mean(axis=0) > MOST_LOST)
     low, high = (np.where(np.isfinite(bound) & ~unknown, bound, np.nan) for bound in (low, high))
     return Estimates(value, low, high)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spectraldyn.spectra.intervals import LOGIT, PLAIN, Estimates, percentile_interval, with_refits
+from spectraldyn.spectra.intervals import LOGIT, PLAIN, Estimates, sampling_interval, with_refits
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.relearned import RelearnedSets
 from spectraldyn.spectra.states import MetastableSets
@@ -18,7 +18,8 @@ def population_estimates(
     if not len(draws):
         return Estimates(sets.populations, *np.full((2, len(sets.populations)), np.nan))
     replicates = _resampled_populations(sets, blocks, draws)
-    estimates = Estimates(sets.populations, *percentile_interval(replicates, len(blocks.stretch)))
+    bounds = sampling_interval(sets.populations, replicates, len(blocks.stretch), LOGIT)
+    estimates = Estimates(sets.populations, *bounds)
     return with_refits(estimates, *_populations_anew(sets, blocks, refits), LOGIT) if refits else estimates
 
 
@@ -32,7 +33,7 @@ def free_energies(
         return Estimates(value, *np.full((2, len(value)), np.nan))
     with np.errstate(divide="ignore", invalid="ignore"):
         replicates = _relative(_resampled_populations(sets, blocks, draws))
-        bounds = percentile_interval(replicates, len(blocks.stretch))
+        bounds = sampling_interval(value, replicates, len(blocks.stretch), PLAIN)
         estimates = Estimates(value, *(np.where(np.isfinite(bound), bound, np.nan) for bound in bounds))
         if not refits:
             return estimates

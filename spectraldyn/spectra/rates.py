@@ -62,10 +62,12 @@ def rate_intervals(
     modes = blocks.eigenmodes(spectrum)
     v = spectrum.left
     spread = intervals.participation(np.einsum("ik,bij,jk->bk", v, blocks.left[0] - blocks.operator[0], v))
+    values = rates_from_eigenvalues(spectrum.values, shift)
     low = high = None
     if len(counts):
         quotients = intervals.rayleigh_quotients(blocks, 0, modes, counts)
-        low, high = intervals.percentile_interval(shift * (1 / quotients - 1), len(blocks.stretch))
+        replicates, n_blocks = shift * (1 / quotients - 1), len(blocks.stretch)
+        low, high = intervals.sampling_interval(values, replicates, n_blocks, intervals.LOGARITHM)
 
     def interval(k: int, rate: float) -> Rate:
         if rate <= 0:
@@ -76,7 +78,7 @@ def rate_intervals(
             return Rate(rate, None, None, "changes in too few independent stretches of the data")
         return Rate(rate, float(low[k]), float(high[k]))
 
-    rates = [interval(k, rate) for k, rate in enumerate(rates_from_eigenvalues(spectrum.values, shift).tolist())]
+    rates = [interval(k, rate) for k, rate in enumerate(values.tolist())]
     if refits is None:
         return [replace(rate, sampling=Bounds(rate.low, rate.high)) for rate in rates]
     draws, anew = refits

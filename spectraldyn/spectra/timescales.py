@@ -211,13 +211,13 @@ def slowest(scales: Iterable[Timescale]) -> float | None:
 def timescale_intervals(values: np.ndarray, replicates: np.ndarray, blocks: Moments, lagtime: int) -> list[Timescale]:
     """95 % intervals of timescales in rows (k,) from their bootstrap replicates (n_replicates, k) of these blocks.
 
-    There are no replicates where there were too few blocks. See `percentile_interval`. An upper bound longer than all
+    There are no replicates where there were too few blocks. See `sampling_interval`. An upper bound longer than all
     data together is no bound and is left open.
     """
     total = blocks.block_rows.sum()
     low = high = np.zeros(len(values))
     if len(replicates):
-        low, high = intervals.percentile_interval(replicates, len(blocks.stretch))
+        low, high = intervals.sampling_interval(values, replicates, len(blocks.stretch), intervals.LOGARITHM)
     return [
         Timescale(
             float(value) if 0 < value <= total else None,
