@@ -10,6 +10,7 @@ from spectraldyn.commands.compare import add_compare
 from spectraldyn.commands.files import add_features, add_info
 from spectraldyn.commands.fit import add_fit, add_transform, fit
 from spectraldyn.commands.options import as_options
+from spectraldyn.commands.report import add_report
 from spectraldyn.commands.scan import add_scan, scan
 from spectraldyn.commands.states import add_states
 from spectraldyn.commands.systems import add_simulate, add_systems
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         add_compare,
         add_transform,
         add_states,
+        add_report,
         add_info,
         add_features,
         add_systems,

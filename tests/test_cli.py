@@ -16,13 +16,14 @@ from spectraldyn.features import FEATURES
 from spectraldyn.plots import save_figure
 
 N_FRAMES = 3000
+HEADER_OF_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x90\0\0\0\x90"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Hardly any training after the warm start, and empty files for figures, which take twice as long as the rest."""
+    """Hardly any training after the warm start, and no pictures, which take twice as long as the rest."""
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
-    monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(b"") or b"")
+    monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(HEADER_OF_PNG))
 
 
 @pytest.fixture
@@ -79,8 +80,10 @@ def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
             "chapman_kolmogorov",
             "free_energy",
             "modes",
+            "network",
             "singular_values",
             "states",
+            "time_series",
             "timescales",
         )
     }
@@ -119,7 +122,7 @@ def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
     assert {"value", "error", "spread"} == leading["correlation"].keys() == leading["integrated_gradients"].keys()
     page = (folder / "report.html").read_text()
     assert f"x C1 ({leading['importance']['value']:.2f})" in page
-    assert page.count("data:image/png;base64,iVBOR") == 7
+    assert page.count("data:image/png;base64,iVBOR") == 9
     assert 'href="states/process_1.pdb"' in page
     assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in figures)
     assert not re.search(r'(src|href)="(https?:|/)', page)

@@ -182,12 +182,12 @@ def test_the_unit_of_the_lag_time_reaches_the_page_and_results_keep_ps(fitted):
     assert repr(results).startswith("Implied timescales at lag 8 ns\n")
     assert "10,000 frames, 20 µs in all. Reversible transfer operator at lag time 8 ns," in page
     assert "at lag time τ = 8 ns" in page
-    assert "<th>timescale (ns)</th>" in page
+    assert "timescale</a> (ns)</th>" in page
     for scale in results.timescales:
         value, low, high, _ = timescale_cells(scale, NS)
         assert f'<td>{value}</td><td class="interval">{low} – {high}</td>' in page
-    assert "Mean first passage times (ns) from the core of the row's set" in page
-    assert f"<td>{stored['mfpt'][0][1] / 1000:.0f} (" in page
+    assert "Mean first passage times</a> (ns) from the set of the row" in page
+    assert f">{stored['mfpt'][0][1] / 1000:.0f} (" in page
 
 
 def test_a_model_without_the_typed_unit_is_shown_by_size(fitted):

@@ -7,10 +7,18 @@ from spectraldyn.pipeline.resampled import Refit, refit_resampled
 from spectraldyn.pipeline.results import GeneratorResults, Results, TransferResults
 from spectraldyn.pipeline.scan import scan_trajectories
 from spectraldyn.pipeline.sensitivity import AXES, N_SHOWN, Scan, ScanFit
-from spectraldyn.pipeline.stored import FittedFrames, holds_results, relative_path, save_modes
+from spectraldyn.pipeline.stored import (
+    FittedFrames,
+    holds_results,
+    relative_path,
+    save_modes,
+    stored_contents,
+    stored_time,
+)
 from spectraldyn.pipeline.tables import (
     aligned,
     format_number,
+    intervals_line,
     part_cell,
     rate_cells,
     timescale_cell,

@@ -9,7 +9,7 @@ from spectraldyn.data import Dataset
 from spectraldyn.estimators import Attribution, GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.remarks import Judgement, verdict_lines
-from spectraldyn.pipeline.tables import rate_table, timescale_table, with_error, with_interval
+from spectraldyn.pipeline.tables import intervals_line, rate_table, timescale_table, with_error, with_interval
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.spectra.kinetics import Kinetics, MarkovStateModel, learned_committor
@@ -60,9 +60,7 @@ class Results:
     @property
     def intervals_line(self) -> str:
         """Which errors the intervals hold."""
-        if self.n_refits:
-            return f"Intervals: errors of sampling and, from {self.n_refits} refits, of learning"
-        return "Intervals: errors of sampling alone; `refits` adds those of learning"
+        return intervals_line(self.n_refits)
 
     def _sets_line(self) -> str:
         populations = ", ".join(starmap(with_interval, zip(*self.populations, strict=True)))

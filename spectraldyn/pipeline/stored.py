@@ -5,6 +5,7 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from spectraldyn.data import Dataset, InputFile
 from spectraldyn.errors import InputError
 from spectraldyn.files import replacing
 from spectraldyn.pipeline.results import Results
-from spectraldyn.units import TimeAxis
+from spectraldyn.units import TimeAxis, TimeUnit
 
 
 def holds_results(folder: Path) -> bool:
@@ -123,6 +124,21 @@ def check_results(folder: Path) -> None:
     """InputError where a folder holds no results."""
     if not holds_results(folder):
         raise InputError(f"{folder} is not a folder of results: give one that `spectraldyn fit` has written")
+
+
+def stored_contents(folder: Path) -> dict[str, Any]:
+    """What results.json of a folder holds; InputError where there is none, or one of an earlier version."""
+    check_results(folder)
+    stored = json.loads((folder / "results.json").read_text())
+    if "versions" not in stored:
+        raise InputError(f"{folder} was written by an earlier version, {stored['version']}: fit again")
+    return stored
+
+
+def stored_time(contents: dict[str, Any]) -> tuple[TimeAxis, TimeUnit]:
+    """The time axis of what results.json holds, and the unit in which its timescales are shown."""
+    time = TimeAxis(contents["timestep_ps"], contents["stride"], contents["typed_unit"])
+    return time, TimeUnit(contents["display_unit"])
 
 
 def relative_path(path: Path, home: Path) -> str:

@@ -61,6 +61,13 @@ def rate_cells(rate: Rate, exact: float | None, unit: TimeUnit) -> list[str]:
     return rounded(value, low, high, known, missing="––––", width=half_width(value, low, high))
 
 
+def intervals_line(n_refits: int) -> str:
+    """Which errors intervals hold."""
+    if n_refits:
+        return f"Intervals: errors of sampling and, from {n_refits} refits, of learning"
+    return "Intervals: errors of sampling alone; `refits` adds those of learning"
+
+
 def _note(unresolved: str | None) -> str:
     return "" if unresolved is None else f"unresolved: {unresolved}"
 

@@ -3,6 +3,7 @@
 from spectraldyn.plots.attribution import plot_attribution
 from spectraldyn.plots.comparison import plot_comparison
 from spectraldyn.plots.figures import COLOURS, MARKERS, figure_axes, save_figure
+from spectraldyn.plots.kinetics import plot_network, plot_time_series
 from spectraldyn.plots.scan import plot_scan
 from spectraldyn.plots.spectrum import (
     coordinates,

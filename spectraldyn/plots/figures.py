@@ -1,6 +1,5 @@
 """What the figures share: colours and markers, error bars, legends, new axes, files."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +45,11 @@ def figure_axes(width: float = 5.2, height: float = 3.9) -> Axes:
     return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
-def save_figure(ax: Axes, path: Path, dpi: int = 160) -> bytes:
-    """Write the figure of some axes as PNG; return the same picture, smaller, for embedding in a page."""
+def save_figure(ax: Axes, path: Path, dpi: int = 160) -> None:
+    """Write the figure of some axes as PNG."""
     # Axes of fixed aspect get their final size while drawing, and only the next layout makes room for their labels.
     figure_of(ax).draw_without_rendering()
     figure_of(ax).savefig(path, dpi=dpi)
-    small = io.BytesIO()
-    figure_of(ax).savefig(small, dpi=0.7 * dpi, format="png")
-    return small.getvalue()
 
 
 def figure_of(ax: Axes) -> Figure:

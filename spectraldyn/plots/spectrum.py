@@ -142,7 +142,7 @@ def plot_singular_values(results: Results, ax: Axes | None = None) -> Axes:
 
 
 def plot_free_energy(results: Results, ax: Axes | None = None) -> Axes:
-    """Free energy −ln p in kT along the slowest mode, or in the plane of the two slowest."""
+    """Free energy −ln p in kT along a single slow mode, else in the plane of `plot_states`, sets by their numbers."""
     ax = ax or figure_axes()
     modes = results.modes
     if modes.shape[1] == 1:
@@ -150,14 +150,14 @@ def plot_free_energy(results: Results, ax: Axes | None = None) -> Axes:
         ax.stairs(_energy(counts), edges, baseline=None, color=COLOURS[0])
         ax.set(xlabel=MODE_LABELS[0], ylabel="free energy (kT)")
         return ax
-    counts, x, y = np.histogram2d(modes[:, 0], modes[:, 1], bins=90)
+    across, up, labels = coordinates(results)
+    counts, x, y = np.histogram2d(across, up, bins=90)
     mesh = ax.pcolormesh(x, y, _energy(counts).T, cmap=colormaps["viridis"], rasterized=True)
-    for state, row in _most_typical(results):
-        ax.plot(*modes[row, :2], marker="o", color="white", markeredgecolor="black", markersize=13)
-        ax.annotate(str(state + 1), tuple(modes[row, :2]), **CENTRED, fontsize="small")
+    _number_states(results, across, up, ax)
     ax.use_sticky_edges = False  # room for the numbers of states at the edge
     ax.margins(0.07)
-    ax.set(xlabel=MODE_LABELS[0], ylabel=MODE_LABELS[1])
+    ax.set(xlabel=labels[0], ylabel=labels[1])
+    _angle_limits(ax, labels)
     figure_of(ax).colorbar(mesh, ax=ax, label="free energy (kT)")
     return ax
 
@@ -167,9 +167,12 @@ def _energy(counts: np.ndarray) -> np.ndarray:
     return -np.log(np.where(counts > 0, counts, np.nan) / counts.max())
 
 
-def _most_typical(results: Results) -> list[tuple[int, int]]:
-    """Every state that has representatives, with the row that is most typical of it."""
-    return [(state, rows[0]) for state, rows in enumerate(results.representatives) if len(rows)]
+def _number_states(results: Results, x: np.ndarray, y: np.ndarray, ax: Axes) -> None:
+    """The number of every state that has representatives, at the frame that is most typical of it."""
+    for state, rows in enumerate(results.representatives):
+        if len(rows):
+            box = {"boxstyle": "circle", "facecolor": "white", "edgecolor": look(state)["color"], "linewidth": 2}
+            ax.annotate(str(state + 1), (x[rows[0]], y[rows[0]]), **CENTRED, bbox=box, fontsize="small")
 
 
 def plot_states(results: Results, ax: Axes | None = None) -> Axes:
@@ -184,9 +187,7 @@ def plot_states(results: Results, ax: Axes | None = None) -> Axes:
             x[mine], y[mine], **look(state), linestyle="none", markersize=2.5, markeredgewidth=0, alpha=0.6,
             rasterized=True, label=f"{state + 1}: {100 * population:.2g} %",
         )  # fmt: skip
-    for state, row in _most_typical(results):
-        box = {"boxstyle": "circle", "facecolor": "white", "edgecolor": look(state)["color"]}
-        ax.annotate(str(state + 1), (x[row], y[row]), **CENTRED, bbox=box)
+    _number_states(results, x, y, ax)
     ax.set(xlabel=labels[0], ylabel=labels[1])
     _angle_limits(ax, labels)
     legend_beside(ax, title="state: population", title_fontsize="x-small", markerscale=3)

@@ -5,6 +5,7 @@ from spectraldyn.report.write import (
     check_comparison_folder,
     check_results_folder,
     check_scan_folder,
+    rebuild_report,
     write_comparison,
     write_results,
     write_scan,

@@ -1,9 +1,11 @@
 """What results.json holds of a fit."""
 
 import math
+import platform
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import singledispatch
+from importlib import metadata
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
         "operator": settings["operator"],
         "timestep_ps": data.time.timestep_ps,
         "stride": data.time.stride,
+        "n_frames": data.n_rows,
+        "typed_unit": data.time.typed_unit,
         "timescales": [_estimate(scale, results.unit) for scale in results.timescales],
         **_own_entries(results),
         "n_refits": results.n_refits,
@@ -46,13 +50,22 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
         },
         "scores": {name: _number(score) for name, score in model.scores.items()},
         "states": [
-            {"population": _number(value), "low": _number(low), "high": _number(high), "structure": structure}
-            for value, low, high, structure in zip(*results.populations, structures.sets, strict=True)
+            {
+                "population": _number(value),
+                "low": _number(low),
+                "high": _number(high),
+                "structure": structure,
+                "most_probable": _frame(results, rows[0], out) if len(rows) else None,
+            }
+            for value, low, high, structure, rows in zip(
+                *results.populations, structures.sets, results.representatives, strict=True
+            )
         ],
         "processes": [
             {"structure": along, "transition_structure": transition}
             for along, transition in zip(structures.along, structures.transition, strict=True)
         ],
+        "temperature": results.temperature,
         "free_energies": _free_energies(results),
         "attribution": [
             {
@@ -69,6 +82,7 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
         "warnings": results.warnings,
         "seed": model.settings.seed,
         "seconds": round(results.seconds, 2),
+        "versions": versions(),
     }
 
 
@@ -82,6 +96,7 @@ def _own_entries(results: Results) -> dict[str, Any]:
 def _of_transfer(results: TransferResults) -> dict[str, Any]:
     refitted = results.refitted_timescales_by_lag
     entries: dict[str, Any] = {
+        "display_unit": results.display_unit.name,
         "lag": _lag(results, results.model.lagtime),
         "timescales_by_lag": [
             {"lag": _lag(results, lag), "timescales": [_estimate(scale, results.unit) for scale in scales]}
@@ -100,6 +115,7 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
     }
     if refitted is not None:
         agreement = results.refit_agreement
+        entries["refit_agreement"] = results.refit_summary
         entries["refitted_timescales_by_lag"] = [
             {
                 "lag": _lag(results, lag),
@@ -119,6 +135,7 @@ def _of_transfer(results: TransferResults) -> dict[str, Any]:
 def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     rates = [_estimate(rate, f"1/{results.unit}") for rate in results.rates]
     entries: dict[str, Any] = {
+        "display_unit": results.display_unit.name,
         "lag": None,
         "rates": rates,
         "timescales_by_lag": [],
@@ -132,7 +149,21 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     }
     if results.potential is not None:
         entries["potential"] = results.potential
+    if results.exact_rates is not None:
+        entries["exact_rates"] = _numbers(results.exact_rates)
     return entries
+
+
+def versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    packages = ("torch", "numpy", "scipy", "mdtraj", "deeptime", "scikit-learn")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+
+
+def _frame(results: Results, row: int, out: Path) -> dict[str, Any]:
+    file, frame = results.data.frame(row)
+    place = {"file": relative_path(file.path, out), "frame": int(frame)}
+    return place if file.array is None else {**place, "array": file.array}
 
 
 def _interval(estimate: Iterable[Any], factor: float = 1.0) -> dict[str, Any]:

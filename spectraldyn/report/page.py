@@ -1,6 +1,9 @@
-"""The self-contained HTML report."""
+"""The self-contained HTML report, from what results.json holds and the figures and structures beside it."""
 
-from functools import singledispatch
+import base64
+import json
+import struct
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -8,44 +11,62 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from spectraldyn.pipeline import (
-    GeneratorResults,
-    Results,
-    TransferResults,
     format_number,
+    intervals_line,
     part_cell,
     rate_cells,
+    stored_time,
     timescale_cells,
     with_error,
     with_interval,
 )
+from spectraldyn.report.citing import asset, methods, references
+from spectraldyn.report.viewer import shown_structures
+from spectraldyn.spectra.intervals import Bounds
+from spectraldyn.spectra.rates import Rate
+from spectraldyn.spectra.timescales import Timescale
 
 NAMES_SHOWN = 12
 MOVED_SHOWN = 2
 MOVED_AT_LEAST = 0.05  # permutation importance of those after the first
+PIXELS_SHOWN = 1.45
+"""Of a picture, for one of the page: letters as large as those of the text, and sharp."""
+
+Contents = dict[str, Any]
+"""Of results.json: times in ps, or in stored frames where their spacing is unknown."""
 
 
-def render(results: Results, contents: dict[str, Any], figures: dict[str, str]) -> str:
-    """The page, from results, the contents of results.json and the figures as data URLs."""
+def render(contents: Contents, folder: Path) -> str:
+    """The page of a folder of results, in which figures and structures have been written."""
     loader = jinja2.PackageLoader("spectraldyn", "report")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"number": format_number, "marked": marked}
-    data, names = results.data, results.data.column_names
-    others = len(data.files) - 1
+    structures = shown_structures(contents, folder)
+    own = _of_generator(contents) if contents["lag"] is None else _of_transfer(contents)
     return environment.get_template("template.html").render(
         contents=contents,
-        read_warnings=data.warnings,
-        title=data.files[0].path.name + (f" and {others} more file{'s' * (others > 1)}" if others else ""),
-        populations=[with_interval(*cell) for cell in zip(*results.populations, strict=True)],
-        free_energies=["0", *(with_interval(*cell) for cell in list(zip(*results.free_energies, strict=True))[1:])],
-        typical=[_frame(results, rows[0]) if len(rows) else "–" for rows in results.representatives],
-        reversible=results.model.reversible,
+        read_warnings=_not_judged(contents),
+        title=_title(contents),
+        populations=[_cell(state, "population") for state in contents["states"]],
+        free_energies=_free_energies(contents),
+        typical=[_place(state["most_probable"]) for state in contents["states"]],
+        reversible=contents["model"]["tied"],
         scores=_scores(contents),
-        intervals=results.intervals_line,
-        features=f"{len(names)} features: {', '.join(names[:NAMES_SHOWN])}" + ", …" * (len(names) > NAMES_SHOWN),
-        moves=_moved_most(results),
+        features=_features(contents["features"]["columns"]),
+        moves=[_moved_most(found["features"]) for found in contents["attribution"]],
         attribution=contents["attribution"][0],
-        figures=figures,
-        **own_part(results),
+        figures={path.stem: _embedded(path) for path in sorted(folder.glob("*.png"))},
+        structures=Markup(json.dumps(structures).replace("</", "<\\/")),
+        structure_names=[shown["name"] for shown in structures],
+        viewer=Markup(asset("3Dmol-min.js")) if structures else None,
+        viewer_script=Markup(asset("viewer.js")),
+        licence=Markup(asset("3Dmol-LICENSE.txt")),
+        style=Markup(asset("page.css")),
+        intervals=intervals_line(contents["n_refits"]),
+        command=None,
+        methods=methods(contents, own["lag"]),
+        references=references(contents),
+        **own,
     )
 
 
@@ -55,84 +76,125 @@ def marked(sentence: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
-@singledispatch
-def own_part(results: Results) -> dict[str, Any]:
-    """What the page says of one kind of operator alone."""
-    raise TypeError(f"there is no report on {type(results).__name__}")
+def _embedded(path: Path) -> dict[str, Any]:
+    """A picture as a data URL, with the size in which it is shown."""
+    png = path.read_bytes()
+    width, height = (round(number / PIXELS_SHOWN) for number in struct.unpack(">II", png[16:24]))
+    return {"src": "data:image/png;base64," + base64.b64encode(png).decode(), "width": width, "height": height}
 
 
-@own_part.register
-def _of_transfer(results: TransferResults) -> dict[str, Any]:
-    model, time, unit = results.model, results.data.time, results.display_unit
-    lag, known = time.lag_text(model.lagtime), np.isfinite(results.mfpt)
-    mfpt_unit = time.unit_for(results.mfpt[known].max(initial=results.lag_time))
+def _of_transfer(contents: Contents) -> dict[str, Any]:
+    time, unit = stored_time(contents)
+    lag, mfpt = contents["lag"], contents["mfpt"]
+    lag_text = time.lag_text(lag["frames"] // time.stride)
+    lag_time = time.time(lag["frames"] / time.stride)
+    mfpt_unit = time.unit_for(max([lag_time, *(cell for row in mfpt for cell in row if cell is not None)]))
     passages = [
-        ["0" if i == j else with_interval(*cell, 1 / mfpt_unit.size) for j, cell in enumerate(zip(*rows, strict=True))]
-        for i, rows in enumerate(zip(*results.kinetics.mfpt, strict=True))
+        [
+            "0" if i == j else _with_interval(*cell, factor=1 / mfpt_unit.size)
+            for j, cell in enumerate(zip(*rows, strict=True))
+        ]
+        for i, rows in enumerate(zip(mfpt, contents["mfpt_low"], contents["mfpt_high"], strict=True))
     ]
-    operator = "Reversible transfer operator" if model.reversible else "Transfer operator (nonreversible dynamics)"
-    form = "{:.3g}" if np.iscomplexobj(model.eigenvalues) else "{:.4f}"
-    period = 2 * np.pi * results.lag_time / unit.size
-    periods = [period / abs(np.angle(z)) if z.imag else None for z in model.eigenvalues]
+    model, scales = contents["model"], _timescales(contents)
+    operator = "Reversible transfer operator" if model["tied"] else "Transfer operator (nonreversible dynamics)"
+    values = [complex(*z) if isinstance(z, list) else z for z in contents["eigenvalues"]]
+    oscillate = any(isinstance(z, complex) for z in values)
+    period = 2 * np.pi * lag_time / unit.size
     return {
-        "summary": f"{_length(results)}. {operator} at lag time {lag}, learned by NeuralSVD, "
-        f"objective {model.settings.objective}; {_modes(model.n_modes)}, of which the data carry {results.n_carried}.",
+        "summary": f"{_length(contents)}. {operator} at lag time {lag_text}, learned by NeuralSVD, "
+        f"objective {model['objective']}; {_modes(len(values))}, of which the data carry {contents['n_carried']}.",
         "unit": unit.name,
-        "times": [timescale_cells(scale, unit) for scale in results.timescales],
-        "parts": _parts(results),
-        "lag": lag,
-        "eigenvalues": list(map(form.format, model.eigenvalues)),
-        "periods": periods,
+        "times": [timescale_cells(scale, unit) for scale in scales],
+        "parts": _parts(contents, scales),
+        "lag": lag_text,
+        "eigenvalues": [f"{z:.3g}" if oscillate else f"{z:.4f}" for z in values],
+        "periods": [period / abs(np.angle(z)) if isinstance(z, complex) and z.imag else None for z in values],
         "mfpt": passages,
         "mfpt_unit": mfpt_unit.name,
-        "refits": results.refit_summary,
+        "refits": contents.get("refit_agreement"),
     }
 
 
-@own_part.register
-def _of_generator(results: GeneratorResults) -> dict[str, Any]:
-    settings, unit = results.model.settings, results.display_unit
-    exact = [None] * len(results.rates) if results.exact_rates is None else results.exact_rates.tolist()
-    potential = f" in the potential {results.potential}" if results.potential else ""
-    form = "resolvent in the energy space" if settings.form == "energy-space" else "shifted generator"
+def _of_generator(contents: Contents) -> dict[str, Any]:
+    model, (_, unit) = contents["model"], stored_time(contents)
+    rates, scales = [Rate(**_bare(entry)) for entry in contents["rates"]], _timescales(contents)
+    exact = contents.get("exact_rates")
+    potential = f" in the potential {contents['potential']}" if "potential" in contents else ""
+    form = "resolvent in the energy space" if model["form"] == "energy-space" else "shifted generator"
     return {
-        "summary": f"{_length(results)}. Generator of overdamped Langevin dynamics{potential}, learned by NeuralSVD "
-        f"({form}, shift {settings.shift * unit.size:.4g}/{unit.name}, objective {settings.objective}); "
-        f"{_modes(results.model.n_modes)}.",
+        "summary": f"{_length(contents)}. Generator of overdamped Langevin dynamics{potential}, learned by NeuralSVD "
+        f"({form}, shift {model['shift'] * unit.size:.4g}/{unit.name}, objective {model['objective']}); "
+        f"{_modes(len(rates))}.",
         "unit": unit.name,
-        "times": [timescale_cells(scale, unit) for scale in results.timescales],
-        "parts": _parts(results),
+        "times": [timescale_cells(scale, unit) for scale in scales],
+        "parts": _parts(contents, scales),
         "lag": None,
-        "periods": [None] * len(results.rates),
-        "rates": [rate_cells(rate, known, unit) for rate, known in zip(results.rates, exact, strict=True)],
-        "exact": results.exact_rates is not None,
+        "periods": [None] * len(rates),
+        "rates": [rate_cells(*pair, unit) for pair in zip(rates, exact or [None] * len(rates), strict=True)],
+        "exact": exact is not None,
     }
+
+
+def _bare(entry: Contents) -> dict[str, Any]:
+    """The fields of a record from its entry, which has its unit, too."""
+    parts = {name: entry[name] and Bounds(**entry[name]) for name in ("sampling", "learning")}
+    return {**{name: value for name, value in entry.items() if name != "unit"}, **parts}
+
+
+def _timescales(contents: Contents) -> list[Timescale]:
+    return [Timescale(**_bare(entry)) for entry in contents["timescales"]]
+
+
+def _title(contents: Contents) -> str:
+    first, others = contents["inputs"][0]["path"], len(contents["inputs"]) - 1
+    return Path(first).name + (f" and {others} more file{'s' * (others > 1)}" if others else "")
+
+
+def _not_judged(contents: Contents) -> list[str]:
+    """What reading the data had to say: the other warnings are the verdict in sentences."""
+    judged = {one["message"] + (f"; {one['advice']}" if one["advice"] else "") for one in contents["verdict"]}
+    return [warning for warning in contents["warnings"] if warning not in judged]
 
 
 def _modes(number: int) -> str:
     return f"{number} slow mode{'s' * (number > 1)}"
 
 
-def _length(results: Results) -> str:
-    time, n_rows = results.data.time, results.data.n_rows
+def _length(contents: Contents) -> str:
+    (time, _), n_rows = stored_time(contents), contents["n_frames"]
     length = f"{n_rows:,} frames" + (f" (every {time.stride}th stored frame)" if time.stride > 1 else "")
-    if time.timestep_ps is not None:
-        length += f", {time.length_text(n_rows)} in all"
-    return length
+    return length if time.timestep_ps is None else f"{length}, {time.length_text(n_rows)} in all"
 
 
-def _parts(results: TransferResults | GeneratorResults) -> list[list[str]]:
+def _parts(contents: Contents, scales: list[Timescale]) -> list[list[str]]:
     """Of every timescale the parts of its interval that sampling and learning account for; none without refits."""
-    if not results.n_refits:
+    if not contents["n_refits"]:
         return []
-    unit = results.display_unit
-    return [[part_cell(scale, part, unit) for part in (scale.sampling, scale.learning)] for scale in results.timescales]
+    _, unit = stored_time(contents)
+    return [[part_cell(scale, part, unit) for part in (scale.sampling, scale.learning)] for scale in scales]
 
 
-def _scores(contents: dict[str, Any]) -> list[tuple[str, ...]]:
+def _with_interval(*numbers: float | None, factor: float = 1.0) -> str:
+    value, low, high = (np.nan if number is None else number for number in numbers)
+    return with_interval(value, low, high, factor)
+
+
+def _cell(entry: Contents, name: str = "value") -> str:
+    return _with_interval(entry[name], entry["low"], entry["high"])
+
+
+def _free_energies(contents: Contents) -> list[list[str]]:
+    """Of every set one cell in kT, and one in kJ/mol where the temperature is known."""
+    units = ["kT", *(["kJ/mol"] if contents["temperature"] is not None else [])]
+    rest = contents["free_energies"][1:]
+    return [["0"] * len(units), *([_cell(estimate[unit]) for unit in units] for estimate in rest)]
+
+
+def _scores(contents: Contents) -> list[tuple[str, ...]]:
     """Rows of the table of scores: name, on the training blocks, on the held-out blocks, cross-validated."""
     names = {"vamp2": "VAMP-2", "vampe": "VAMP-E", "resolvent": "squared singular values, summed"}
-    scores, crossed = contents["scores"], contents.get("cross_validation") or {}
+    scores, crossed = contents["scores"], contents["cross_validation"] or {}
 
     def cell(key: str) -> str:
         score = scores.get(key)
@@ -146,17 +208,19 @@ def _scores(contents: dict[str, Any]) -> list[tuple[str, ...]]:
     return [(names[name], cell(f"{name}_train"), cell(f"{name}_test"), mean(name)) for name in present]
 
 
-def _moved_most(results: Results) -> list[str]:
-    """Of every process the leading features, with their permutation importance."""
-    moved = []
-    for attribution in results.attribution:
-        features = attribution.features
-        leading = list(zip(features.names, features.importance.value, strict=True))[:MOVED_SHOWN]
-        shown = leading[:1] + [(name, value) for name, value in leading[1:] if value >= MOVED_AT_LEAST]
-        moved.append(", ".join(f"{name} ({value:.2f})" for name, value in shown))
-    return moved
+def _features(names: list[str]) -> str:
+    return f"{len(names)} features: {', '.join(names[:NAMES_SHOWN])}" + ", …" * (len(names) > NAMES_SHOWN)
 
 
-def _frame(results: Results, row: int) -> str:
-    file, frame = results.data.frame(row)
-    return f"frame {frame} of {file.path.name}" + (f" ({file.array})" if file.array else "")
+def _moved_most(features: list[Contents]) -> str:
+    """The leading features of a process, with their permutation importance."""
+    leading = [(found["name"], found["importance"]["value"] or 0.0) for found in features[:MOVED_SHOWN]]
+    shown = leading[:1] + [(name, value) for name, value in leading[1:] if value >= MOVED_AT_LEAST]
+    return ", ".join(f"{name} ({value:.2f})" for name, value in shown)
+
+
+def _place(frame: Contents | None) -> str:
+    if frame is None:
+        return "–"
+    array = f" ({frame['array']})" if "array" in frame else ""
+    return f"frame {frame['frame']} of {Path(frame['file']).name}{array}"

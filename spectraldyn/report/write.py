@@ -1,6 +1,5 @@
 """Folders of results (numbers as JSON, model, modes, structures, figures, the report), comparisons and scans."""
 
-import base64
 import json
 from functools import singledispatch
 from pathlib import Path
@@ -8,8 +7,16 @@ from typing import Any
 
 from spectraldyn import plots
 from spectraldyn.baselines import Comparison
-from spectraldyn.files import check_folder, complete_folder
-from spectraldyn.pipeline import GeneratorResults, Results, Scan, TransferResults, holds_results, save_modes
+from spectraldyn.files import check_folder, complete_folder, replacing
+from spectraldyn.pipeline import (
+    GeneratorResults,
+    Results,
+    Scan,
+    TransferResults,
+    holds_results,
+    save_modes,
+    stored_contents,
+)
 from spectraldyn.report.contents import results_dict
 from spectraldyn.report.page import render
 from spectraldyn.report.structures import fill_states
@@ -52,13 +59,34 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
         "free_energy": plots.plot_free_energy(results),
         "states": plots.plot_states(results),
         "modes": plots.plot_modes(results)[0],
+        "time_series": plots.plot_time_series(results)[0],
     }
-    pictures = {name: plots.save_figure(ax, folder / f"{name}.png") for name, ax in figures.items()}
-    embedded = {name: "data:image/png;base64," + base64.b64encode(png).decode() for name, png in pictures.items()}
+    for name, ax in figures.items():
+        plots.save_figure(ax, folder / f"{name}.png")
     contents = results_dict(results, final, structures)
-    (folder / "report.html").write_text(render(results, contents, embedded), encoding="utf-8")
+    (folder / "report.html").write_text(render(contents, folder), encoding="utf-8")
     # Last of all: a folder with results.json is complete.
     (folder / "results.json").write_text(json.dumps(contents, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def rebuild_report(folder: str | Path) -> Path:
+    """Write the page of a folder of results anew, from its numbers, figures and structures: nothing is fitted.
+
+    Returns
+    -------
+    Path
+        Of report.html in the folder.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no results, or those of an earlier version, which lack what the page says.
+    """
+    folder = Path(folder)
+    page = render(stored_contents(folder), folder)
+    with replacing(folder / "report.html") as draft:
+        draft.write_text(page, encoding="utf-8")
+    return folder / "report.html"
 
 
 @singledispatch
@@ -69,7 +97,7 @@ def _own_figures(results: Results) -> dict[str, Any]:
 
 @_own_figures.register
 def _of_transfer(results: TransferResults) -> dict[str, Any]:
-    figures = {"timescales": plots.plot_timescales(results)}
+    figures = {"timescales": plots.plot_timescales(results), "network": plots.plot_network(results)}
     if results.chapman_kolmogorov is not None:
         figures["chapman_kolmogorov"] = plots.plot_chapman_kolmogorov(results)[0]
     return figures
