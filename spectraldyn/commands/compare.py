@@ -7,11 +7,13 @@ from spectraldyn.commands import options as shared
 
 def add_compare(commands: shared.Commands) -> None:
     purpose = "fit NeuralSVD and other estimators of the field to the same data and judge them alike"
-    add = shared.command(commands, "compare run1.xtc run2.xtc --top protein.pdb --lag 1ns", purpose, _compare)
+    add = shared.command(
+        commands, "compare run1.xtc run2.xtc --top protein.pdb --lag 1ns", purpose, _compare
+    ).add_argument
     shared.add_trajectory_options(add)
     methods = "only these: neural-svd, tica, vamp, edmd, kernel-edmd, msm, vampnet, srv, nystroem-rrr (which needs "
     methods += "kooplearn). By default all that are installed"
-    add("--methods", action="append", metavar="NAME[,NAME]", help=methods)
+    add("--methods", action=shared.Collected, metavar="NAME[,NAME]", help=methods)
     splits = "splits into training and held-out blocks to judge over; every method is fitted once for each"
     add("--splits", type=shared.positive, default=3, metavar="N", help=splits)
     shared.add_learning_options(add)
@@ -26,7 +28,7 @@ def _compare(options: argparse.Namespace) -> int:
     out = check_comparison_folder(shared.output_name(options, "-comparison"), options.force)
     chosen = {"methods": shared.joined(options.methods), "n_splits": options.splits}
     comparison = compare_trajectories(options.files, **chosen, **arguments)
-    out = write_comparison(comparison, out, options.force)
+    out = write_comparison(comparison, out, options.force, options.parser.run_file(options, out))
     shared.print_notes(comparison.warnings)
     print(comparison)
     print(f"figure: {out / 'comparison.png'}")

@@ -9,7 +9,9 @@ from spectraldyn.errors import InputError
 
 def add_fit(commands: shared.Commands) -> None:
     purpose = "learn the slow spectrum of trajectories and write a report"
-    add = shared.command(commands, "fit run1.xtc run2.xtc --top protein.pdb --lag 1ns --modes 4", purpose, fit)
+    add = shared.command(
+        commands, "fit run1.xtc run2.xtc --top protein.pdb --lag 1ns --modes 4", purpose, fit
+    ).add_argument
     shared.add_trajectory_options(add)
     add(
         "--operator",
@@ -52,7 +54,9 @@ def add_fit(commands: shared.Commands) -> None:
 
 def add_transform(commands: shared.Commands) -> None:
     purpose = "project new trajectories on the modes of an earlier fit"
-    add = shared.command(commands, "transform protein-results new.xtc --out new-modes.npz", purpose, _transform)
+    add = shared.command(
+        commands, "transform protein-results new.xtc --out new-modes.npz", purpose, _transform
+    ).add_argument
     add("run", metavar="RUN", help="folder written by `spectraldyn fit`")
     add("files", nargs="+", metavar="FILE", help="new files of the same molecule")
     add("--out", metavar="NPZ", help="file to write; by default named after the first file")
@@ -75,7 +79,7 @@ def fit(options: argparse.Namespace) -> int:
         results = fit_generator(options.files, potential, name=options.potential, **arguments)
     else:
         results = fit_trajectories(options.files, **arguments)
-    out = write_results(results, out, options.force)
+    out = write_results(results, out, options.force, options.parser.run_file(options, out))
     shared.print_notes(results.data.warnings)
     print(shared.as_options(str(results)))
     print(f"report: {out / 'report.html'}")

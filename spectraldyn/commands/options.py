@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spectraldyn.commands.parser import Collected, HelpFormatter, Parser
 from spectraldyn.errors import InputError
 
 Commands = argparse._SubParsersAction
@@ -15,24 +16,17 @@ Handler = Callable[[argparse.Namespace], int]
 """Carries a command out and returns the exit code."""
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults in the options' help where there is one to tell, examples as typed."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
-
-
-def command(commands: Commands, example: str, purpose: str, handler: Handler) -> Callable[..., Any]:
-    """Add the command that the example begins with; returns what adds an argument to it."""
-    parser = commands.add_parser(
+def command(commands: Commands, example: str, purpose: str, handler: Handler) -> Parser:
+    """Add the command that the example begins with."""
+    parser: Parser = commands.add_parser(
         example.split()[0],
         help=purpose,
         description=purpose[0].upper() + purpose[1:] + ".",
         epilog=f"example: spectraldyn {example}",
         formatter_class=HelpFormatter,
     )
-    parser.set_defaults(handler=handler)
-    return parser.add_argument
+    parser.set_defaults(handler=handler, parser=parser)
+    return parser
 
 
 def positive(text: str) -> int:
@@ -58,7 +52,10 @@ def numbers(text: str) -> list[int]:
 
 def add_trajectory_options(add: Callable[..., Any], several: bool = False) -> None:
     """Files, and how to read and featurise them; where several lag times and sets of features are taken, as such."""
-    add("files", nargs="+", metavar="FILE", help="trajectories, or .npy/.npz arrays of ready-made features")
+    add("files", nargs="*", metavar="FILE", help="trajectories, or .npy/.npz arrays of ready-made features")
+    further = 'TOML file of options: files, and the names below without dashes, such as lag = "1ns"; paths in it are '
+    further += "relative to its folder. The command line goes first. A run leaves its own in its results, as run.toml"
+    add("--config", metavar="FILE", help=further)
     add("--top", metavar="FILE", help="topology (PDB, GRO, ...) where the trajectories carry none")
     lag, one = "lag time: stored frames (50) or a time (50ps)", "TIME"
     if several:
@@ -69,7 +66,7 @@ def add_trajectory_options(add: Callable[..., Any], several: bool = False) -> No
     chosen = "features by name; see `spectraldyn features`. By default chosen for the molecule"
     if several:
         chosen += ". Given again for another set; the first is the reference"
-    add("--features", action="append", metavar="NAME[,NAME]", help=chosen)
+    add("--features", action=Collected, metavar="NAME[,NAME]", help=chosen)
     add("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
     add("--stride", type=positive, default=1, metavar="N", help="use every N-th stored frame")
     add("--skip", metavar="TIME", help="leave out this much at the start of each file")
@@ -90,7 +87,9 @@ def add_learning_options(add: Callable[..., Any], several: bool = False) -> None
 
 
 def common_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """What every kind of fit takes of the options above."""
+    """What every kind of fit takes of the options above; InputError without files."""
+    if not options.files:
+        raise InputError("no files are given: name trajectories, or a --config that does")
     alike = {name: getattr(options, name) for name in ("top", "stride", "skip", "timestep", "device")}
     return {**alike, "n_modes": options.modes, "random_state": options.seed, "progress": True}
 

@@ -8,7 +8,7 @@ from spectraldyn.commands import options as shared
 def add_scan(commands: shared.Commands) -> None:
     purpose = "fit with several lag times, numbers of modes and features, and say whether the timescales depend on them"
     example = "scan run1.xtc run2.xtc --top protein.pdb --lag 1ns,500ps,2ns,4ns"
-    add = shared.command(commands, example, purpose, scan)
+    add = shared.command(commands, example, purpose, scan).add_argument
     shared.add_trajectory_options(add, several=True)
     shared.add_learning_options(add, several=True)
 
@@ -22,7 +22,7 @@ def scan(options: argparse.Namespace) -> int:
 
     out = check_scan_folder(shared.output_name(options, "-scan"), options.force)
     result = scan_trajectories(options.files, checkpoint_folder=cache_folder(), **arguments)
-    out = write_scan(result, out, options.force)
+    out = write_scan(result, out, options.force, options.parser.run_file(options, out))
     shared.print_notes(result.warnings)
     print(result)
     print(f"figure: {out / 'scan.png'}")

@@ -13,7 +13,7 @@ def add_systems(commands: Commands) -> None:
 
 def add_simulate(commands: Commands) -> None:
     purpose = "write a trajectory of a system whose timescales are known exactly"
-    add = command(commands, "simulate double-well-2d --out well.dcd", purpose, _simulate)
+    add = command(commands, "simulate double-well-2d --out well.dcd", purpose, _simulate).add_argument
     add("system", metavar="NAME", help="see `spectraldyn systems`")
     beside = "trajectory to write, format by its ending; a .pdb goes beside it"
     add("--out", required=True, metavar="FILE", help=beside)
