@@ -46,8 +46,9 @@ def test_every_run_is_of_a_system_and_long_enough():
 
 def test_a_file_has_the_right_law(capfd):
     """Moments and relaxation of an Ornstein–Uhlenbeck process: ⟨x²⟩ = 1, correlation e^{−t}."""
-    assert run("simulate", "ornstein-uhlenbeck", "--out", "spring.dcd", "--seed", "3") == 0
+    assert run("simulate", "ornstein-uhlenbeck", "--out", "spring.dcd", "--seed", "3", "--quiet") == 0
     printed = capfd.readouterr()
+    assert printed.err == ""
     assert "20000 frames 0.1 ps apart: spring.dcd (spring.pdb beside it)" in printed.out
     assert "exact timescales: 1 ps, 0.5 ps, 0.3333 ps" in printed.out
     trajectory = mdtraj.load("spring.dcd", top="spring.pdb")

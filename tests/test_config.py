@@ -26,7 +26,7 @@ def files(tmp_path, monkeypatch):
     for i in range(2):
         random = np.random.default_rng(i)
         well = np.cumsum(random.random(800) < 0.03) % 2
-        x = np.column_stack((2 * well - 1 + 0.2 * random.normal(size=800), random.normal(size=800)))
+        x = np.column_stack((2 * well - 1 + 0.2 * random.normal(size=800), random.normal(size=800), np.ones(800)))
         np.save(f"data/run{i}.npy", x)
     return ["data/run0.npy", "data/run1.npy"]
 
@@ -53,7 +53,7 @@ def timeless(results: dict) -> dict:
     return {key: value for key, value in results.items() if key != "seconds"}
 
 
-def test_a_run_is_repeated_to_the_digit_by_the_file_that_it_leaves(files, tmp_path, monkeypatch):
+def test_a_run_is_repeated_to_the_digit_by_the_file_that_it_leaves(files, tmp_path, monkeypatch, capfd):
     options = ["--timestep", "2ps", "--lag", "10ps", "--modes", "1", "--states", "2", "--temperature", "300"]
     assert run("fit", *files, *options, "--seed", "3", "--skip", "20ps", "--refits", "2", "--out", "one") == 0
     assert run_file("one") == {
@@ -77,7 +77,11 @@ def test_a_run_is_repeated_to_the_digit_by_the_file_that_it_leaves(files, tmp_pa
     # From another folder, where the same files have other paths.
     (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "elsewhere" / "deep")
-    assert run("fit", "--config", "../../one/run.toml", "--out", "two") == 0
+    printed = capfd.readouterr()
+    assert printed.out.endswith("report: one/report.html\n")
+    assert "note: 1 constant column left out" in printed.err
+    assert run("fit", "--config", "../../one/run.toml", "--out", "two", "--quiet", "--json") == 0
+    assert capfd.readouterr() == (Path("two/results.json").read_text(), "")
     again, there = stored("two/results.json"), ["../../" + name for name in run_file("../../one")["files"]]
     assert [entry["path"] for entry in again["inputs"]] == run_file("two")["files"] == there
     assert timeless(again) | {"inputs": 0} == timeless(first) | {"inputs": 0}
@@ -125,15 +129,24 @@ def test_a_scan_may_list_what_it_varies(asked, tmp_path):
     assert (asked["lag"], asked["n_modes"], asked["features"]) == ("1ns,5", [3, 2], ["x,y", "z"])
 
 
-def test_scan_and_compare_leave_a_file_too(files, monkeypatch):
+def test_scan_and_compare_leave_a_file_too(files, monkeypatch, capfd):
     texts = []
-    monkeypatch.setattr("spectraldyn.report.write_scan", lambda *given: texts.append(given[-1]) or Path("a"))
+
+    def leave(_, out, __, run_file):
+        texts.append(run_file)
+        Path("scan.json").write_text('{"rows": []}\n')
+        return Path()
+
+    monkeypatch.setattr("spectraldyn.report.write_scan", leave)
     monkeypatch.setattr("spectraldyn.pipeline.scan_trajectories", lambda *_, **__: SimpleNamespace(warnings=[]))
-    assert run("scan", *files, "--lag", "5,10", "--modes", "1,2", "--out", "a") == 0
+    assert run("scan", *files, "--lag", "5,10", "--modes", "1,2", "--out", "a", "--json") == 0
+    assert capfd.readouterr().out == '{"rows": []}\n'
     written = tomllib.loads(texts[0])
     assert (written["files"], written["lag"], written["modes"]) == (["../" + name for name in files], "5,10", [1, 2])
     assert run("compare", *files, "--lag", "5", "--modes", "1", "--methods", "tica", "--splits", "1", "--out", "c") == 0
-    assert run("compare", "--config", "c/run.toml", "--out", "d") == 0
+    capfd.readouterr()
+    assert run("compare", "--config", "c/run.toml", "--out", "d", "--json", "--quiet") == 0
+    assert capfd.readouterr() == (Path("d/compare.json").read_text(), "")
     (one,), (two,) = stored("c/compare.json"), stored("d/compare.json")
     assert (one["timescales"], one["vamp2_test"]) == (two["timescales"], two["vamp2_test"])
 

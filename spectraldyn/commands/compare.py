@@ -29,7 +29,6 @@ def _compare(options: argparse.Namespace) -> int:
     chosen = {"methods": shared.joined(options.methods), "n_splits": options.splits}
     comparison = compare_trajectories(options.files, **chosen, **arguments)
     out = write_comparison(comparison, out, options.force, options.parser.run_file(options, out))
-    shared.print_notes(comparison.warnings)
-    print(comparison)
-    print(f"figure: {out / 'comparison.png'}")
+    shared.print_notes(options, comparison.warnings)
+    shared.print_results(options, f"{comparison}\nfigure: {out / 'comparison.png'}", out / "compare.json")
     return 0

@@ -61,6 +61,7 @@ def add_transform(commands: shared.Commands) -> None:
     add("files", nargs="+", metavar="FILE", help="new files of the same molecule")
     add("--out", metavar="NPZ", help="file to write; by default named after the first file")
     add("--force", action="store_true", help="replace an existing file")
+    shared.add_quiet(add)
 
 
 def fit(options: argparse.Namespace) -> int:
@@ -80,9 +81,9 @@ def fit(options: argparse.Namespace) -> int:
     else:
         results = fit_trajectories(options.files, **arguments)
     out = write_results(results, out, options.force, options.parser.run_file(options, out))
-    shared.print_notes(results.data.warnings)
-    print(shared.as_options(str(results)))
-    print(f"report: {out / 'report.html'}")
+    shared.print_notes(options, results.data.warnings)
+    table = f"{shared.as_options(str(results))}\nreport: {out / 'report.html'}"
+    shared.print_results(options, table, out / "results.json")
     return 0
 
 
@@ -115,7 +116,7 @@ def _transform(options: argparse.Namespace) -> int:
     from spectraldyn.pipeline import transform_trajectories
 
     out = shared.output_name(options, "-modes.npz")
-    data = transform_trajectories(options.run, options.files, out, options.force, progress=True)
-    shared.print_notes(data.warnings)
+    data = transform_trajectories(options.run, options.files, out, options.force, progress=not options.quiet)
+    shared.print_notes(options, data.warnings)
     print(f"{data.n_rows} frames: {out}")
     return 0

@@ -84,6 +84,13 @@ def add_learning_options(add: Callable[..., Any], several: bool = False) -> None
     add("--seed", type=int, default=0, metavar="N", help="of initial weights, batches and resampling")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to train")
     add("--force", action="store_true", help="replace earlier results in DIR")
+    add_quiet(add)
+    add("--json", action="store_true", help="what is written as JSON also on stdout, in place of the table")
+
+
+def add_quiet(add: Callable[..., Any]) -> None:
+    """For a command that shows progress."""
+    add("--quiet", action="store_true", help="no progress and no notes: results and errors alone")
 
 
 def common_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def common_arguments(options: argparse.Namespace) -> dict[str, Any]:
     if not options.files:
         raise InputError("no files are given: name trajectories, or a --config that does")
     alike = {name: getattr(options, name) for name in ("top", "stride", "skip", "timestep", "device")}
-    return {**alike, "n_modes": options.modes, "random_state": options.seed, "progress": True}
+    return {**alike, "n_modes": options.modes, "random_state": options.seed, "progress": not options.quiet}
 
 
 def lagged_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -122,10 +129,15 @@ def output_name(options: argparse.Namespace, ending: str) -> str:
     return name + ending
 
 
-def print_notes(warnings: list[str]) -> None:
-    """What the user should know, on stderr."""
-    for warning in warnings:
+def print_notes(options: argparse.Namespace, warnings: list[str]) -> None:
+    """What the user should know, on stderr, unless --quiet."""
+    for warning in [] if options.quiet else warnings:
         print(f"note: {as_options(warning)}", file=sys.stderr)
+
+
+def print_results(options: argparse.Namespace, table: str, stored: Path) -> None:
+    """The table on stdout; with --json instead what is stored."""
+    print(stored.read_text(encoding="utf-8").rstrip() if options.json else table)
 
 
 _OPTIONS = {"n_states": "--states", "n_modes": "--modes", "random_state": "--seed"}

@@ -14,8 +14,8 @@ PATHS = {"files", "top", "out"}
 """In a configuration file relative to its folder."""
 TIMES = {"lag", "skip", "timestep"}
 """Texts that may be plain numbers in a configuration file: stored frames."""
-NO_PART_OF_A_RUN = {"help", "config", "out", "force"}
-"""Options that say where a run is written down, not what it is."""
+NO_PART_OF_A_RUN = {"help", "config", "out", "force", "quiet", "json"}
+"""Options that say where and how a run is written down, not what it is."""
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

@@ -23,7 +23,6 @@ def scan(options: argparse.Namespace) -> int:
     out = check_scan_folder(shared.output_name(options, "-scan"), options.force)
     result = scan_trajectories(options.files, checkpoint_folder=cache_folder(), **arguments)
     out = write_scan(result, out, options.force, options.parser.run_file(options, out))
-    shared.print_notes(result.warnings)
-    print(result)
-    print(f"figure: {out / 'scan.png'}")
+    shared.print_notes(options, result.warnings)
+    shared.print_results(options, f"{result}\nfigure: {out / 'scan.png'}", out / "scan.json")
     return 0

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from spectraldyn.commands.options import Commands, command, positive, seed
+from spectraldyn.commands.options import Commands, add_quiet, command, positive, seed
 from spectraldyn.errors import InputError
 
 
@@ -22,6 +22,7 @@ def add_simulate(commands: Commands) -> None:
     add("--step", metavar="TIME", help="step of the integrator: 1fs; by default as suits the system")
     add("--seed", type=seed, default=0, metavar="N", help="of the random numbers")
     add("--force", action="store_true", help="replace existing files")
+    add_quiet(add)
 
 
 def _systems(options: argparse.Namespace) -> int:
@@ -51,7 +52,7 @@ def _simulate(options: argparse.Namespace) -> int:
     step = _picoseconds(options.step, "--step", run.timestep)
     n_frames = options.frames or run.n_frames
     path, topology = check_output(options.out, options.force)
-    states = system.simulate(n_frames, spacing, seed=options.seed, timestep=step, progress=True)[0]
+    states = system.simulate(n_frames, spacing, seed=options.seed, timestep=step, progress=not options.quiet)[0]
     write_particles(path, topology, states, spacing)
     timed = path.suffix[1:] in WITH_TIMES
     lag = max(1, round(run.lag / spacing)) * spacing
