@@ -364,7 +364,11 @@ def test_a_failed_run_leaves_no_results_and_keeps_the_old(files, tmp_path, monke
         (["--lag", "5", "--timestep", "2"], "--timestep.*2.*unit"),
         (["--lag", "5", "--seed", "-1"], "--seed is -1"),
         (["--lag", "5", "--states", "9"], "--states is 9: with 2 modes there can be 2 to 3"),
-        (["--lag", "5", "--features", "torsion"], "torsion.*torsions"),
+        (["--lag", "5", "--features", "torsion"], r"'torsion', which does not exist \(did you mean torsions\?\)"),
+        (["--lagg", "5"], r"--lagg is no option \(did you mean --lag\?\); see spectraldyn fit --help"),
+        (["--lag", "5", "--xyzzy=3"], "--xyzzy is no option; see spectraldyn fit --help"),
+        (["--lag", "5", "run1.dcd"], "run1.dcd is not expected there: give files one after the other"),
+        (["--lag", "5", "--device", "cdua"], r"--device: cdua is unknown \(did you mean cuda\?\): choose one of auto"),
         (["--lag", "5", "--features", "ca-distances"], "ca-distances cannot be computed for this molecule"),
         (["--lag", "5", "--atoms", "name XX"], "--atoms is 'name XX', which selects none of the 1 atoms"),
         (["--lag", "5", "--skip", "5000"], "skip"),
@@ -385,6 +389,14 @@ def test_wrong_options_are_one_sentence(files, tmp_path, capfd, arguments, sente
     assert re.search(sentence, lines[0])
     assert "Traceback" not in printed.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_unknown_command_is_one_sentence(capfd):
+    assert run("scna", "x.dcd") == 2
+    (sentence,) = capfd.readouterr().err.splitlines()
+    assert sentence.startswith(
+        "spectraldyn: error: argument COMMAND: scna is unknown (did you mean scan?): choose one of"
+    )
 
 
 def test_spacing_in_conflict_with_the_file(files, capfd):

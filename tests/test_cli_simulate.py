@@ -114,6 +114,7 @@ def test_existing_files_are_kept_unless_forced(capfd, here):
     ("arguments", "message"),
     [
         (("nowhere",), "nowhere is not a system: those that can be simulated are double-well, "),
+        (("prince",), "prince is not a system (did you mean prinz?): those that can be simulated are "),
         (("hydrogen-2d",), "hydrogen-2d is not a system of particles in space: those that can be simulated are "),
         (("prinz", "--out", "a.foo"), "--out a.foo has no known ending: give one of .xtc, .trr"),
         (("prinz", "--out", "none/a.dcd"), "cannot be written: give the name of a file in an existing folder"),

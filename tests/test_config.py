@@ -154,7 +154,8 @@ def test_scan_and_compare_leave_a_file_too(files, monkeypatch, capfd):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('lagg = "5ps"', "my.toml: lagg is no option of spectraldyn fit"),
+        ('lagg = "5ps"', "my.toml: lagg is no option of spectraldyn fit (did you mean lag?)"),
+        ("refit_lags = true", "my.toml: refit_lags is no option of spectraldyn fit (did you mean refit-lags?)"),
         ("help = true", "my.toml: help is no option of spectraldyn fit"),
         ('config = "other.toml"', "my.toml: config is no option of spectraldyn fit"),
         ('modes = "many"', 'my.toml: modes is "many": give a number'),
@@ -168,7 +169,10 @@ def test_scan_and_compare_leave_a_file_too(files, monkeypatch, capfd):
         ("files = [1]", "my.toml: files is [1]: give a text"),
         ("[lag]\nvalue = 5", 'my.toml: lag is {"value": 5}: give a text or a number'),
         ("lag = 2026-01-01", 'my.toml: lag is "2026-01-01": give a text or a number'),
-        ('device = "gpu"', 'my.toml: device is "gpu": '),
+        (
+            'device = "gpu"',
+            'my.toml: device is "gpu": gpu is unknown (did you mean cpu?): choose one of auto, cpu, cuda',
+        ),
         ("lag = ", "--config my.toml is not a TOML file: "),
         ("lag = 5", "no files are given: name trajectories, or a --config that does"),
         ('files = "x.npy"', "--lag is missing"),

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from spectraldyn.commands import options as shared
-from spectraldyn.errors import InputError
+from spectraldyn.errors import InputError, did_you_mean
 
 
 def add_fit(commands: shared.Commands) -> None:
@@ -93,7 +93,7 @@ def _potential(name: str) -> Any:
 
     if name not in SYSTEMS:
         names = [name for name, system in SYSTEMS.items() if not system.periodic]
-        raise InputError(f"--potential {name} is unknown: choose one of {', '.join(names)}")
+        raise InputError(f"--potential {name} is unknown{did_you_mean(name, names)}: choose one of {', '.join(names)}")
     return SYSTEMS[name]
 
 

@@ -6,9 +6,9 @@ import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from spectraldyn.errors import InputError
+from spectraldyn.errors import InputError, did_you_mean
 
 PATHS = {"files", "top", "out"}
 """In a configuration file relative to its folder."""
@@ -40,11 +40,30 @@ class Parser(argparse.ArgumentParser):
 
     def options(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """What was typed, over what the file says; InputError where the file cannot be used."""
-        options = self.parse_args(arguments)
+        options = self._known_options(arguments)
         if getattr(options, "config", None) is None:
             return options
         options.parser.set_defaults(**options.parser.read_config(options.config))
-        return self.parse_args(arguments)
+        return self._known_options(arguments)
+
+    def _known_options(self, arguments: Sequence[str] | None) -> argparse.Namespace:
+        """What was typed; where the command does not know a word of it, this ends the program."""
+        options, unknown = self.parse_known_args(arguments)
+        for word in unknown:
+            if word.startswith("-"):
+                name = word.split("=")[0]
+                options.parser.error(f"{name} is no option{did_you_mean(name, options.parser._option_string_actions)}")
+        if unknown:
+            options.parser.error(f"{unknown[0]} is not expected there: give files one after the other")
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"spectraldyn: error: {message}; see {self.prog} --help\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            close, names = did_you_mean(str(value), action.choices), ", ".join(action.choices)
+            raise argparse.ArgumentError(action, f"{value} is unknown{close}: choose one of {names}")
 
     def read_config(self, name: str) -> dict[str, Any]:
         """Options from a TOML file, by their names in the namespace.
@@ -65,7 +84,7 @@ class Parser(argparse.ArgumentParser):
         values = {}
         for key, given in contents.items():
             if key not in known:
-                raise InputError(f"{name}: {key} is no option of {self.prog}")
+                raise InputError(f"{name}: {key} is no option of {self.prog}{did_you_mean(key, known)}")
             try:
                 values[known[key].dest] = self._from_file(known[key], given, Path(name).resolve().parent)
             except argparse.ArgumentError as error:

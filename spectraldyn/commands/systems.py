@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from spectraldyn.commands.options import Commands, add_quiet, command, positive, seed
-from spectraldyn.errors import InputError
+from spectraldyn.errors import InputError, did_you_mean
 
 
 def add_systems(commands: Commands) -> None:
@@ -45,7 +45,7 @@ def _simulate(options: argparse.Namespace) -> int:
     name = options.system
     if name not in RUNS:
         known = name in {**SYSTEMS, **SCHROEDINGER, **DISCRETE}
-        reason = "is not a system of particles in space" if known else "is not a system"
+        reason = "is not a system of particles in space" if known else f"is not a system{did_you_mean(name, RUNS)}"
         raise InputError(f"{name} {reason}: those that can be simulated are " + ", ".join(RUNS))
     run, system = RUNS[name], SYSTEMS[name]
     spacing = _picoseconds(options.timestep, "--timestep", run.spacing)
