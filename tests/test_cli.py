@@ -433,6 +433,20 @@ def test_every_command_has_help_with_an_example(command, capfd):
     assert f"example: spectraldyn {command}" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["fit", "scan", "compare"])
+def test_help_is_in_groups_with_defaults(command, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(command, "--help") == 0
+    text = re.sub(" +", " ", capfd.readouterr().out)
+    titles = ["options:", "input:", "features:", "learning:", "output:"]
+    assert re.findall("^[a-z]+:$", text, re.MULTILINE) == titles
+    for group, option, default in (("input", "stride", 1), ("learning", "modes", 3), ("learning", "seed", 0)):
+        within = text.split(f"\n{group}:\n")[1].split("\n\n")[0]
+        assert re.search(rf"--{option} .* \(default: {default}\)", within)
+    assert "(default: False)" not in text
+    assert "(default: None)" not in text
+
+
 def test_as_a_process(files):
     """The entry point, with stdout closed by its reader: no traceback."""
     command = [sys.executable, "-m", "spectraldyn", "features"]

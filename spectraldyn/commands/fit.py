@@ -9,10 +9,9 @@ from spectraldyn.errors import InputError, did_you_mean
 
 def add_fit(commands: shared.Commands) -> None:
     purpose = "learn the slow spectrum of trajectories and write a report"
-    add = shared.command(
-        commands, "fit run1.xtc run2.xtc --top protein.pdb --lag 1ns --modes 4", purpose, fit
-    ).add_argument
-    shared.add_trajectory_options(add)
+    parser = shared.command(commands, "fit run1.xtc run2.xtc --top protein.pdb --lag 1ns --modes 4", purpose, fit)
+    shared.add_trajectory_options(parser)
+    add = parser.group("learning").add_argument
     add(
         "--operator",
         choices=["transfer", "generator"],
@@ -49,7 +48,7 @@ def add_fit(commands: shared.Commands) -> None:
         help="fit anew at each lag time of the timescale plot, to check its lines, which all come from one fit: takes "
         "ten times as long",
     )
-    shared.add_learning_options(add)
+    shared.add_learning_options(parser)
 
 
 def add_transform(commands: shared.Commands) -> None:

@@ -50,39 +50,43 @@ def numbers(text: str) -> list[int]:
     return [positive(part) for part in text.split(",")]
 
 
-def add_trajectory_options(add: Callable[..., Any], several: bool = False) -> None:
-    """Files, and how to read and featurise them; where several lag times and sets of features are taken, as such."""
+def add_trajectory_options(parser: Parser, several: bool = False) -> None:
+    """Files, how to read and featurise them, and the lag time; several lag times and sets of features where taken."""
+    add = parser.group("input").add_argument
     add("files", nargs="*", metavar="FILE", help="trajectories, or .npy/.npz arrays of ready-made features")
     further = 'TOML file of options: files, and the names below without dashes, such as lag = "1ns"; paths in it are '
     further += "relative to its folder. The command line goes first. A run leaves its own in its results, as run.toml"
     add("--config", metavar="FILE", help=further)
     add("--top", metavar="FILE", help="topology (PDB, GRO, ...) where the trajectories carry none")
-    lag, one = "lag time: stored frames (50) or a time (50ps)", "TIME"
-    if several:
-        lag, one = "lag times: stored frames (50) or times (50ps); the first is the reference. ", "TIME[,TIME]"
-        lag += "Where no option lists several, also 1/2, 2 and 4 times as long, and one mode less and two more"
-    add("--lag", metavar=one, help=lag)
     add("--timestep", metavar="TIME", help="time between stored frames, for files that do not carry it (DCD): 1ps")
+    add("--stride", type=positive, default=1, metavar="N", help="use every N-th stored frame")
+    add("--skip", metavar="TIME", help="leave out this much at the start of each file")
+    add = parser.group("features").add_argument
     chosen = "features by name; see `spectraldyn features`. By default chosen for the molecule"
     if several:
         chosen += ". Given again for another set; the first is the reference"
     add("--features", action=Collected, metavar="NAME[,NAME]", help=chosen)
     add("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
-    add("--stride", type=positive, default=1, metavar="N", help="use every N-th stored frame")
-    add("--skip", metavar="TIME", help="leave out this much at the start of each file")
+    lag, one = "lag time: stored frames (50) or a time (50ps)", "TIME"
+    if several:
+        lag, one = "lag times: stored frames (50) or times (50ps); the first is the reference. ", "TIME[,TIME]"
+        lag += "Where no option lists several, also 1/2, 2 and 4 times as long, and one mode less and two more"
+    parser.group("learning").add_argument("--lag", metavar=one, help=lag)
 
 
-def add_learning_options(add: Callable[..., Any], several: bool = False) -> None:
+def add_learning_options(parser: Parser, several: bool = False) -> None:
     """What to learn, with which random numbers, and where to put it; several numbers of modes where they are taken."""
+    add = parser.group("learning").add_argument
     modes = "relaxation processes, the constant one not counted"
     if several:
         add("--modes", type=numbers, default=3, metavar="K[,K]", help=f"{modes}; the first is the reference")
     else:
         add("--modes", type=positive, default=3, metavar="K", help=modes)
     add("--nonreversible", action="store_true", help="driven or relaxing dynamics: no detailed balance, two networks")
-    add("--out", metavar="DIR", help="folder for the results; by default named after the first file")
     add("--seed", type=int, default=0, metavar="N", help="of initial weights, batches and resampling")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to train")
+    add = parser.group("output").add_argument
+    add("--out", metavar="DIR", help="folder for the results; by default named after the first file")
     add("--force", action="store_true", help="replace earlier results in DIR")
     add_quiet(add)
     add("--json", action="store_true", help="what is written as JSON also on stdout, in place of the table")

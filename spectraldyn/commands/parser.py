@@ -22,7 +22,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
     """Defaults in the options' help where there is one to tell, examples as typed."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        nothing = action.default is None or action.default is False  # 0 is a default to tell
+        return action.help if nothing else super()._get_help_string(action)
 
 
 class Collected(argparse.Action):
@@ -37,6 +38,11 @@ class Collected(argparse.Action):
 
 class Parser(argparse.ArgumentParser):
     """As argparse has it, with the options of a file named by --config below those of the command line."""
+
+    def group(self, title: str) -> argparse._ArgumentGroup:
+        """The options under that title of the help, which is made where there is none."""
+        there = (group for group in self._action_groups if group.title == title)
+        return next(there, None) or self.add_argument_group(title)
 
     def options(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """What was typed, over what the file says; InputError where the file cannot be used."""

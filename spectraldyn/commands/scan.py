@@ -8,9 +8,9 @@ from spectraldyn.commands import options as shared
 def add_scan(commands: shared.Commands) -> None:
     purpose = "fit with several lag times, numbers of modes and features, and say whether the timescales depend on them"
     example = "scan run1.xtc run2.xtc --top protein.pdb --lag 1ns,500ps,2ns,4ns"
-    add = shared.command(commands, example, purpose, scan).add_argument
-    shared.add_trajectory_options(add, several=True)
-    shared.add_learning_options(add, several=True)
+    parser = shared.command(commands, example, purpose, scan)
+    shared.add_trajectory_options(parser, several=True)
+    shared.add_learning_options(parser, several=True)
 
 
 def scan(options: argparse.Namespace) -> int:
