@@ -10,7 +10,7 @@ from spectraldyn.commands.compare import add_compare
 from spectraldyn.commands.files import add_features, add_info
 from spectraldyn.commands.fit import add_fit, add_transform, fit
 from spectraldyn.commands.options import as_options
-from spectraldyn.commands.parser import Parser
+from spectraldyn.commands.parser import Parser, PrintCompletion
 from spectraldyn.commands.scan import add_scan, scan
 from spectraldyn.commands.states import add_states
 from spectraldyn.commands.systems import add_simulate, add_systems
@@ -50,6 +50,8 @@ def _parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"spectraldyn {__version__}")
+    how = "print a script for tab completion, for instance into ~/.local/share/bash-completion/completions/spectraldyn"
+    parser.add_argument("--print-completion", action=PrintCompletion, choices=["bash", "zsh", "tcsh"], help=how)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
         add_fit,

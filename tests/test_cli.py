@@ -391,14 +391,6 @@ def test_wrong_options_are_one_sentence(files, tmp_path, capfd, arguments, sente
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_an_unknown_command_is_one_sentence(capfd):
-    assert run("scna", "x.dcd") == 2
-    (sentence,) = capfd.readouterr().err.splitlines()
-    assert sentence.startswith(
-        "spectraldyn: error: argument COMMAND: scna is unknown (did you mean scan?): choose one of"
-    )
-
-
 def test_spacing_in_conflict_with_the_file(files, capfd):
     assert fit("run0.xtc", "--lag", "10ps", "--timestep", "1ps") == 2
     error = capfd.readouterr().err
@@ -425,26 +417,6 @@ def test_features(files, capfd):
         assert name in names
     assert run("features", "--top", "top.pdb") == 0
     assert re.search(r"3 columns", capfd.readouterr().out)
-
-
-@pytest.mark.parametrize("command", ["fit", "transform", "states", "info", "features"])
-def test_every_command_has_help_with_an_example(command, capfd):
-    assert run(command, "--help") == 0
-    assert f"example: spectraldyn {command}" in capfd.readouterr().out
-
-
-@pytest.mark.parametrize("command", ["fit", "scan", "compare"])
-def test_help_is_in_groups_with_defaults(command, capfd, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    assert run(command, "--help") == 0
-    text = re.sub(" +", " ", capfd.readouterr().out)
-    titles = ["options:", "input:", "features:", "learning:", "output:"]
-    assert re.findall("^[a-z]+:$", text, re.MULTILINE) == titles
-    for group, option, default in (("input", "stride", 1), ("learning", "modes", 3), ("learning", "seed", 0)):
-        within = text.split(f"\n{group}:\n")[1].split("\n\n")[0]
-        assert re.search(rf"--{option} .* \(default: {default}\)", within)
-    assert "(default: False)" not in text
-    assert "(default: None)" not in text
 
 
 def test_as_a_process(files):

@@ -36,6 +36,22 @@ class Collected(argparse.Action):
         setattr(namespace, self.dest, [values] if so_far is self.default else [*so_far, values])
 
 
+class PrintCompletion(argparse.Action):
+    """Print what a shell has to read to complete commands, options and file names with the tab key, and end."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _: argparse.Namespace, shell: Any, __: Any = None) -> None:
+        import shtab
+
+        completed = {"FILE": shtab.FILE, "NPZ": shtab.FILE, "DIR": shtab.DIRECTORY, "RUN": shtab.DIRECTORY}
+        commands = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+        for command in commands.choices.values():
+            for action in command._actions:
+                if action.metavar in completed:
+                    action.complete = completed[action.metavar]  # where shtab looks for it
+        print(shtab.complete(parser, shell))
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """As argparse has it, with the options of a file named by --config below those of the command line."""
 
