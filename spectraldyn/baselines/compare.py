@@ -108,7 +108,7 @@ def compare_methods(
     with (
         tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder,
         # Split by split, so that the time that is left is soon known.
-        tqdm(list(product(splits, chosen)), desc="comparing", unit="fit", disable=not progress) as bar,
+        tqdm(list(product(splits, chosen)), desc="comparing", unit="fit", leave=False, disable=not progress) as bar,
     ):
         store_rows(Path(folder), data)
         for split, method in bar:
