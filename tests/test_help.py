@@ -65,6 +65,12 @@ def test_the_shell_completes_what_was_typed(tmp_path, monkeypatch, capfd):
     assert follow("spectraldyn", "fit", "--top", "to") == {"top.pdb"}
 
 
+def test_an_option_of_a_command_comes_behind_it(capfd):
+    assert run("--quiet", "fit", "x.dcd") == 2
+    sentence = "--quiet comes too early: give it behind the command; see spectraldyn fit --help"
+    assert capfd.readouterr().err == f"spectraldyn: error: {sentence}\n"
+
+
 def test_an_unknown_command_is_one_sentence(capfd):
     assert run("scna", "x.dcd") == 2
     (sentence,) = capfd.readouterr().err.splitlines()

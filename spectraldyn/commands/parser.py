@@ -71,10 +71,11 @@ class Parser(argparse.ArgumentParser):
     def _known_options(self, arguments: Sequence[str] | None) -> argparse.Namespace:
         """What was typed; where the command does not know a word of it, this ends the program."""
         options, unknown = self.parse_known_args(arguments)
-        for word in unknown:
-            if word.startswith("-"):
-                name = word.split("=")[0]
-                options.parser.error(f"{name} is no option{did_you_mean(name, options.parser._option_string_actions)}")
+        for name in (word.split("=")[0] for word in unknown if word.startswith("-")):
+            known = options.parser._option_string_actions
+            if name in known:
+                options.parser.error(f"{name} comes too early: give it behind the command")
+            options.parser.error(f"{name} is no option{did_you_mean(name, known)}")
         if unknown:
             options.parser.error(f"{unknown[0]} is not expected there: give files one after the other")
         return options
