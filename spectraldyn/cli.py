@@ -10,6 +10,7 @@ from spectraldyn.commands.compare import add_compare
 from spectraldyn.commands.files import add_features, add_info
 from spectraldyn.commands.fit import add_fit, add_transform, fit
 from spectraldyn.commands.options import as_options
+from spectraldyn.commands.parser import Parser, PrintCompletion
 from spectraldyn.commands.report import add_report
 from spectraldyn.commands.scan import add_scan, scan
 from spectraldyn.commands.states import add_states
@@ -20,11 +21,12 @@ from spectraldyn.version import __version__
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = argparse.Namespace(handler=None)
     try:
         with warnings.catch_warnings():
             # What the user must know arrives in the results' own list of warnings.
             warnings.simplefilter("ignore")
+            options = _parser().options(arguments)
             return options.handler(options)
     except InputError as error:
         print(f"spectraldyn: error: {as_options(str(error))}", file=sys.stderr)
@@ -39,8 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="spectraldyn",
         description="The slow spectrum behind molecular-dynamics trajectories: implied timescales with error bars, "
         "metastable sets and kinetics.",
@@ -49,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"spectraldyn {__version__}")
+    how = "print a script for tab completion, for instance into ~/.local/share/bash-completion/completions/spectraldyn"
+    parser.add_argument("--print-completion", action=PrintCompletion, choices=["bash", "zsh", "tcsh"], help=how)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (
         add_fit,

@@ -46,8 +46,9 @@ def test_every_run_is_of_a_system_and_long_enough():
 
 def test_a_file_has_the_right_law(capfd):
     """Moments and relaxation of an Ornstein–Uhlenbeck process: ⟨x²⟩ = 1, correlation e^{−t}."""
-    assert run("simulate", "ornstein-uhlenbeck", "--out", "spring.dcd", "--seed", "3") == 0
+    assert run("simulate", "ornstein-uhlenbeck", "--out", "spring.dcd", "--seed", "3", "--quiet") == 0
     printed = capfd.readouterr()
+    assert printed.err == ""
     assert "20000 frames 0.1 ps apart: spring.dcd (spring.pdb beside it)" in printed.out
     assert "exact timescales: 1 ps, 0.5 ps, 0.3333 ps" in printed.out
     trajectory = mdtraj.load("spring.dcd", top="spring.pdb")
@@ -113,6 +114,7 @@ def test_existing_files_are_kept_unless_forced(capfd, here):
     ("arguments", "message"),
     [
         (("nowhere",), "nowhere is not a system: those that can be simulated are double-well, "),
+        (("prince",), "prince is not a system (did you mean prinz?): those that can be simulated are "),
         (("hydrogen-2d",), "hydrogen-2d is not a system of particles in space: those that can be simulated are "),
         (("prinz", "--out", "a.foo"), "--out a.foo has no known ending: give one of .xtc, .trr"),
         (("prinz", "--out", "none/a.dcd"), "cannot be written: give the name of a file in an existing folder"),

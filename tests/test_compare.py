@@ -344,7 +344,7 @@ def test_command_line(tmp_path, monkeypatch, capfd):
     assert "VAMP-E" in printed.out
     assert "One split decides nothing" in printed.out
     folder = tmp_path / "spring-comparison"
-    assert {path.name for path in folder.iterdir()} == {"compare.json", "comparison.png"}
+    assert {path.name for path in folder.iterdir()} == {"compare.json", "comparison.png", "run.toml"}
     rows = json.loads((folder / "compare.json").read_text())
     assert [row["method"] for row in rows] == ["tica", "vamp"]
     keys = {"method", "timescales", "low", "high", "vamp2_test", "vampe_test", "seconds", "peak_mb", "failed"}
@@ -361,6 +361,7 @@ def test_command_line(tmp_path, monkeypatch, capfd):
         "exists": [*compare],
         "is not replaced": [*compare, "--out", "precious", "--force"],
         "choose among neural-svd, tica": [*compare, "--out", "new", "--methods", "pca"],
+        "method 'tcia' is unknown (did you mean tica?)": [*compare, "--out", "new", "--methods", "tcia"],
         "--lag is missing": ["compare", "spring.npz"],
         "too short": ["compare", "brief.npy", "--out", "new", "--lag", "200"],
     }

@@ -324,6 +324,23 @@ def test_a_selection_that_cannot_be_read(atoms):
         define_features(build([("GLY", BACKBONE)] * 2), "torsions", atoms)
 
 
+@pytest.mark.parametrize(
+    ("atoms", "reason"),
+    [
+        ("nme CA", r"'nme' is none of its keywords \(did you mean name\?\)$"),
+        ("Name CA", r"'Name' is none of its keywords \(did you mean name\?\)"),
+        ("resname GLY and (index 1 or backbne)", r"'backbne' is none .* backbone"),
+        ("not proteins", r"'proteins' is none .* protein"),
+        ("mas > 3", r"'mas' is none .* mass"),
+        ("xyzzy 3", r"'xyzzy' is none of its keywords$"),
+        ("name CA and", "write for example"),
+    ],
+)
+def test_the_word_that_makes_a_selection_unreadable_is_named(atoms, reason):
+    with pytest.raises(InputError, match=reason):
+        define_features(build([("GLY", BACKBONE)] * 2), "torsions", atoms)
+
+
 def test_a_selection_of_nothing():
     with pytest.raises(InputError, match="selects none of the 6 atoms"):
         define_features(build([("GLY", BACKBONE)] * 2), "torsions", "name XX")

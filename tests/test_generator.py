@@ -300,6 +300,10 @@ def test_from_simulate_to_rates_on_the_command_line(tmp_path, monkeypatch, capfd
     [
         (("--operator", "generator"), "needs --potential"),
         (("--operator", "generator", "--potential", "nowhere"), "nowhere is unknown: choose one of double-well"),
+        (
+            ("--operator", "generator", "--potential", "dubble-well"),
+            "dubble-well is unknown (did you mean double-well?)",
+        ),
         (("--operator", "generator", "--potential", "prinz", "--lag", "5"), "--lag means nothing"),
         (("--operator", "generator", "--potential", "prinz", "--features", "positions"), "--features means nothing"),
         (("--operator", "generator", "--potential", "prinz", "--nonreversible"), "--nonreversible means nothing"),

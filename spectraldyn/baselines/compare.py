@@ -18,7 +18,7 @@ from spectraldyn.baselines.process import Job, Runner, in_new_interpreter, run_j
 from spectraldyn.baselines.records import MethodResult, Question, Split
 from spectraldyn.baselines.summary import split_seeds
 from spectraldyn.data import Dataset
-from spectraldyn.errors import InputError
+from spectraldyn.errors import InputError, did_you_mean
 from spectraldyn.pipeline import load_for_lag
 from spectraldyn.spectra.timescales import in_time
 
@@ -108,7 +108,7 @@ def compare_methods(
     with (
         tempfile.TemporaryDirectory(prefix="spectraldyn-") as folder,
         # Split by split, so that the time that is left is soon known.
-        tqdm(list(product(splits, chosen)), desc="comparing", unit="fit", disable=not progress) as bar,
+        tqdm(list(product(splits, chosen)), desc="comparing", unit="fit", leave=False, disable=not progress) as bar,
     ):
         store_rows(Path(folder), data)
         for split, method in bar:
@@ -164,7 +164,8 @@ def check_methods(methods: Methods) -> dict[str, Mapping[str, Any]]:
     known = [name for name in METHODS if is_installed(name)] if methods is None else methods
     names = known.split(",") if isinstance(known, str) else list(known)
     if unknown := [name for name in names if name not in METHODS]:
-        raise InputError(f"method {unknown[0]!r} is unknown: choose among {', '.join(METHODS)}")
+        close = did_you_mean(unknown[0], METHODS)
+        raise InputError(f"method {unknown[0]!r} is unknown{close}: choose among {', '.join(METHODS)}")
     if missing := [name for name in names if not is_installed(name)]:
         library = LIBRARIES[missing[0]]
         raise InputError(f"method {missing[0]!r} needs {library}, which is not installed: run pip install {library}")

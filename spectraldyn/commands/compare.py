@@ -7,14 +7,15 @@ from spectraldyn.commands import options as shared
 
 def add_compare(commands: shared.Commands) -> None:
     purpose = "fit NeuralSVD and other estimators of the field to the same data and judge them alike"
-    add = shared.command(commands, "compare run1.xtc run2.xtc --top protein.pdb --lag 1ns", purpose, _compare)
-    shared.add_trajectory_options(add)
+    parser = shared.command(commands, "compare run1.xtc run2.xtc --top protein.pdb --lag 1ns", purpose, _compare)
+    shared.add_trajectory_options(parser)
+    add = parser.group("learning").add_argument
     methods = "only these: neural-svd, tica, vamp, edmd, kernel-edmd, msm, vampnet, srv, nystroem-rrr (which needs "
     methods += "kooplearn). By default all that are installed"
-    add("--methods", action="append", metavar="NAME[,NAME]", help=methods)
+    add("--methods", action=shared.Collected, metavar="NAME[,NAME]", help=methods)
     splits = "splits into training and held-out blocks to judge over; every method is fitted once for each"
     add("--splits", type=shared.positive, default=3, metavar="N", help=splits)
-    shared.add_learning_options(add)
+    shared.add_learning_options(parser)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -26,8 +27,7 @@ def _compare(options: argparse.Namespace) -> int:
     out = check_comparison_folder(shared.output_name(options, "-comparison"), options.force)
     chosen = {"methods": shared.joined(options.methods), "n_splits": options.splits}
     comparison = compare_trajectories(options.files, **chosen, **arguments)
-    out = write_comparison(comparison, out, options.force)
-    shared.print_notes(comparison.warnings)
-    print(comparison)
-    print(f"figure: {out / 'comparison.png'}")
+    out = write_comparison(comparison, out, options.force, options.parser.run_file(options, out))
+    shared.print_notes(options, comparison.warnings)
+    shared.print_results(options, f"{comparison}\nfigure: {out / 'comparison.png'}", out / "compare.json")
     return 0

@@ -9,14 +9,14 @@ from spectraldyn.errors import InputError
 
 def add_info(commands: Commands) -> None:
     purpose = "read every frame once and say what is in the files"
-    add = command(commands, "info run1.xtc run2.xtc --top protein.pdb", purpose, _info)
+    add = command(commands, "info run1.xtc run2.xtc --top protein.pdb", purpose, _info).add_argument
     add("files", nargs="+", metavar="FILE", help="trajectories, or .npy/.npz arrays")
     add("--top", metavar="FILE", help="topology where the trajectories carry none")
 
 
 def add_features(commands: Commands) -> None:
     purpose = "list the features, with what each would give for a molecule"
-    add = command(commands, "features --top protein.pdb", purpose, _features)
+    add = command(commands, "features --top protein.pdb", purpose, _features).add_argument
     add("--top", metavar="FILE", help="topology to count the columns for")
     add("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
 

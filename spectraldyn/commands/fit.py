@@ -4,13 +4,14 @@ import argparse
 from typing import Any
 
 from spectraldyn.commands import options as shared
-from spectraldyn.errors import InputError
+from spectraldyn.errors import InputError, did_you_mean
 
 
 def add_fit(commands: shared.Commands) -> None:
     purpose = "learn the slow spectrum of trajectories and write a report"
-    add = shared.command(commands, "fit run1.xtc run2.xtc --top protein.pdb --lag 1ns --modes 4", purpose, fit)
-    shared.add_trajectory_options(add)
+    parser = shared.command(commands, "fit run1.xtc run2.xtc --top protein.pdb --lag 1ns --modes 4", purpose, fit)
+    shared.add_trajectory_options(parser)
+    add = parser.group("learning").add_argument
     add(
         "--operator",
         choices=["transfer", "generator"],
@@ -47,16 +48,19 @@ def add_fit(commands: shared.Commands) -> None:
         help="fit anew at each lag time of the timescale plot, to check its lines, which all come from one fit: takes "
         "ten times as long",
     )
-    shared.add_learning_options(add)
+    shared.add_learning_options(parser)
 
 
 def add_transform(commands: shared.Commands) -> None:
     purpose = "project new trajectories on the modes of an earlier fit"
-    add = shared.command(commands, "transform protein-results new.xtc --out new-modes.npz", purpose, _transform)
+    add = shared.command(
+        commands, "transform protein-results new.xtc --out new-modes.npz", purpose, _transform
+    ).add_argument
     add("run", metavar="RUN", help="folder written by `spectraldyn fit`")
     add("files", nargs="+", metavar="FILE", help="new files of the same molecule")
     add("--out", metavar="NPZ", help="file to write; by default named after the first file")
     add("--force", action="store_true", help="replace an existing file")
+    shared.add_quiet(add)
 
 
 def fit(options: argparse.Namespace) -> int:
@@ -75,10 +79,10 @@ def fit(options: argparse.Namespace) -> int:
         results = fit_generator(options.files, potential, name=options.potential, **arguments)
     else:
         results = fit_trajectories(options.files, **arguments)
-    out = write_results(results, out, options.force)
-    shared.print_notes(results.data.warnings)
-    print(shared.as_options(str(results)))
-    print(f"report: {out / 'report.html'}")
+    out = write_results(results, out, options.force, options.parser.run_file(options, out))
+    shared.print_notes(options, results.data.warnings)
+    table = f"{shared.as_options(str(results))}\nreport: {out / 'report.html'}"
+    shared.print_results(options, table, out / "results.json")
     return 0
 
 
@@ -88,7 +92,7 @@ def _potential(name: str) -> Any:
 
     if name not in SYSTEMS:
         names = [name for name, system in SYSTEMS.items() if not system.periodic]
-        raise InputError(f"--potential {name} is unknown: choose one of {', '.join(names)}")
+        raise InputError(f"--potential {name} is unknown{did_you_mean(name, names)}: choose one of {', '.join(names)}")
     return SYSTEMS[name]
 
 
@@ -111,7 +115,7 @@ def _transform(options: argparse.Namespace) -> int:
     from spectraldyn.pipeline import transform_trajectories
 
     out = shared.output_name(options, "-modes.npz")
-    data = transform_trajectories(options.run, options.files, out, options.force, progress=True)
-    shared.print_notes(data.warnings)
+    data = transform_trajectories(options.run, options.files, out, options.force, progress=not options.quiet)
+    shared.print_notes(options, data.warnings)
     print(f"{data.n_rows} frames: {out}")
     return 0

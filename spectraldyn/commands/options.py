@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spectraldyn.commands.parser import Collected, HelpFormatter, Parser
 from spectraldyn.errors import InputError
 
 Commands = argparse._SubParsersAction
@@ -15,24 +16,17 @@ Handler = Callable[[argparse.Namespace], int]
 """Carries a command out and returns the exit code."""
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Defaults in the options' help where there is one to tell, examples as typed."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
-
-
-def command(commands: Commands, example: str, purpose: str, handler: Handler) -> Callable[..., Any]:
-    """Add the command that the example begins with; returns what adds an argument to it."""
-    parser = commands.add_parser(
+def command(commands: Commands, example: str, purpose: str, handler: Handler) -> Parser:
+    """Add the command that the example begins with."""
+    parser: Parser = commands.add_parser(
         example.split()[0],
         help=purpose,
         description=purpose[0].upper() + purpose[1:] + ".",
         epilog=f"example: spectraldyn {example}",
         formatter_class=HelpFormatter,
     )
-    parser.set_defaults(handler=handler)
-    return parser.add_argument
+    parser.set_defaults(handler=handler, parser=parser)
+    return parser
 
 
 def positive(text: str) -> int:
@@ -56,43 +50,59 @@ def numbers(text: str) -> list[int]:
     return [positive(part) for part in text.split(",")]
 
 
-def add_trajectory_options(add: Callable[..., Any], several: bool = False) -> None:
-    """Files, and how to read and featurise them; where several lag times and sets of features are taken, as such."""
-    add("files", nargs="+", metavar="FILE", help="trajectories, or .npy/.npz arrays of ready-made features")
+def add_trajectory_options(parser: Parser, several: bool = False) -> None:
+    """Files, how to read and featurise them, and the lag time; several lag times and sets of features where taken."""
+    add = parser.group("input").add_argument
+    add("files", nargs="*", metavar="FILE", help="trajectories, or .npy/.npz arrays of ready-made features")
+    further = 'TOML file of options: files, and the names below without dashes, such as lag = "1ns"; paths in it are '
+    further += "relative to its folder. The command line goes first. A run leaves its own in its results, as run.toml"
+    add("--config", metavar="FILE", help=further)
     add("--top", metavar="FILE", help="topology (PDB, GRO, ...) where the trajectories carry none")
+    add("--timestep", metavar="TIME", help="time between stored frames, for files that do not carry it (DCD): 1ps")
+    add("--stride", type=positive, default=1, metavar="N", help="use every N-th stored frame")
+    add("--skip", metavar="TIME", help="leave out this much at the start of each file")
+    add = parser.group("features").add_argument
+    chosen = "features by name; see `spectraldyn features`. By default chosen for the molecule"
+    if several:
+        chosen += ". Given again for another set; the first is the reference"
+    add("--features", action=Collected, metavar="NAME[,NAME]", help=chosen)
+    add("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
     lag, one = "lag time: stored frames (50) or a time (50ps)", "TIME"
     if several:
         lag, one = "lag times: stored frames (50) or times (50ps); the first is the reference. ", "TIME[,TIME]"
         lag += "Where no option lists several, also 1/2, 2 and 4 times as long, and one mode less and two more"
-    add("--lag", metavar=one, help=lag)
-    add("--timestep", metavar="TIME", help="time between stored frames, for files that do not carry it (DCD): 1ps")
-    chosen = "features by name; see `spectraldyn features`. By default chosen for the molecule"
-    if several:
-        chosen += ". Given again for another set; the first is the reference"
-    add("--features", action="append", metavar="NAME[,NAME]", help=chosen)
-    add("--atoms", metavar="SELECTION", help="only these atoms, in mdtraj's selection language")
-    add("--stride", type=positive, default=1, metavar="N", help="use every N-th stored frame")
-    add("--skip", metavar="TIME", help="leave out this much at the start of each file")
+    parser.group("learning").add_argument("--lag", metavar=one, help=lag)
 
 
-def add_learning_options(add: Callable[..., Any], several: bool = False) -> None:
+def add_learning_options(parser: Parser, several: bool = False) -> None:
     """What to learn, with which random numbers, and where to put it; several numbers of modes where they are taken."""
+    add = parser.group("learning").add_argument
     modes = "relaxation processes, the constant one not counted"
     if several:
         add("--modes", type=numbers, default=3, metavar="K[,K]", help=f"{modes}; the first is the reference")
     else:
         add("--modes", type=positive, default=3, metavar="K", help=modes)
     add("--nonreversible", action="store_true", help="driven or relaxing dynamics: no detailed balance, two networks")
-    add("--out", metavar="DIR", help="folder for the results; by default named after the first file")
     add("--seed", type=int, default=0, metavar="N", help="of initial weights, batches and resampling")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to train")
+    add = parser.group("output").add_argument
+    add("--out", metavar="DIR", help="folder for the results; by default named after the first file")
     add("--force", action="store_true", help="replace earlier results in DIR")
+    add_quiet(add)
+    add("--json", action="store_true", help="what is written as JSON also on stdout, in place of the table")
+
+
+def add_quiet(add: Callable[..., Any]) -> None:
+    """For a command that shows progress."""
+    add("--quiet", action="store_true", help="no progress and no notes: results and errors alone")
 
 
 def common_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """What every kind of fit takes of the options above."""
+    """What every kind of fit takes of the options above; InputError without files."""
+    if not options.files:
+        raise InputError("no files are given: name trajectories, or a --config that does")
     alike = {name: getattr(options, name) for name in ("top", "stride", "skip", "timestep", "device")}
-    return {**alike, "n_modes": options.modes, "random_state": options.seed, "progress": True}
+    return {**alike, "n_modes": options.modes, "random_state": options.seed, "progress": not options.quiet}
 
 
 def lagged_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -123,10 +133,15 @@ def output_name(options: argparse.Namespace, ending: str) -> str:
     return name + ending
 
 
-def print_notes(warnings: list[str]) -> None:
-    """What the user should know, on stderr."""
-    for warning in warnings:
+def print_notes(options: argparse.Namespace, warnings: list[str]) -> None:
+    """What the user should know, on stderr, unless --quiet."""
+    for warning in [] if options.quiet else warnings:
         print(f"note: {as_options(warning)}", file=sys.stderr)
+
+
+def print_results(options: argparse.Namespace, table: str, stored: Path) -> None:
+    """The table on stdout; with --json instead what is stored."""
+    print(stored.read_text(encoding="utf-8").rstrip() if options.json else table)
 
 
 _OPTIONS = {"n_states": "--states", "n_modes": "--modes", "random_state": "--seed"}

@@ -8,9 +8,9 @@ from spectraldyn.commands import options as shared
 def add_scan(commands: shared.Commands) -> None:
     purpose = "fit with several lag times, numbers of modes and features, and say whether the timescales depend on them"
     example = "scan run1.xtc run2.xtc --top protein.pdb --lag 1ns,500ps,2ns,4ns"
-    add = shared.command(commands, example, purpose, scan)
-    shared.add_trajectory_options(add, several=True)
-    shared.add_learning_options(add, several=True)
+    parser = shared.command(commands, example, purpose, scan)
+    shared.add_trajectory_options(parser, several=True)
+    shared.add_learning_options(parser, several=True)
 
 
 def scan(options: argparse.Namespace) -> int:
@@ -22,8 +22,7 @@ def scan(options: argparse.Namespace) -> int:
 
     out = check_scan_folder(shared.output_name(options, "-scan"), options.force)
     result = scan_trajectories(options.files, checkpoint_folder=cache_folder(), **arguments)
-    out = write_scan(result, out, options.force)
-    shared.print_notes(result.warnings)
-    print(result)
-    print(f"figure: {out / 'scan.png'}")
+    out = write_scan(result, out, options.force, options.parser.run_file(options, out))
+    shared.print_notes(options, result.warnings)
+    shared.print_results(options, f"{result}\nfigure: {out / 'scan.png'}", out / "scan.json")
     return 0

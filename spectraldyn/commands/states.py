@@ -8,7 +8,7 @@ from spectraldyn.commands import options as shared
 
 def add_states(commands: shared.Commands) -> None:
     purpose = "write more structures of the metastable sets and processes of an earlier fit"
-    add = shared.command(commands, "states protein-results --n-frames 50", purpose, _states)
+    add = shared.command(commands, "states protein-results --n-frames 50", purpose, _states).add_argument
     add("run", metavar="RUN", help="folder written by `spectraldyn fit`; its trajectories must be where they were")
     count = "frames of every set, along every process and at every transition state"
     add("--n-frames", type=shared.positive, default=20, metavar="N", help=count)

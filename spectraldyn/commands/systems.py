@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from spectraldyn.commands.options import Commands, command, positive, seed
-from spectraldyn.errors import InputError
+from spectraldyn.commands.options import Commands, add_quiet, command, positive, seed
+from spectraldyn.errors import InputError, did_you_mean
 
 
 def add_systems(commands: Commands) -> None:
@@ -13,7 +13,7 @@ def add_systems(commands: Commands) -> None:
 
 def add_simulate(commands: Commands) -> None:
     purpose = "write a trajectory of a system whose timescales are known exactly"
-    add = command(commands, "simulate double-well-2d --out well.dcd", purpose, _simulate)
+    add = command(commands, "simulate double-well-2d --out well.dcd", purpose, _simulate).add_argument
     add("system", metavar="NAME", help="see `spectraldyn systems`")
     beside = "trajectory to write, format by its ending; a .pdb goes beside it"
     add("--out", required=True, metavar="FILE", help=beside)
@@ -22,6 +22,7 @@ def add_simulate(commands: Commands) -> None:
     add("--step", metavar="TIME", help="step of the integrator: 1fs; by default as suits the system")
     add("--seed", type=seed, default=0, metavar="N", help="of the random numbers")
     add("--force", action="store_true", help="replace existing files")
+    add_quiet(add)
 
 
 def _systems(options: argparse.Namespace) -> int:
@@ -44,14 +45,14 @@ def _simulate(options: argparse.Namespace) -> int:
     name = options.system
     if name not in RUNS:
         known = name in {**SYSTEMS, **SCHROEDINGER, **DISCRETE}
-        reason = "is not a system of particles in space" if known else "is not a system"
+        reason = "is not a system of particles in space" if known else f"is not a system{did_you_mean(name, RUNS)}"
         raise InputError(f"{name} {reason}: those that can be simulated are " + ", ".join(RUNS))
     run, system = RUNS[name], SYSTEMS[name]
     spacing = _picoseconds(options.timestep, "--timestep", run.spacing)
     step = _picoseconds(options.step, "--step", run.timestep)
     n_frames = options.frames or run.n_frames
     path, topology = check_output(options.out, options.force)
-    states = system.simulate(n_frames, spacing, seed=options.seed, timestep=step, progress=True)[0]
+    states = system.simulate(n_frames, spacing, seed=options.seed, timestep=step, progress=not options.quiet)[0]
     write_particles(path, topology, states, spacing)
     timed = path.suffix[1:] in WITH_TIMES
     lag = max(1, round(run.lag / spacing)) * spacing

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import mdtraj
 import numpy as np
+from mdtraj.core.selection import SelectionKeyword
 
 from spectraldyn.data import MAX_COLUMNS, Column
-from spectraldyn.errors import InputError
+from spectraldyn.errors import InputError, did_you_mean
 from spectraldyn.features import blocks as make
 from spectraldyn.features.blocks import CONTACT_RADIUS_NM, RESIDUE_SEPARATION, Block, Molecule
 
@@ -116,7 +117,10 @@ def feature_names(features: str | Sequence[str]) -> list[str]:
     names = list(dict.fromkeys(str(name).strip() for name in given))
     for name in names or [""]:
         if name not in FEATURES:
-            raise InputError(f"`features` names {name!r}, which does not exist: choose from {', '.join(FEATURES)}")
+            close = did_you_mean(name, FEATURES)
+            raise InputError(
+                f"`features` names {name!r}, which does not exist{close}: choose from {', '.join(FEATURES)}"
+            )
     return names
 
 
@@ -151,11 +155,20 @@ def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) 
     try:
         indices = np.asarray(topology.select(atoms), dtype=int)
     except (ValueError, TypeError, AttributeError, SyntaxError, NameError, LookupError, re.error) as error:
-        examples = "write for example 'protein', 'name CA', 'resSeq 1 to 20'"
-        raise InputError(f"`atoms` is {atoms!r}, which is not a selection mdtraj understands ({examples})") from error
+        reason = _unknown_keyword(atoms) or "write for example 'protein', 'name CA', 'resSeq 1 to 20'"
+        raise InputError(f"`atoms` is {atoms!r}, which is not a selection mdtraj understands: {reason}") from error
     if len(indices) == 0:
         raise InputError(f"`atoms` is {atoms!r}, which selects none of the {topology.n_atoms} atoms of the topology")
     return Molecule(topology, np.isin(np.arange(topology.n_atoms), indices), reference)
+
+
+def _unknown_keyword(selection: str) -> str | None:
+    """What to say of the first word that stands where a keyword should and is none; None where there is no such."""
+    keywords = SelectionKeyword.keyword_aliases
+    for word in re.findall(r"(?:^|\(|!|&&|\|\||\b(?:and|or|not)\b)\s*(?!(?:and|or|not)\b)([A-Za-z_]\w*)", selection):
+        if word not in keywords:
+            return f"{word!r} is none of its keywords{did_you_mean(word.lower(), keywords)}"
+    return None
 
 
 def define_features(

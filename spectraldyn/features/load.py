@@ -188,7 +188,7 @@ def _ready_made(paths: list[Path]) -> bool:
 def _from_arrays(paths: list[Path], sampling: _Sampling, progress: bool) -> _Loaded:
     tables = [
         _Table(InputFile(path, len(rows), name), rows, 0, 1, (0,))
-        for path in tqdm(paths, "files", disable=not progress)
+        for path in tqdm(paths, "files", leave=False, disable=not progress)
         for name, rows in read_arrays(path)
     ]
     width, first = tables[0].rows.shape[1], tables[0].file.path
@@ -210,7 +210,7 @@ def _from_trajectories(
     featurizer = Featurizer(chosen, topology, atoms, cache, notes)
     first, step = sampling.computed()
     tables, summaries = [], []
-    for path in tqdm(paths, "files", disable=not progress):
+    for path in tqdm(paths, "files", leave=False, disable=not progress):
         rows, summary = featurizer.rows(path, first, step)
         tables.append(_Table(InputFile(path, summary.n_frames), rows, first, step, summary.segment_starts))
         summaries.append(summary)

@@ -118,7 +118,7 @@ def learn(
     take_step = _step_of(run, operator, objective, samples)
     with (
         cpu_settings(sides),
-        tqdm(total=n_steps, initial=run.step, desc="training", unit="step", disable=not progress) as bar,
+        tqdm(total=n_steps, initial=run.step, desc="training", unit="step", leave=False, disable=not progress) as bar,
     ):
         while run.step < n_steps:
             loss = run.advance(take_step)

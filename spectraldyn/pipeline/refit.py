@@ -80,7 +80,8 @@ def _refitted_timescales(results: TransferResults, estimator: NeuralSVD) -> ByLa
     model, data = results.model, results.data
     folder = kept_fits_folder(estimator, data)
     refitted: ByLag = {}
-    with tqdm(results.timescales_by_lag, "refitting at each lag", unit="fit", disable=not estimator.progress) as bar:
+    shown = {"unit": "fit", "leave": False, "disable": not estimator.progress}
+    with tqdm(results.timescales_by_lag, "refitting at each lag", **shown) as bar:
         for lag in bar:
             bar.set_postfix_str(f"lag {data.time.lag_text(lag)}")
             if lag == model.lagtime:

@@ -129,7 +129,8 @@ def refit_resampled(
                 counts = np.repeat(draw, blocks.block_rows)
                 tasks.append(joblib.delayed(_learn_anew)(again, list(data), data.weight, counts, file))
         work = joblib.Parallel(min(n_jobs, max(len(tasks), 1)), return_as="generator_unordered")(tasks)
-        for _ in tqdm(work, "refitting resampled blocks", len(tasks), unit="fit", disable=not learner.progress):
+        shown = {"unit": "fit", "leave": False, "disable": not learner.progress}
+        for _ in tqdm(work, "refitting resampled blocks", len(tasks), **shown):
             pass
         models = [_model_in(file, model) for file in files]
     return [Refit(draw, found) for draw, found in zip(draws, models, strict=True) if found is not None]

@@ -109,7 +109,7 @@ def scan_trajectories(
     done: list[_Fitted] = []
     folders = set()
     notes = list(data.warnings)
-    with tqdm(settings, "scanning", unit="fit", disable=not progress) as bar:
+    with tqdm(settings, "scanning", unit="fit", leave=False, disable=not progress) as bar:
         for setting in bar:
             bar.set_postfix_str(f"lag {data.time.time(setting.lagtime):g}, {setting.n_modes} modes")
             if setting.varied == "features":

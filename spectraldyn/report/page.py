@@ -42,6 +42,7 @@ def render(contents: Contents, folder: Path) -> str:
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"number": format_number, "marked": marked}
     structures = shown_structures(contents, folder)
+    run_file = folder / "run.toml"
     own = _of_generator(contents) if contents["lag"] is None else _of_transfer(contents)
     return environment.get_template("template.html").render(
         contents=contents,
@@ -63,7 +64,7 @@ def render(contents: Contents, folder: Path) -> str:
         licence=Markup(asset("3Dmol-LICENSE.txt")),
         style=Markup(asset("page.css")),
         intervals=intervals_line(contents["n_refits"]),
-        command=None,
+        run_file=run_file.read_text(encoding="utf-8") if run_file.exists() else None,
         methods=methods(contents, own["lag"]),
         references=references(contents),
         **own,

@@ -22,13 +22,15 @@ from spectraldyn.report.page import render
 from spectraldyn.report.structures import fill_states
 
 
-def write_results(results: Results, out: str | Path, force: bool = False) -> Path:
+def write_results(results: Results, out: str | Path, force: bool = False, run_file: str | None = None) -> Path:
     """Write everything into a folder; it appears complete or not at all.
 
     Parameters
     ----------
     out : str or Path
         Folder; must not exist, unless `force` is given and it holds earlier results, which are then replaced.
+    run_file : str, optional
+        Text of run.toml, the options that repeat the run on the command line.
 
     Returns
     -------
@@ -39,6 +41,7 @@ def write_results(results: Results, out: str | Path, force: bool = False) -> Pat
     """
     out = check_results_folder(out, force)
     with complete_folder(out) as draft:
+        _write_run_file(draft, run_file)
         _fill(results, draft, out)
     return out
 
@@ -108,7 +111,7 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     return {"rates": plots.plot_rates(results)}
 
 
-def write_comparison(comparison: Comparison, out: str | Path, force: bool = False) -> Path:
+def write_comparison(comparison: Comparison, out: str | Path, force: bool = False, run_file: str | None = None) -> Path:
     """Write a comparison into a folder; it appears complete or not at all.
 
     Parameters
@@ -118,6 +121,8 @@ def write_comparison(comparison: Comparison, out: str | Path, force: bool = Fals
         Folder; must not exist, unless `force` is given and it holds an earlier comparison.
     force : bool
         Replace an earlier comparison.
+    run_file : str, optional
+        Text of run.toml; see `write_results`.
 
     Returns
     -------
@@ -130,7 +135,8 @@ def write_comparison(comparison: Comparison, out: str | Path, force: bool = Fals
         If the folder cannot be written.
     """
     out = check_comparison_folder(out, force)
-    return _write_plain(out, comparison.rows(), "compare.json", plots.plot_comparison(comparison)[0], "comparison.png")
+    figure = plots.plot_comparison(comparison)[0]
+    return _write_plain(out, comparison.rows(), "compare.json", figure, "comparison.png", run_file)
 
 
 def check_comparison_folder(out: str | Path, force: bool) -> Path:
@@ -143,7 +149,7 @@ def _holds_comparison(folder: Path) -> bool:
     return isinstance(stored, list) and all(isinstance(row, dict) and known <= row.keys() for row in stored)
 
 
-def write_scan(scan: Scan, out: str | Path, force: bool = False) -> Path:
+def write_scan(scan: Scan, out: str | Path, force: bool = False, run_file: str | None = None) -> Path:
     """Write a scan into a folder; it appears complete or not at all.
 
     Parameters
@@ -153,6 +159,8 @@ def write_scan(scan: Scan, out: str | Path, force: bool = False) -> Path:
         Folder; must not exist, unless `force` is given and it holds an earlier scan.
     force : bool
         Replace an earlier scan.
+    run_file : str, optional
+        Text of run.toml; see `write_results`.
 
     Returns
     -------
@@ -165,7 +173,7 @@ def write_scan(scan: Scan, out: str | Path, force: bool = False) -> Path:
         If the folder cannot be written.
     """
     out = check_scan_folder(out, force)
-    return _write_plain(out, scan.plain(), "scan.json", plots.plot_scan(scan)[0], "scan.png")
+    return _write_plain(out, scan.plain(), "scan.json", plots.plot_scan(scan)[0], "scan.png", run_file)
 
 
 def check_scan_folder(out: str | Path, force: bool) -> Path:
@@ -186,9 +194,16 @@ def _stored(path: Path) -> Any:
         return None
 
 
-def _write_plain(out: Path, contents: Any, name: str, figure: Any, picture: str) -> Path:
+def _write_run_file(folder: Path, text: str | None) -> None:
+    if text is not None:
+        # A name that is no Unicode, which TOML cannot hold, must not cost the results.
+        (folder / "run.toml").write_text(text, encoding="utf-8", errors="replace")
+
+
+def _write_plain(out: Path, contents: Any, name: str, figure: Any, picture: str, run_file: str | None) -> Path:
     """A folder with plain values as JSON and one figure."""
     with complete_folder(out) as draft:
+        _write_run_file(draft, run_file)
         plots.save_figure(figure, draft / picture)
         text = json.dumps(contents, indent=1, allow_nan=False) + "\n"
         (draft / name).write_text(text, encoding="utf-8")
