@@ -7,7 +7,7 @@ from spectraldyn.commands import options as shared
 
 def add_report(commands: shared.Commands) -> None:
     purpose = "write the report of an earlier fit anew, from its numbers, figures and structures"
-    add = shared.command(commands, "report protein-results", purpose, _report)
+    add = shared.command(commands, "report protein-results", purpose, _report).add_argument
     add("run", metavar="RUN", help="folder written by `spectraldyn fit`, whose report.html is replaced")
 
 
