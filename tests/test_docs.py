@@ -1,6 +1,7 @@
 """The pages of docs/: their Python runs, their commands parse, their links lead somewhere, and nothing is left out."""
 
 import ast
+import operator
 import re
 import shlex
 import warnings
@@ -56,13 +57,28 @@ def quick(tmp_path, monkeypatch):
             del register[name]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
-def test_python_runs(page, quick):
+def run(page):
+    """The names that the Python of a page leaves, block after block."""
     names = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", spectraldyn.InputWarning)
         for number, code in enumerate(blocks(page, "python"), 1):
             exec(compile(code, f"{page}, block {number}", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python") and page != "from_pyemma.md"])
+def test_python_runs(page, quick):
+    run(page)
+
+
+def test_attributes_exist(quick):
+    """Those of results, models and data that the pages name in passing."""
+    names = run("from_pyemma.md")
+    named = {name for page in PAGES for name in re.findall(r"`((?:results|model|data)\.[\w.]+)", (DOCS / page).read_text())}
+    assert len(named) > 30
+    for name in named - {"results.json"}:
+        operator.attrgetter(name.partition(".")[2])(names[name.partition(".")[0]])
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")])
