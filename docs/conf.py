@@ -8,7 +8,6 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
 exclude_patterns = ["_build"]
-myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 default_role = "py:obj"
@@ -19,4 +18,6 @@ numpydoc_show_class_members = False
 html_theme = "furo"
 html_title = f"spectraldyn {release}"
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 templates_path = ["_templates"]
