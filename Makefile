@@ -4,14 +4,16 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+DOCUMENTED := $(VENV)/.documented
 
-.PHONY: help demo test lint
+.PHONY: help demo test lint docs
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   analyse the alanine dipeptide data that come with spectraldyn; writes demo-results/report.html"
 	@echo "make test   run all tests"
 	@echo "make lint   ruff (rules and format) and mypy"
+	@echo "make docs   build the documentation, with warnings as errors; writes docs/_build/index.html"
 	@echo
 	@echo "Each makes .venv first where that is missing or out of date (needs Python 3.11 or newer)."
 
@@ -28,6 +30,10 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+docs: $(DOCUMENTED)
+	OMP_NUM_THREADS=1 $(VENV)/bin/sphinx-build -q -W --keep-going -d docs/_build/.doctrees docs docs/_build
+	@echo "The first page is $(CURDIR)/docs/_build/index.html: open it in a browser."
+
 # setuptools first and no isolated build, because pip does not apply constraints to what it builds with.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -36,4 +42,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 	$(VENV)/bin/python -m pip install --quiet -c constraints.txt setuptools
 	$(VENV)/bin/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[tests]'
+	@touch $@
+
+# Apart from the installation above, because no test needs it.
+$(DOCUMENTED): $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[docs]'
 	@touch $@

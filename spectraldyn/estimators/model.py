@@ -208,7 +208,7 @@ class NeuralSVDModel(_Model):
         return f"NeuralSVDModel({self.n_modes} modes at lagtime {self.lagtime}, timescales {values} frames)"
 
     def timescales(self, k: int | None = None) -> np.ndarray:
-        """Implied timescales −τ / ln |λ_i| in rows, slowest first, shape (k,)."""
+        """Implied timescales ``−τ / ln |λ_i|`` in rows, slowest first, shape (k,)."""
         return timescales_from_eigenvalues(self.eigenvalues, self.lagtime)[:k]
 
     def at_lagtime(self, lagtime: int) -> "NeuralSVDModel":

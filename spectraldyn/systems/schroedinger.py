@@ -146,7 +146,7 @@ def hydrogen() -> Schroedinger:
     """Two-dimensional hydrogen, H = −Δ − 1/r.
 
     Energies −1/(2n + 1)², each 2n + 1 times (n ≥ 0, −n ≤ m ≤ n), with eigenfunctions
-    e^{−s/2} s^|m| L^{2|m|}_{n−|m|}(s), s = 2r/(2n + 1), times cos mθ (m ≥ 0) or sin |m|θ.
+    ``e^{−s/2} s^|m| L^{2|m|}_{n−|m|}(s)``, s = 2r/(2n + 1), times cos mθ (m ≥ 0) or ``sin |m|θ``.
 
     References
     ----------
