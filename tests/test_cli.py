@@ -9,14 +9,13 @@ import mdtraj
 import numpy as np
 import pytest
 import torch
-from problems import SHARED, needs_shared
+from problems import HEADER_OF_PNG, SHARED, needs_shared
 
 from spectraldyn.cli import main
 from spectraldyn.features import FEATURES
 from spectraldyn.plots import save_figure
 
 N_FRAMES = 3000
-HEADER_OF_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x90\0\0\0\x90"
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from problems import HEADER_OF_PNG
 
 from spectraldyn.cli import main
 
@@ -15,7 +16,7 @@ from spectraldyn.cli import main
 def quick(monkeypatch):
     """Hardly any training after the warm start, and empty files for figures."""
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
-    monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(b"") or b"")
+    monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(HEADER_OF_PNG))
 
 
 @pytest.fixture
