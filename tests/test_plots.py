@@ -1,10 +1,12 @@
 """Figures and the table of features: what they show, in which places, under which names."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.patches import Circle, FancyArrowPatch
 from problems import blank
 
 from spectraldyn import Dataset, GeneratorResults, TransferResults, plots
@@ -167,7 +169,8 @@ def test_free_energy_in_the_plane_of_two_modes():
     """Corners of unequal weight, seen 8, 4, 2 and 1 times as often: 0, ln 2, ln 4 and ln 8, and nothing between."""
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [1.0, 2.0]])
     modes = np.repeat(corners, [80, 40, 20, 10], axis=0)
-    drawn = results(POINTS, np.zeros((150, 2)) + np.arange(2), modes)
+    columns = [*POINTS, Column("y", "C1", unit="nm")]
+    drawn = results(columns, np.zeros((150, 3)) + np.arange(3), modes)
     drawn.representatives = [np.array([0]), np.array([], dtype=int), np.array([130, 5])]
     ax = plots.plot_free_energy(drawn)
     mesh = ax.collections[0]
@@ -180,6 +183,74 @@ def test_free_energy_in_the_plane_of_two_modes():
     assert [(text.get_text(), text.xy) for text in ax.texts] == [("1", (0, 0)), ("3", (0, 2))]
     assert labels(ax) == ("mode 1 (standard deviations)", "mode 2 (standard deviations)")
     assert ax.figure.axes[1].get_ylabel() == "free energy (kT)"
+
+
+def test_free_energy_in_the_plane_of_the_sets():
+    """Of two columns in their own plane, as the sets: a set stands at the same place in both."""
+    drawn = results(POINTS)
+    energy, sets = plots.plot_free_energy(drawn), plots.plot_states(drawn)
+    assert labels(energy) == labels(sets) == ("x C1 (nm)", "contact A-B")
+    assert [text.xy for text in energy.texts] == [text.xy for text in sets.texts]
+
+
+@pytest.fixture
+def exchanging():
+    """Three sets of which two exchange a hundred times as often as either does with the third, never seen to leave."""
+    mfpt = np.array([[0.0, 20.0, 3000.0], [10.0, 0.0, 2990.0], [np.nan, np.nan, 0.0]])
+    flux = np.array([[np.nan, 0.1, 0.001], [0.1, np.nan, 0.0], [0.001, 0.0, np.nan]])
+    populations = np.array([0.6, 0.3, 0.1])
+    return blank(
+        TransferResults,
+        data=Dataset([np.zeros((10, 1), dtype=np.float32)], time=TimeAxis(1.0)),
+        model=SimpleNamespace(lagtime=1),
+        populations=Estimates(populations, populations, populations),
+        kinetics=SimpleNamespace(mfpt=Estimates(mfpt, mfpt, mfpt), fluxes=Estimates(flux, flux, flux)),
+    )
+
+
+def test_the_network_shows_populations_and_the_passages_that_were_seen(exchanging):
+    ax = plots.plot_network(exchanging)
+    assert [text.get_text() for text in ax.texts] == [
+        "0.02 ns", "0.01 ns", "3 ns", "1\n60 %", "2\n30 %", "3\n10 %",
+    ]  # fmt: skip
+    circles = [patch for patch in ax.patches if isinstance(patch, Circle)]
+    # Equal steps of population are equal steps of area.
+    areas = [circle.get_radius() ** 2 for circle in circles]
+    assert areas[0] - areas[1] == pytest.approx(1.5 * (areas[1] - areas[2]))
+    arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    widths = [arrow.get_arrowstyle().tail_width for arrow in arrows]
+    assert widths == pytest.approx([5, 5, 1])
+    centres = np.array([circle.center for circle in circles])
+    np.testing.assert_allclose(np.linalg.norm(centres, axis=1), 1)
+
+
+def test_a_network_of_two_sets_and_results_without_passages(exchanging):
+    kinetics = SimpleNamespace(
+        **{name: Estimates(*(p[:2, :2] for p in part)) for name, part in vars(exchanging.kinetics).items()}
+    )
+    two = replace(exchanging, populations=Estimates(*np.full((3, 2), 0.5)), kinetics=SimpleNamespace(**both))
+    ax = plots.plot_network(two)
+    assert [text.get_text() for text in ax.texts][:2] == ["20 ps", "10 ps"]
+    assert [patch.center for patch in ax.patches if isinstance(patch, Circle)] == [
+        (-1, pytest.approx(0)),
+        (1, pytest.approx(0)),
+    ]
+    with pytest.raises(ValueError, match="no passage times"):
+        plots.plot_network(blank(GeneratorResults))
+
+
+def test_modes_in_time_are_those_of_the_longest_stretch():
+    drawn = results(POINTS)
+    axes = plots.plot_time_series(drawn)
+    assert [ax.get_ylabel() for ax in axes] == ["mode 1", "mode 2", "mode 3"]
+    first = N_ROWS // 3
+    times, values = axes[1].lines[0].get_data()
+    np.testing.assert_allclose(values, drawn.modes[first:, 1])
+    unit = drawn.data.time.unit_for(float(N_ROWS - first))
+    assert axes[-1].get_xlabel() == f"time in the longest trajectory ({unit.name})"
+    np.testing.assert_allclose(times * unit.size, np.arange(N_ROWS - first))
+    for state, line in enumerate(axes[0].lines[1:]):
+        np.testing.assert_allclose(line.get_ydata(), drawn.modes[first:, 0][drawn.sets.assignment[first:] == state])
 
 
 def test_singular_values_beside_the_norms():

@@ -55,7 +55,7 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
                 "low": _number(low),
                 "high": _number(high),
                 "structure": structure,
-                "most_probable": _frame(results, rows[0], out) if len(rows) else None,
+                "most_probable": _frame(results, rows[0]) if len(rows) else None,
             }
             for value, low, high, structure, rows in zip(
                 *results.populations, structures.sets, results.representatives, strict=True
@@ -160,9 +160,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 
-def _frame(results: Results, row: int, out: Path) -> dict[str, Any]:
+def _frame(results: Results, row: int) -> dict[str, Any]:
     file, frame = results.data.frame(row)
-    place = {"file": relative_path(file.path, out), "frame": int(frame)}
+    place = {"file": file.path.name, "frame": int(frame)}
     return place if file.array is None else {**place, "array": file.array}
 
 

@@ -224,4 +224,4 @@ def _place(frame: Contents | None) -> str:
     if frame is None:
         return "–"
     array = f" ({frame['array']})" if "array" in frame else ""
-    return f"frame {frame['frame']} of {Path(frame['file']).name}{array}"
+    return f"frame {frame['frame']} of {frame['file']}{array}"
