@@ -77,6 +77,7 @@ STUDIES = {
     "data_size": "Amount of data",
     "nonreversible": "Dynamics that are not reversible",
     "chapman_kolmogorov": "The Chapman–Kolmogorov test, on models that are right and on wrong ones",
+    "verdicts": "What the verdict says of bad data, and of good",
     "lag_scan": "A plot over many lag times from one fit",
     "learning_rate": "Learning rate",
     "throughput": "Throughput of the training loop",

@@ -52,7 +52,7 @@ def markdown(rows: Rows) -> str:
     def cell(value: Any) -> str:
         if value is None:
             return "–"
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
 
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
     return "\n".join([*lines, *("| " + " | ".join(cell(v) for v in row.values()) + " |" for row in rows)]) + "\n"
