@@ -107,10 +107,6 @@ def exchanging_frames(n_frames: int) -> np.ndarray:
     return (corners[markov_chain(EXCHANGING, n_frames, seed=0)] + noise).astype(np.float32)
 
 
-HEADER_OF_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x90\0\0\0\x90"
-"""In place of a figure, where no test looks at it."""
-
-
 def blank(record: type, **known: Any) -> Any:
     """A record of which only these fields are filled."""
     return record(**{field.name: None for field in dataclasses.fields(record)} | known)

@@ -9,20 +9,14 @@ import mdtraj
 import numpy as np
 import pytest
 import torch
-from problems import HEADER_OF_PNG, SHARED, needs_shared
+from problems import SHARED, needs_shared
 
 from spectraldyn.cli import main
 from spectraldyn.features import FEATURES
 from spectraldyn.plots import save_figure
 
 N_FRAMES = 3000
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Hardly any training after the warm start, and no pictures, which take twice as long as the rest."""
-    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
-    monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(HEADER_OF_PNG))
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture

@@ -7,16 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from problems import HEADER_OF_PNG
 
 from spectraldyn.cli import main
 
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Hardly any training after the warm start, and empty files for figures."""
-    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
-    monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(HEADER_OF_PNG))
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.fixture

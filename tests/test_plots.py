@@ -214,9 +214,9 @@ def test_the_network_shows_populations_and_the_passages_that_were_seen(exchangin
         "0.02 ns", "0.01 ns", "3 ns", "1\n60 %", "2\n30 %", "3\n10 %",
     ]  # fmt: skip
     circles = [patch for patch in ax.patches if isinstance(patch, Circle)]
-    # Equal steps of population are equal steps of area.
-    areas = [circle.get_radius() ** 2 for circle in circles]
-    assert areas[0] - areas[1] == pytest.approx(1.5 * (areas[1] - areas[2]))
+    # Equal steps of population are equal steps of area, between those of an empty set and of a full one.
+    areas = np.array([circle.get_radius() ** 2 for circle in circles])
+    np.testing.assert_allclose(areas, 0.17**2 + (0.42**2 - 0.17**2) * exchanging.populations.value)
     arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
     widths = [arrow.get_arrowstyle().tail_width for arrow in arrows]
     assert widths == pytest.approx([5, 5, 1])
