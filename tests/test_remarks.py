@@ -14,7 +14,7 @@ from spectraldyn.pipeline.remarks import Findings, set_remarks
 from spectraldyn.report.page import marked
 from spectraldyn.spectra.doubts import confirmed, separate_groups
 from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
-from spectraldyn.spectra.scores import HeldOut, held_out_modes, pair_averages
+from spectraldyn.spectra.scores import HeldOut, held_out_modes, pair_averages, split_scores
 from spectraldyn.spectra.states import cluster_modes, metastable_sets
 from spectraldyn.spectra.timescales import Timescale
 
@@ -44,8 +44,8 @@ def good():
 
 def of_one_mode(**changes) -> HeldOut:
     values = {"values": 0.9, "kept": 1.0, "error": 0.02, "variance": 1.0, "n_pieces": 15.0} | changes
-    n_pairs = values.pop("n_pairs", 2000)
-    return HeldOut(n_pairs, np.zeros((2, 1)), **{name: np.array([value]) for name, value in values.items()})
+    n_pairs, arrays = values.pop("n_pairs", 2000), {name: np.array([value]) for name, value in values.items()}
+    return HeldOut(n_pairs, np.zeros((2, 1)), **arrays, vampe_error=0.1)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_held_out_eigenvalues_are_rayleigh_quotients(matrix, tied):
     assert len(rayleigh_ritz(averages, tied=tied, both_ends=not tied).values) == len(same.values) == 2
 
 
-def test_the_error_of_a_held_out_eigenvalue_is_its_spread():
+def test_errors_of_held_out_eigenvalue_and_score_are_their_spread():
     """Over 200 independent held-out parts of a Gaussian process."""
     decay, n = 0.8, 1000
     noise = np.random.default_rng(0).normal(size=(200, n + 100)) * np.sqrt(1 - decay**2)
@@ -111,6 +111,9 @@ def test_the_error_of_a_held_out_eigenvalue_is_its_spread():
     kept, error = (np.array([getattr(one, name)[0] for one in found]) for name in ("kept", "error"))
     assert kept.mean() == pytest.approx(1, abs=0.01)
     assert error.mean() == pytest.approx(kept.std(), rel=0.15)
+    tests = [pair_averages(f[:-1], f[1:], tied=True) for f in functions]
+    scores = [split_scores(train, test, tied=True)["vampe_test"] for test in tests]
+    assert np.mean([one.vampe_error for one in found]) == pytest.approx(np.std(scores), rel=0.2)
 
 
 def test_groups_are_what_no_trajectory_connects():
@@ -234,6 +237,10 @@ def test_scores_that_disagree_are_remarked_upon(good):
     assert not any("held-out VAMP" in remark for remark in remarks(good, scores=scores))
     (remark,) = [r for r in remarks(good, scores={**scores, "vampe_test": -1.5}) if "held-out VAMP-E is -1.5" in r]
     assert "other proportions" in remark
+    # A rare state that the held-out part holds less of may be chance.
+    uncertain = dataclasses.replace(good.model.held_out, vampe_error=2.0)
+    scores_below = {**scores, "vampe_test": 0.9}
+    assert not any("VAMP-E" in r for r in remarks(good, scores=scores_below, held_out=uncertain))
     # A process that the held-out part hardly holds, and that is seen too rarely on the whole.
     held_out = dataclasses.replace(good.model.held_out, variance=np.array([0.01, 1.0]))
     assert not any("held-out VAMP" in remark for remark in remarks(good, scores=scores, held_out=held_out))

@@ -10,13 +10,15 @@ from analysis.verdicts import BAD, GOOD, judged
 from spectraldyn import Dataset
 from spectraldyn.pipeline import verdict
 from spectraldyn.pipeline.remarks import Judgement, in_order
+from spectraldyn.pipeline.sets import sets_of_modes
 from spectraldyn.pipeline.verdict import concluded, on_data, on_events, on_markovianity
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov, chapman_kolmogorov, largest_difference_test
 from spectraldyn.spectra.diagnostics import current, drifting, duplicates, frozen_ends
-from spectraldyn.spectra.kinetics import membership_coefficients
+from spectraldyn.spectra.kinetics import membership_coefficients, passages_between
 from spectraldyn.spectra.plateau import Change, Plateau
 from spectraldyn.spectra.states import Clusters, metastable_sets
 from spectraldyn.spectra.timescales import Timescale
+from spectraldyn.systems import SYSTEMS
 from spectraldyn.units import TimeAxis
 
 PIECE = 500
@@ -200,8 +202,32 @@ def test_a_difference_counts_from_where_it_is_surely_larger_than_the_tolerance()
     replicates = 0.01 * np.random.default_rng(0).normal(size=(2000, 1, 1))
     for difference, tolerance, p_value in ((0.08, 0.05, 0.0027), (0.05, 0.03, 0.0455), (0.04, 0.05, 1.0)):
         value = np.full((1, 1), difference)
-        found = largest_difference_test(value, value + replicates, tolerance)
+        found = largest_difference_test(value, value + replicates, 10**6, tolerance)
         assert found == pytest.approx(p_value, abs=4 * np.sqrt(p_value / 2000))
     several = 0.01 * np.random.default_rng(0).normal(size=(2000, 1, 10))
-    largest = largest_difference_test(np.full((1, 10), 0.07), np.full((1, 10), 0.07) + several, 0.05)
+    largest = largest_difference_test(np.full((1, 10), 0.07), np.full((1, 10), 0.07) + several, 10**6, 0.05)
     assert largest == pytest.approx(1 - (1 - 0.0455) ** 10, abs=0.05)
+
+
+def test_a_difference_between_few_blocks_is_one_of_students_t():
+    """Means of six normal numbers: one test in twenty rejects at 95 %, where replicates alone do one in nine."""
+    random, p_values = np.random.default_rng(0), []
+    for _ in range(1000):
+        blocks = random.normal(size=6)
+        draws = random.multinomial(6, np.full(6, 1 / 6), size=500)
+        p_values.append(largest_difference_test(blocks.mean()[None], (draws @ blocks / 6)[:, None], 6))
+    assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 1000))
+
+
+def test_the_far_end_of_a_set_is_none_of_its_own():
+    """Of a spring, whose modes are x and x² − 1: only on one side, in these data, is x² reached more than once."""
+    runs = SYSTEMS["ornstein-uhlenbeck"].simulate(3000, 0.1, seed=5, n_walkers=4)
+    stretches = [range(3000 * k, 3000 * (k + 1)) for k in range(4)]
+    x = np.concatenate(runs)[:, 0]
+    modes = np.column_stack((x, x**2))
+    modes = (modes - modes.mean(axis=0)) / modes.std(axis=0)
+    _, three, _ = sets_of_modes(modes, 3, 5)
+    assert passages_between(three, stretches).max(axis=0).min() == 1
+    _, fewer, _ = sets_of_modes(modes, 3, 5, stretches)
+    assert len(fewer.populations) == 2
+    assert passages_between(fewer, stretches).max(axis=0).min() > 10

@@ -20,7 +20,7 @@ from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, Spectrum
 from spectraldyn.spectra.scores import HeldOut
 from spectraldyn.spectra.timescales import timescales_from_eigenvalues
 
-FORMAT = 4
+FORMAT = 5
 """Of the files that `save` writes."""
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.estimators import GeneratorModel, NeuralSVDModel
-from spectraldyn.spectra.doubts import MIN_HELD_OUT, confirmed, separate_groups
+from spectraldyn.spectra.doubts import MIN_HELD_OUT, STANDARD_ERRORS, confirmed, separate_groups
 from spectraldyn.spectra.intervals import MIN_BLOCKS
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.states import MetastableSets
@@ -163,12 +163,13 @@ class Findings:
         if self._too_short or self.n_carried < len(self.confirmed):
             return None
         advice = "give more or longer trajectories, or ask for fewer `n_modes`"
-        if vampe < 1:
+        error = self.model.held_out.vampe_error
+        if vampe + STANDARD_ERRORS * error < 1:
             return Judgement(
                 "caution",
-                f"the held-out VAMP-E is {vampe:.3g}, below the 1 of no mode at all, where the training VAMP-2 is "
-                f"{train:.3g}: the held-out stretches visit the states in other proportions, so that populations and "
-                "slow timescales are uncertain",
+                f"the held-out VAMP-E is {vampe:.3g} ± {error:.2g}, below the 1 of no mode at all, where "
+                f"the training VAMP-2 is {train:.3g}: the held-out stretches visit the states in other proportions, so "
+                "that populations and slow timescales are uncertain",
                 advice,
             )
         pairs = enumerate(zip(self.confirmed, timescales, strict=True), 1)

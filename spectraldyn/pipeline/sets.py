@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spectraldyn.data.stretches import Stretches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import NeuralSVDModel
 from spectraldyn.spectra.intervals import percentile_interval, rayleigh_quotients
+from spectraldyn.spectra.kinetics import passages_between
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.representatives import set_frames
 from spectraldyn.spectra.states import Clusters, MetastableSets, cluster_modes, metastable_sets
@@ -24,10 +26,20 @@ def check_states(n_states: int | None, n_modes: int) -> None:
         )
 
 
-def sets_of_modes(modes: np.ndarray, n_states: int, seed: int) -> tuple[Clusters, MetastableSets, list[np.ndarray]]:
-    """Clusters in the space of the modes, the metastable sets that they make, and rows that represent these."""
+def sets_of_modes(
+    modes: np.ndarray, n_states: int, seed: int, stretches: Stretches | None = None
+) -> tuple[Clusters, MetastableSets, list[np.ndarray]]:
+    """Clusters in the space of the modes, the metastable sets that they make, and rows that represent these.
+
+    Given the stretches of processes all of which were seen often, there are only so many sets that each was entered
+    more than once, but at least two: what was entered once is the far end of another set.
+    """
     clusters = cluster_modes(modes, seed)
     sets = metastable_sets(modes, clusters, n_states)
+    while stretches is not None and (n := len(sets.populations)) > 2:
+        if passages_between(sets, stretches).max(axis=0).min() > 1:
+            break
+        sets = metastable_sets(modes, clusters, n - 1)
     return clusters, sets, set_frames(modes, sets.memberships, REPRESENTATIVES, seed)
 
 

@@ -32,7 +32,7 @@ from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
 from spectraldyn.spectra.kinetics import exchange, membership_coefficients, propagated_memberships
 from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.states import CoherentSets, MetastableSets
-from spectraldyn.spectra.timescales import Timescale, in_time, read_off_timescales, slowest_rows
+from spectraldyn.spectra.timescales import MIN_TRANSITIONS, Timescale, in_time, read_off_timescales, slowest_rows
 from spectraldyn.units import parse_duration
 
 
@@ -85,12 +85,13 @@ def analyze(
     )
     by_lag = {tau: [in_time(scale, data.time.row_time) for scale in scales] for tau, scales in in_rows.items()}
     timescales, asked = by_lag[lag], n_states
-    gap = None
+    gap, often = None, False
     if n_states is None:
         slower = _slow_processes(model, timescales, found)
         gap = last_sure_gap(model, resampled, slower)
         n_states = min(max(2, 1 + (slower if gap is None else gap.process)), 1 + modes.shape[1])
-    clusters, sets, shown = sets_of_modes(modes, n_states, seed)
+        often = all((scale.n_transitions or 0) >= MIN_TRANSITIONS for scale in timescales[: n_states - 1])
+    clusters, sets, shown = sets_of_modes(modes, n_states, seed, stretches if often else None)
     again = anew.sets(sets, seed)
     kinetics = exchange(clusters, sets, stretches, lag, resampled, reversible=model.reversible, refits=again)
     populations = population_estimates(sets, resampled, again), free_energies(sets, resampled, again)

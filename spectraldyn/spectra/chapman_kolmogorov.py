@@ -13,6 +13,7 @@ Prinz, Wu, Sarich, Keller, Senne, Held, Chodera, Schütte, Noé, J. Chem. Phys. 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.spectra.intervals import CONFIDENCE, Estimates, block_bootstrap, percentile_interval
@@ -104,7 +105,9 @@ def chapman_kolmogorov(
     resampled = np.array(replicates)
     low, high = percentile_interval(resampled, len(blocks.stretch))
     predicted, estimated = (Estimates(*part) for part in np.stack((value, low, high), axis=1))
-    p_value = largest_difference_test(value[0] - value[1], resampled[:, 0] - resampled[:, 1], TOLERANCE * memory)
+    p_value = largest_difference_test(
+        value[0] - value[1], resampled[:, 0] - resampled[:, 1], len(blocks.stretch), TOLERANCE * memory
+    )
     return ChapmanKolmogorov(lagtime * multiples, predicted, estimated, memory, p_value)
 
 
@@ -140,13 +143,17 @@ def _stays(operator: np.ndarray, gram: np.ndarray, memberships: np.ndarray) -> n
 
 
 def largest_difference_test(
-    difference: np.ndarray, replicates: np.ndarray, tolerance: float | np.ndarray = 0.0
+    difference: np.ndarray, replicates: np.ndarray, n_blocks: int, tolerance: float | np.ndarray = 0.0
 ) -> float:
     """Chance of a largest |difference| / standard error that exceeds the tolerance by as much as that found.
 
-    From replicates (n_replicates, ...) around the difference: all of its entries are asked about at once.
+    From replicates (n_replicates, ...) around the difference: all of its entries are asked about at once. With n blocks
+    the error is one of Student's t with n − 1 degrees of freedom, and what was found counts as the normal deviate that
+    is as rare, as in `percentile_interval`.
     """
-    error = replicates.std(axis=0)
+    error, freedom = replicates.std(axis=0), max(n_blocks - 1, 1)
     error[error == 0] = np.inf
     largest = (np.abs(replicates - difference) / error).reshape(len(replicates), -1).max(axis=1)
-    return float((largest >= ((np.abs(difference) - tolerance) / error).max()).mean())
+    found = float(((np.abs(difference) - tolerance) / error).max())
+    deviate = stats.norm.isf(stats.t.sf(found * np.sqrt(freedom / n_blocks), freedom))
+    return float((largest >= deviate).mean())

@@ -51,7 +51,7 @@ def current(
         return (operator - operator.T)[np.triu_indices(len(operator), 1)] / 2
 
     value, replicates = one_way(None), np.array([one_way(draw) for draw in draws])
-    return float(np.abs(value).max()), largest_difference_test(value, replicates)
+    return float(np.abs(value).max()), largest_difference_test(value, replicates, len(joined.stretch))
 
 
 def drifting(modes: np.ndarray, stretches: Stretches) -> list[bool]:

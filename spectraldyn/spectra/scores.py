@@ -37,6 +37,8 @@ class HeldOut:
     """(k,): mean square on the held-out pairs; 1 on those for training."""
     n_pieces: np.ndarray
     """(k,): in how many of `N_PIECES` pieces of the held-out pairs the mode varies; see `participation`."""
+    vampe_error: float
+    """Standard error of the held-out VAMP-E."""
 
 
 def held_out_modes(
@@ -51,7 +53,7 @@ def held_out_modes(
     modes = eigenmodes(train, spectrum, tied=tied)
     nothing = np.zeros(len(modes.values))
     if held_out is None:
-        return HeldOut(n_pairs, modes.functions, modes.values, *[nothing] * 4)
+        return HeldOut(n_pairs, modes.functions, modes.values, nothing, nothing, nothing, nothing, 0.0)
     (first, second), dual = (end @ modes.functions for end in held_out), held_out[0] @ modes.dual.conj()
     operator, identity, square = dual * second, dual * first, np.abs(first) ** 2
     if tied:
@@ -64,7 +66,25 @@ def held_out_modes(
     ratio = b.sum(axis=0) / total
     error = np.sqrt((((b - ratio * a) / total * unit).real ** 2).sum(axis=0) * len(pieces) / max(len(pieces) - 1, 1))
     kept, variance = (ratio * unit).real, squares.sum(axis=0) / len(first)
-    return HeldOut(n_pairs, modes.functions, modes.values, kept, error, variance, participation(squares))
+    vampe_error = _vampe_error(
+        spectrum, [pair_averages(*(end[rows] for end in held_out), tied=tied) for rows in pieces]
+    )
+    found = kept, error, variance, participation(squares), vampe_error
+    return HeldOut(n_pairs, modes.functions, modes.values, *found)
+
+
+def _vampe_error(spectrum: Spectrum, pieces: list[Averages]) -> float:
+    """Of the score on averages that are the mean of those of pieces, by leaving out one of them at a time."""
+    n, totals = len(pieces), [np.sum(parts, axis=0) for parts in zip(*pieces, strict=True)]
+    if n < 2:
+        return 0.0
+
+    def without(piece: Averages) -> Averages:
+        c00, c01, c11 = ((total - part) / (n - 1) for total, part in zip(totals, piece, strict=True))
+        return c00, c01, c11
+
+    scores = np.array([vamp_scores(spectrum, without(piece))["vampe"] for piece in pieces])
+    return float(np.sqrt((n - 1) / n * ((scores - scores.mean()) ** 2).sum()))
 
 
 def vamp_scores(train: Spectrum, test: Averages) -> dict[str, float]:
