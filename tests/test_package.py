@@ -1,0 +1,33 @@
+"""What pyproject.toml declares is what the package imports, no more and no less."""
+
+import ast
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+ELSEWHERE = {"tables"}
+"""Imported by mdtraj, which does not declare it, and by the process that tries HDF5 files."""
+OPTIONAL = {"kooplearn"}
+"""Imported where it is asked for by name, with an error that says how to install it."""
+
+
+def names(requirements):
+    return {canonicalize_name(Requirement(line).name) for line in requirements}
+
+
+def test_imports_are_declared_and_declared_packages_are_imported():
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "spectraldyn").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    foreign = {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"spectraldyn"}
+    homes = packages_distributions()
+    needed = {canonicalize_name(homes[name][0]) for name in foreign - OPTIONAL}
+    assert needed | ELSEWHERE == names(PROJECT["dependencies"])
+    assert names(OPTIONAL) <= names(PROJECT["optional-dependencies"]["rivals"])
