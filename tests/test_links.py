@@ -13,7 +13,7 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "data/**/*.md", "analysis/**/*.md")
     for path in ROOT.glob(pattern)
 )
-HOSTS = {"arxiv.org", "deeptime-ml.github.io", "github.com", "keepachangelog.com", "pypi.org", "semver.org"}
+HOSTS = {"arxiv.org", "deeptime-ml.github.io", "github.com", "keepachangelog.com", "semver.org"}
 """Where pages may send a reader, each looked at by somebody: a test has no network to try."""
 
 
@@ -53,4 +53,4 @@ def test_links_lead_somewhere(page):
 
 
 def test_links_are_found():
-    assert len([target for page in PAGES for target in targets(page)]) > 60
+    assert len([target for page in PAGES for target in targets(page)]) > 50
