@@ -87,7 +87,11 @@ def _median_and_range(values: list[float]) -> str:
 
 
 def _interval(numbers: list[float] | None) -> str:
-    return "–" if numbers is None else "{:.3g} ({:.3g} – {:.3g})".format(*numbers)
+    return "–" if numbers is None else "{} ({} – {})".format(*map(_three_digits, numbers))
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):,.0f}"
 
 
 def main() -> None:

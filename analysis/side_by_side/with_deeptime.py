@@ -57,7 +57,7 @@ for k, members in enumerate(sets):
     samples = [model.stationary_distribution[members].sum() for model in posterior.samples]
     low, high = np.percentile(samples, [2.5, 97.5])
     print(f"population {k + 1}: {np.mean(samples):.4g} ({low:.4g} – {high:.4g})")
-plot_energy2d(energy2d(*np.concatenate(angles).T, bins=60))
+plot_energy2d(energy2d(*np.concatenate(angles).T, bins=60), ax=plt.subplots()[1])
 plt.savefig(out / "free_energy.png")
 state_of = np.array([next((k for k, members in enumerate(sets) if c in members), -1) for c in range(msm.n_states)])
 states = state_of[msm.count_model.transform_discrete_trajectories_to_submodel(np.concatenate(dtrajs))]
