@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 DOCUMENTED := $(VENV)/.documented
+NEWEST := .venv-newest
 
-.PHONY: help demo test lint docs
+.PHONY: help demo test lint docs wheel newest
 .DEFAULT_GOAL := help
 
 help:
@@ -14,8 +15,11 @@ help:
 	@echo "make test   run all tests"
 	@echo "make lint   ruff (rules and format) and mypy"
 	@echo "make docs   build the documentation, with warnings as errors; writes docs/_build/index.html"
+	@echo "make wheel  build dist/, then use the wheel in an environment of its own; FULL=1 has pip fill that"
+	@echo "make newest run all tests with the newest releases of what spectraldyn depends on, in .venv-newest;"
+	@echo "            WITH='torch==2.13.0' says otherwise of some, TESTS='tests/test_scan.py' runs only these"
 	@echo
-	@echo "Each makes .venv first where that is missing or out of date (needs Python 3.11 or newer)."
+	@echo "All but the last make .venv first where that is missing or out of date (needs Python 3.11 or newer)."
 
 demo: $(INSTALLED)
 	$(VENV)/bin/spectraldyn fit data/alanine_dipeptide/*.xtc --top data/alanine_dipeptide/top.pdb \
@@ -33,6 +37,18 @@ lint: $(INSTALLED)
 docs: $(DOCUMENTED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/sphinx-build -q -W --keep-going -d docs/_build/.doctrees docs docs/_build
 	@echo "The first page is $(CURDIR)/docs/_build/index.html: open it in a browser."
+
+# The wheel is built from what the source distribution holds. Not isolated for the reason given below.
+wheel: $(INSTALLED)
+	rm -rf dist
+	$(VENV)/bin/python -m build --quiet --no-isolation --outdir dist
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/built_wheel.py $(if $(FULL),--full)
+
+# pip alone decides, also on what builds the package: whoever installs spectraldyn today gets this.
+newest:
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[tests]' $(WITH)
+	$(NEWEST)/bin/python -m pytest -n 2 $(TESTS)
 
 # setuptools first and no isolated build, because pip does not apply constraints to what it builds with.
 $(INSTALLED): pyproject.toml constraints.txt

@@ -82,6 +82,7 @@ STUDIES = {
     "learning_rate": "Learning rate",
     "throughput": "Throughput of the training loop",
     "molecules_compared": "Alanine dipeptide",
+    "side_by_side": "Side by side with deeptime and PyEMMA: lines, figures, seconds",
     "kinetics": "Sets and kinetics beside a Markov state model of the torsions",
     "real": "Real molecules",
     "hidden": "A slow process hidden among noise",
