@@ -153,6 +153,9 @@ def _asked_for(features: str | Function | Sequence[str | Function]) -> dict[str,
     for one in given or [""]:
         if callable(one):
             own = as_given(one)
+            if own.name in chosen:
+                called = own.name.rpartition(":")[2]
+                raise InputError(f"two functions among `features` are called {called}: give each a name of its own")
             chosen[own.name] = own
         elif (name := str(one).strip()) not in chosen:
             chosen[name] = _named(name)

@@ -151,9 +151,7 @@ def from_file(name: str) -> OwnFeature:
     try:
         exec(compile(source, file, "exec"), module.__dict__)
     except Exception as error:
-        raise InputError(
-            f"{file} cannot be used for features: it fails with {type(error).__name__}: {error}"
-        ) from error
+        raise InputError(f"{file} cannot be run for its features: {type(error).__name__}: {error}") from error
     function = getattr(module, wanted, None)
     if not callable(function):
         own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
@@ -164,10 +162,11 @@ def from_file(name: str) -> OwnFeature:
 
 def as_given(function: Function) -> OwnFeature:
     """A function under the name that would find it in its file; in no file where it is no plain function of one."""
-    name = getattr(function, "__qualname__", type(function).__name__)
+    name = getattr(function, "__name__", type(function).__name__)
+    plain = getattr(function, "__qualname__", "") == name and name.isidentifier()  # no method, and not inside another
     try:
         file = inspect.getsourcefile(function)
     except TypeError:
         file = None
-    found = file and name.isidentifier() and Path(file).suffix == ".py" and Path(file).exists()
+    found = plain and file is not None and file.endswith(".py") and Path(file).exists()
     return OwnFeature(f"{Path(file).resolve() if found and file else ''}:{name}", function)
