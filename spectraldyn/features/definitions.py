@@ -281,7 +281,7 @@ def _built(
         return asked.block(molecule, first_frame())
     block = asked.build(molecule)
     # what was registered from outside may change while its name stays
-    inside = FEATURES[name.partition(":")[0]].build.__module__.startswith("spectraldyn.")
+    inside = str(FEATURES[name.partition(":")[0]].build.__module__).startswith("spectraldyn.")
     return block if inside else replace(block, kept=False)
 
 
