@@ -279,4 +279,4 @@ def aligned_positions(molecule: Molecule) -> Block:
 
 def coordinates_digest(xyz: np.ndarray | None) -> str:
     """Hash of coordinates; empty where there are none."""
-    return "" if xyz is None else hashlib.blake2b(np.ascontiguousarray(xyz, dtype=np.float32).data).hexdigest()
+    return "" if xyz is None else hashlib.blake2b(xyz.astype("<f4").tobytes(), digest_size=16).hexdigest()
