@@ -332,6 +332,17 @@ def test_attribution_without_residues_on_given_axes():
     assert len(given[0].patches) == 1
 
 
+def test_long_names_of_features_take_two_lines():
+    site = "protein and resSeq 20 to 40; resname LIG and not element H and not name C1"
+    found = Attribution(ranking([f"closest-distance {site}", "rmsd"], [0.9, 0.1]), ranking([], []), 1)
+    columns = [Column(kind, name, of_residues=False) for kind, name in (("closest-distance", site), ("rmsd", ""))]
+    (ax,) = plots.plot_attribution(results(columns, attribution=[found]))
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "closest-distance protein and\nresSeq 20 to 40; resname LIG and …",
+        "rmsd",
+    ]
+
+
 @pytest.mark.parametrize(
     ("values", "shown"),
     [((5.1, 51), ["5", "10", "20", "50"]), ((1, 4), ["1", "2"]), ((0.004, 60), ["0.01", "0.1", "1", "10"])],

@@ -1,7 +1,7 @@
 """NeuralSVD beside the field's own estimators: the same features, the same splits, the same scores."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -126,7 +126,7 @@ def compare_trajectories(
     *,
     lag: str | float,
     top: str | Path | None = None,
-    features: str | Sequence[str] | None = None,
+    features: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | None = None,
     atoms: str | None = None,
     stride: int = 1,
     skip: str | float | None = None,

@@ -33,17 +33,20 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _features(options: argparse.Namespace) -> int:
-    from spectraldyn.features import FEATURES, available_features
+    from spectraldyn.features import FEATURES, OWN, OWN_DESCRIPTION, available_features
     from spectraldyn.io import load_topology
 
     if options.top is None:
         if options.atoms is not None:
             raise InputError("--atoms needs --top: without a topology there are no atoms to select")
         for name, feature in FEATURES.items():
-            print(f"{name:20} {feature.description}")
+            print(f"{name:20} {feature.description}" + (f"; write {name}:{feature.argument}" * bool(feature.argument)))
+        print(f"{OWN:20} {OWN_DESCRIPTION}")
         print("Give --top to see what each would give for a molecule.", file=sys.stderr)
         return 0
     for name, description, n_columns, reason in available_features(load_topology(options.top, []), options.atoms):
-        given = f"{n_columns:>6} columns" if n_columns else f"     none: {reason}"
+        none = reason if FEATURES[name].argument else f"none: {reason}"
+        given = f"{n_columns:>6} columns" if n_columns else f"     {none}"
         print(f"{name:20} {description}\n{'':20} {given}")
+    print(f"{OWN:20} {OWN_DESCRIPTION}")
     return 0

@@ -62,7 +62,8 @@ def add_trajectory_options(parser: Parser, several: bool = False) -> None:
     add("--stride", type=positive, default=1, metavar="N", help="use every N-th stored frame")
     add("--skip", metavar="TIME", help="leave out this much at the start of each file")
     add = parser.group("features").add_argument
-    chosen = "features by name; see `spectraldyn features`. By default chosen for the molecule"
+    chosen = "features by name, and functions of your own as FILE.py:FUNCTION; see `spectraldyn features`. By default "
+    chosen += "chosen for the molecule"
     if several:
         chosen += ". Given again for another set; the first is the reference"
     add("--features", action=Collected, metavar="NAME[,NAME]", help=chosen)

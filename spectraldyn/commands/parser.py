@@ -127,6 +127,10 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(action, f"give {what}")
         if action.dest in PATHS:
             parts = [_from_here(home / part) for part in parts]
+        if action.dest == "features":
+            from spectraldyn.features import move_paths
+
+            parts = [move_paths(part, lambda path: _from_here(home / path)) for part in parts]
         if isinstance(action, Collected) or action.nargs == "*":
             return parts
         value = self._get_value(action, ",".join(map(str, parts)))
@@ -138,7 +142,7 @@ class Parser(argparse.ArgumentParser):
 
         Texts, numbers, truth values and lists of them are written alike in JSON and TOML.
         """
-        from spectraldyn.pipeline import relative_path
+        from spectraldyn.pipeline import feature_seen_from, relative_path
 
         lines = [f"# {self.prog} --config run.toml --out FOLDER repeats this run; paths are relative to this folder."]
         unset = []
@@ -153,6 +157,8 @@ class Parser(argparse.ArgumentParser):
                 several = isinstance(value, list)
                 paths = [relative_path(Path(path), out) for path in (value if several else [value])]
                 value = paths if several else paths[0]
+            if action.dest == "features":
+                value = [feature_seen_from(names, out) for names in value]
             lines.append(f"{_key(action)} = {json.dumps(value, ensure_ascii=False)}")
         return "\n".join([*lines, *([f"# by default: {', '.join(unset)}"] if unset else [])]) + "\n"
 

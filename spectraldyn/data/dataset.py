@@ -29,13 +29,16 @@ class Column:
     """One feature."""
 
     kind: str
-    """"phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z"; "feature" for ready-made arrays."""
+    """"phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z", "dssp", "sasa", "closest-distance",
+    "centre-distance", "rmsd"; the name of a function of the user's own; "feature" for ready-made arrays."""
     site: str
-    """Residue, atom, pair of them, or number that it belongs to: "ALA2", "ALA2-CA GLY5-CA", "0"."""
+    """Residue, atom, pair of them, or what else tells it from others: "ALA2", "ALA2-CA GLY5-CA", "0"; or nothing."""
     part: str = ""
-    """{"cos", "sin", ""}: of an angle."""
+    """{"cos", "sin"} of an angle, {"helix", "strand", "coil"} of a residue's secondary structure; otherwise ""."""
     unit: str = ""
-    """{"nm", ""}."""
+    """{"nm", "nm²", ""}."""
+    of_residues: bool = True
+    """Whether the site names residues, or atoms or particles."""
 
     @property
     def name(self) -> str:
@@ -45,12 +48,12 @@ class Column:
     @property
     def feature(self) -> str:
         """Such as "phi ALA2": what cosine and sine of one angle have in common."""
-        return f"{self.kind} {self.site}"
+        return f"{self.kind} {self.site}".rstrip()
 
     @property
     def residues(self) -> tuple[str, ...]:
         """Residues that it belongs to, each once, or particles without any; none where nothing is known of them."""
-        if self.kind == "feature":
+        if self.kind == "feature" or not self.of_residues:
             return ()
         of_atoms = self.kind in ("distance", "x", "y", "z")
         names = (label.rpartition("-")[0] or label if of_atoms else label for label in self.site.split())
@@ -108,6 +111,9 @@ class Dataset(list):
         same columns from other files.
     warnings : list of str
         One sentence each.
+    digests : sequence of str
+        For every feature of `options` a hash of what it rests on beside the topology, such as the file of a function;
+        empty where there is no such thing.
     """
 
     def __init__(
@@ -123,6 +129,7 @@ class Dataset(list):
         width: int | None = None,
         options: dict[str, Any] | None = None,
         warnings: list[str] | None = None,
+        digests: Sequence[str] = (),
     ) -> None:
         super().__init__(_joined(list(arrays)))
         self.columns = plain_columns(self[0].shape[1]) if columns is None else tuple(columns)
@@ -132,6 +139,7 @@ class Dataset(list):
         self.topology = topology
         self.width = len(self.columns) if width is None else width
         self.options, self.warnings = options or {}, warnings or []
+        self.digests = list(digests)
 
     def __repr__(self) -> str:
         return f"Dataset({len(self)} stretches, {self.n_rows:,} rows, {len(self.columns)} columns)"

@@ -1,5 +1,6 @@
 """The features themselves: which columns each makes of a molecule, and how a chunk of frames becomes rows."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ class Molecule:
         symbols = [getattr(atom.element, "symbol", "") for atom in self.topology.atoms]
         return np.flatnonzero(self.selected & ~np.isin(symbols, ("H", "D")))
 
+    def without_water(self, atoms: np.ndarray) -> np.ndarray:
+        """These atoms, by index, less those of water."""
+        return np.array([i for i in atoms.tolist() if not self.topology.atom(i).residue.is_water], dtype=int)
+
 
 @dataclass(frozen=True)
 class Block:
@@ -42,9 +47,12 @@ class Block:
     reason: str = ""
     refused_columns: int = 0  # how many there would be, where there are too many
     needs_whole_molecules: bool = False
+    depends_on_images: bool = False  # in which periodic image a whole molecule sits changes the rows
+    digest: str = ""  # hash of what the rows depend on beside the topology, the selected atoms and the name
+    kept: bool = True  # in the store: not where there is no telling what the rows depend on
 
 
-def _residue_labels(topology: mdtraj.Topology) -> list[str]:
+def residue_labels(topology: mdtraj.Topology) -> list[str]:
     """A label for every residue, unique: "ALA2", "B:ALA2" where chains repeat it."""
     short = [f"{residue.name}{residue.resSeq}" for residue in topology.residues]
     chains = [f"{residue.chain.chain_id or residue.chain.index + 1}:" for residue in topology.residues]
@@ -52,9 +60,9 @@ def _residue_labels(topology: mdtraj.Topology) -> list[str]:
     return _numbered(chain * (counts[label] > 1) + label for chain, label in zip(chains, short, strict=True))
 
 
-def _atom_labels(topology: mdtraj.Topology) -> list[str]:
+def atom_labels(topology: mdtraj.Topology) -> list[str]:
     """A label for every atom, unique: "ALA2-CA"; "C1" (name and 1-based number) for an unbonded particle."""
-    residues = _residue_labels(topology)
+    residues = residue_labels(topology)
     bonded = {atom.index for bond in topology.bonds for atom in bond}
 
     def label(atom: mdtraj.core.topology.Atom) -> str:
@@ -71,7 +79,7 @@ def _numbered(labels: Iterable[str]) -> list[str]:
     return [f"{label}#{i}" if counts[label] > 1 else label for i, label in enumerate(labels)]
 
 
-def _too_many(n_columns: int) -> Block | None:
+def too_many(n_columns: int) -> Block | None:
     """A block that is refused, where there would be more columns than any analysis can use."""
     if n_columns <= MAX_COLUMNS:
         return None
@@ -89,9 +97,9 @@ def _dihedrals(molecule: Molecule, kinds: Sequence[str], missing: str) -> Block:
                 quartets.setdefault((kind, molecule.topology.atom(quartet[1]).residue.index), quartet)
     if not quartets:
         return Block(reason=missing)
-    if refused := _too_many(2 * len(quartets)):
+    if refused := too_many(2 * len(quartets)):
         return refused
-    residues = _residue_labels(molecule.topology)
+    residues = residue_labels(molecule.topology)
     columns = tuple(Column(kind, residues[residue], part) for kind, residue in quartets for part in ("cos", "sin"))
     indices = np.array(list(quartets.values()))
 
@@ -130,7 +138,7 @@ def _n_pairs(n: int, left_out: set[tuple[int, int]]) -> int:
     return n * (n - 1) // 2 - len(left_out)
 
 
-def _pairs(n: int, left_out: set[tuple[int, int]]) -> np.ndarray:
+def pairs_of(n: int, left_out: set[tuple[int, int]]) -> np.ndarray:
     """(n_pairs, 2) places i < j below n, without those left out."""
     wanted = np.triu(np.ones((n, n), dtype=bool), k=1)
     for pair in left_out:
@@ -140,10 +148,10 @@ def _pairs(n: int, left_out: set[tuple[int, int]]) -> np.ndarray:
 
 def _distances(molecule: Molecule, atoms: np.ndarray, left_out: set[tuple[int, int]]) -> Block:
     """Distances between atoms, without the pairs of places left out."""
-    if refused := _too_many(_n_pairs(len(atoms), left_out)):
+    if refused := too_many(_n_pairs(len(atoms), left_out)):
         return refused
-    pairs = atoms[_pairs(len(atoms), left_out)]
-    labels = _atom_labels(molecule.topology)
+    pairs = atoms[pairs_of(len(atoms), left_out)]
+    labels = atom_labels(molecule.topology)
     columns = tuple(Column("distance", f"{labels[i]} {labels[j]}", unit="nm") for i, j in pairs)
 
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
@@ -182,11 +190,11 @@ def heavy_distances(molecule: Molecule) -> Block:
 
 def contacts(molecule: Molecule) -> Block:
     """Residue contacts 1/(1 + (d/r)^6), d the closest heavy-atom distance, r = `CONTACT_RADIUS_NM`."""
-    heavy = set(molecule.heavy.tolist())
+    heavy = set(molecule.without_water(molecule.heavy).tolist())
     members = {
         residue: atoms
         for residue in molecule.topology.residues
-        if (atoms := [atom.index for atom in residue.atoms if atom.index in heavy]) and not residue.is_water
+        if (atoms := [atom.index for atom in residue.atoms if atom.index in heavy])
     }
     residues = list(members)
     close = _close_along_chain(residues)
@@ -194,10 +202,30 @@ def contacts(molecule: Molecule) -> Block:
     if n_pairs == 0:
         far = f"no two residues here are at least {RESIDUE_SEPARATION} apart along the chain"
         return Block(reason=f"{far}; heavy-distances works for any molecule")
-    if refused := _too_many(n_pairs):
+    if refused := too_many(n_pairs):
         return refused
-    pairs = [(residues[i], residues[j]) for i, j in _pairs(len(residues), close)]
-    grids = [np.stack(np.meshgrid(members[a], members[b]), axis=-1).reshape(-1, 2) for a, b in pairs]
+    pairs = pairs_of(len(residues), close)
+    closest = closest_distances(list(members.values()), pairs)
+
+    def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
+        return 1 / (1 + (closest(chunk, periodic) / np.float32(CONTACT_RADIUS_NM)) ** 6)
+
+    labels = residue_labels(molecule.topology)
+    names = [f"{labels[residues[i].index]} {labels[residues[j].index]}" for i, j in pairs]
+    return Block(tuple(Column("contact", name) for name in names), compute)
+
+
+def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.ndarray) -> Compute:
+    """Distance (nm) of the closest two atoms of pairs of groups: from chunks to (n_frames, n_pairs) float32.
+
+    Parameters
+    ----------
+    groups : sequence of (n_atoms,) int
+        Indices of atoms.
+    pairs : (n_pairs, 2) int
+        Of places in `groups`.
+    """
+    grids = [np.stack(np.meshgrid(groups[i], groups[j]), axis=-1).reshape(-1, 2) for i, j in pairs]
     atom_pairs = np.concatenate(grids)
     starts = np.cumsum([0] + [len(grid) for grid in grids[:-1]])
     step = max(1, _BLOCK_VALUES // len(atom_pairs))
@@ -208,23 +236,24 @@ def contacts(molecule: Molecule) -> Block:
             part = chunk.slice(slice(i, i + step), copy=False)
             distances = mdtraj.compute_distances(part, atom_pairs, periodic=periodic)
             closest[i : i + step] = np.minimum.reduceat(distances, starts, axis=1)
-        return 1 / (1 + (closest / np.float32(CONTACT_RADIUS_NM)) ** 6)
+        return closest
 
-    labels = _residue_labels(molecule.topology)
-    return Block(tuple(Column("contact", f"{labels[a.index]} {labels[b.index]}") for a, b in pairs), compute)
+    return compute
 
 
-def _coordinates(molecule: Molecule, atoms: np.ndarray, place: Callable[[np.ndarray], np.ndarray]) -> Block:
+def _coordinates(
+    molecule: Molecule, atoms: np.ndarray, place: Callable[[np.ndarray], np.ndarray], digest: str = ""
+) -> Block:
     """Coordinates of atoms, once `place` has moved them (n_frames, n_atoms, 3)."""
-    if refused := _too_many(3 * len(atoms)):
+    if refused := too_many(3 * len(atoms)):
         return refused
-    labels = _atom_labels(molecule.topology)
+    labels = atom_labels(molecule.topology)
     columns = tuple(Column(axis, labels[i], unit="nm") for i in atoms for axis in "xyz")
 
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         return place(chunk.xyz[:, atoms]).reshape(chunk.n_frames, -1)
 
-    return Block(columns, compute, needs_whole_molecules=True)
+    return Block(columns, compute, needs_whole_molecules=True, depends_on_images=True, digest=digest)
 
 
 def positions(molecule: Molecule) -> Block:
@@ -245,4 +274,9 @@ def aligned_positions(molecule: Molecule) -> Block:
         # Topologies take no part in a superposition of chosen atoms.
         return mdtraj.Trajectory(xyz, None).superpose(mdtraj.Trajectory(molecule.reference[atoms], None)).xyz
 
-    return _coordinates(molecule, atoms, superpose)
+    return _coordinates(molecule, atoms, superpose, coordinates_digest(molecule.reference))
+
+
+def coordinates_digest(xyz: np.ndarray | None) -> str:
+    """Hash of coordinates; empty where there are none."""
+    return "" if xyz is None else hashlib.blake2b(xyz.astype("<f4").tobytes(), digest_size=16).hexdigest()

@@ -1,20 +1,27 @@
 """Named features: choose them, see what they make of a molecule, compute them for a chunk of frames."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import mdtraj
 import numpy as np
-from mdtraj.core.selection import SelectionKeyword
 
 from spectraldyn.data import MAX_COLUMNS, Column
 from spectraldyn.errors import InputError, did_you_mean
 from spectraldyn.features import blocks as make
 from spectraldyn.features.blocks import CONTACT_RADIUS_NM, RESIDUE_SEPARATION, Block, Molecule
+from spectraldyn.features.groups import GROUPS, centres_of_groups, closest_between_groups
+from spectraldyn.features.own import Function, OwnFeature, as_given, from_file, is_own
+from spectraldyn.features.periodic import frames_with_box, spanning_bonds, whole
+from spectraldyn.features.selection import select
+from spectraldyn.features.structure import REFERENCE, rmsd, secondary_structure, surface
 
 MAX_DEFAULT_COLUMNS = 2_000  # nobody asked for more by name: about 65 Cα
+
+
+Features = str | Function | Sequence[str | Function] | None
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,8 @@ class Feature:
     """A feature as users name it."""
 
     description: str
-    build: Callable[[Molecule], Block]
+    build: Callable[..., Block]  # of the molecule, and of the argument where it takes one
+    argument: str = ""  # what users write behind its name and a colon
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,16 @@ class FeatureSet:
     notes: list[str]  # what the user should know about the choice, one sentence each
     periodic_notes: list[str]  # the same, for frames that carry a periodic box
 
+    @property
+    def digests(self) -> list[str]:
+        """For every name, hash of what its rows depend on beside the topology and the selected atoms."""
+        return [block.digest for block in self.blocks]
+
+    @property
+    def kept(self) -> bool:
+        """Whether the rows may go to the store: not where there is no telling what they depend on."""
+        return all(block.kept for block in self.blocks)
+
     def compute(self, chunk: mdtraj.Trajectory) -> np.ndarray:
         """Feature rows of a chunk of frames.
 
@@ -49,7 +67,7 @@ class FeatureSet:
         -------
         (n_frames, n_columns) float32
         """
-        boxed = _frames_with_box(chunk)
+        boxed = frames_with_box(chunk)
         if boxed.all() or not boxed.any():
             return self._compute(chunk, bool(boxed.any()))
         rows = np.empty((chunk.n_frames, len(self.columns)), dtype=np.float32)
@@ -59,25 +77,10 @@ class FeatureSet:
 
     def _compute(self, chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         cut = periodic and len(self.bonds) and any(block.needs_whole_molecules for block in self.blocks)
-        whole = _whole(chunk, self.bonds) if cut else chunk
-        frames = [whole if block.needs_whole_molecules else chunk for block in self.blocks]
+        uncut = whole(chunk, self.bonds) if cut else chunk
+        frames = [uncut if block.needs_whole_molecules else chunk for block in self.blocks]
         parts = [block.compute(own, periodic) for block, own in zip(self.blocks, frames, strict=True) if block.compute]
         return np.concatenate(parts, axis=1, dtype=np.float32)
-
-
-def _whole(chunk: mdtraj.Trajectory, bonds: np.ndarray) -> mdtraj.Trajectory:
-    """A copy in which no molecule is cut by the periodic box."""
-    whole = chunk.slice(slice(None), copy=False)  # a plain copy would copy the topology, chunk by chunk
-    whole.xyz = chunk.xyz.copy()
-    return whole.make_molecules_whole(inplace=True, sorted_bonds=bonds)
-
-
-def _frames_with_box(chunk: mdtraj.Trajectory) -> np.ndarray:
-    """(n_frames,) bool: a box of length 0, some formats' word for none, would give distances of 1e19 nm."""
-    lengths = chunk.unitcell_lengths
-    if lengths is None or chunk.unitcell_angles is None:
-        return np.zeros(chunk.n_frames, dtype=bool)
-    return np.all(np.isfinite(lengths) & (lengths > 0), axis=1)
 
 
 FEATURES: dict[str, Feature] = {
@@ -102,26 +105,80 @@ FEATURES: dict[str, Feature] = {
         "(without one, on the first frame)",
         make.aligned_positions,
     ),
+    "closest-distances": Feature(
+        "distances (nm) of the closest heavy atoms of two or more groups, such as 'protein;resname LIG'",
+        closest_between_groups,
+        GROUPS,
+    ),
+    "centre-distances": Feature(
+        "distances (nm) between the centres of mass of two or more groups", centres_of_groups, GROUPS
+    ),
+    "rmsd": Feature(
+        "RMSD (nm) from the structure in a file, superposed on it, over the heavy atoms without water, or over those "
+        "of a selection",
+        rmsd,
+        REFERENCE,
+    ),
+    "dssp": Feature("helix, strand or coil (DSSP) of every residue, each 0 or 1", secondary_structure),
+    "sasa": Feature(
+        "solvent-accessible surface (nm²) of every residue, of the selected atoms without water; slow", surface
+    ),
 }
+OWN = "FILE.py:FUNCTION"
+OWN_DESCRIPTION = "a function of your own, from an mdtraj.Trajectory to an array (n_frames, n_columns)"
 
 
-def feature_names(features: str | Sequence[str]) -> list[str]:
-    """Names from a comma-separated string or a sequence, each once.
+def move_paths(names: str, move: Callable[[str], str]) -> str:
+    """Comma-separated names of features with every path in them changed; those that name no file stay as they are."""
+    return ",".join(map(partial(_moved, move=move), names.split(",")))
 
-    Raises
-    ------
-    InputError
-        If there is none, or one that is not in `FEATURES`.
-    """
+
+def _moved(name: str, move: Callable[[str], str]) -> str:
+    head, _, argument = name.strip().partition(":")
+    if head in FEATURES:
+        if FEATURES[head].argument != REFERENCE or not argument:
+            return name
+        file, mark, selection = argument.partition(";")
+        return f"{head}:{move(file.strip())}{mark}{selection}"
+    file, mark, function = name.strip().rpartition(":")
+    return f"{move(file)}{mark}{function}" if file and is_own(name) else name
+
+
+def _asked_for(features: str | Function | Sequence[str | Function]) -> dict[str, Feature | OwnFeature]:
+    """What is asked for, by name, each once."""
+    if callable(features):
+        features = [features]
     given = features.split(",") if isinstance(features, str) else list(features)
-    names = list(dict.fromkeys(str(name).strip() for name in given))
-    for name in names or [""]:
-        if name not in FEATURES:
-            close = did_you_mean(name, FEATURES)
-            raise InputError(
-                f"`features` names {name!r}, which does not exist{close}: choose from {', '.join(FEATURES)}"
-            )
-    return names
+    chosen: dict[str, Feature | OwnFeature] = {}
+    for one in given or [""]:
+        if callable(one):
+            own = as_given(one)
+            if own.name in chosen:
+                called = own.name.rpartition(":")[2]
+                raise InputError(f"two functions among `features` are called {called}: give each a name of its own")
+            chosen[own.name] = own
+        elif (name := str(one).strip()) not in chosen:
+            chosen[name] = _named(name)
+    return chosen
+
+
+def _named(name: str) -> Feature | OwnFeature:
+    """The feature of that name, with its argument bound."""
+    head, _, argument = name.partition(":")
+    if head in FEATURES:
+        feature, argument = FEATURES[head], argument.strip()
+        if feature.argument and not argument:
+            raise InputError(f"`features` names {head}, which needs to be told more: write {head}:{feature.argument}")
+        if argument and not feature.argument:
+            raise InputError(f"`features` names {name}, but {head} takes nothing behind a colon: leave it out")
+        return replace(feature, build=partial(feature.build, argument=argument)) if argument else feature
+    if is_own(name):
+        return from_file(name)
+    close = did_you_mean(head, FEATURES)
+    raise InputError(
+        f"`features` names {name!r}, which does not exist{close}: choose from {', '.join(FEATURES)}, or give one of "
+        f"your own ({OWN})"
+    )
 
 
 def available_features(
@@ -140,8 +197,14 @@ def available_features(
         If `atoms` is not a selection or selects nothing.
     """
     molecule = _molecule(topology, atoms)
-    blocks = {name: feature.build(molecule) for name, feature in FEATURES.items()}
+    blocks = {name: _listed(name, feature, molecule) for name, feature in FEATURES.items()}
     return [(name, FEATURES[name].description, len(block.columns), block.reason) for name, block in blocks.items()]
+
+
+def _listed(name: str, feature: Feature, molecule: Molecule) -> Block:
+    if feature.argument:
+        return Block(reason=f"write {name}:{feature.argument}")
+    return feature.build(molecule)
 
 
 def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) -> Molecule:
@@ -152,27 +215,15 @@ def _molecule(topology: mdtraj.Topology | mdtraj.Trajectory, atoms: str | None) 
         topology = topology.topology
     if atoms is None:
         return Molecule(topology, np.ones(topology.n_atoms, dtype=bool), reference)
-    try:
-        indices = np.asarray(topology.select(atoms), dtype=int)
-    except (ValueError, TypeError, AttributeError, SyntaxError, NameError, LookupError, re.error) as error:
-        reason = _unknown_keyword(atoms) or "write for example 'protein', 'name CA', 'resSeq 1 to 20'"
-        raise InputError(f"`atoms` is {atoms!r}, which is not a selection mdtraj understands: {reason}") from error
-    if len(indices) == 0:
-        raise InputError(f"`atoms` is {atoms!r}, which selects none of the {topology.n_atoms} atoms of the topology")
+    indices = select(topology, atoms, "`atoms`")
     return Molecule(topology, np.isin(np.arange(topology.n_atoms), indices), reference)
 
 
-def _unknown_keyword(selection: str) -> str | None:
-    """What to say of the first word that stands where a keyword should and is none; None where there is no such."""
-    keywords = SelectionKeyword.keyword_aliases
-    for word in re.findall(r"(?:^|\(|!|&&|\|\||\b(?:and|or|not)\b)\s*(?!(?:and|or|not)\b)([A-Za-z_]\w*)", selection):
-        if word not in keywords:
-            return f"{word!r} is none of its keywords{did_you_mean(word.lower(), keywords)}"
-    return None
-
-
 def define_features(
-    reference: mdtraj.Trajectory, features: str | Sequence[str] | None = None, atoms: str | None = None
+    reference: mdtraj.Trajectory,
+    features: Features = None,
+    atoms: str | None = None,
+    first_frame: Callable[[], mdtraj.Trajectory] | None = None,
 ) -> FeatureSet:
     """Fix what the columns are, for this molecule.
 
@@ -180,12 +231,16 @@ def define_features(
     ----------
     reference : mdtraj.Trajectory
         Topology, and in its first frame the coordinates that aligned-positions superposes on.
-    features : str or sequence of str, optional
-        Names, comma-separated or in a sequence. Default: torsions, with ca-distances where these are at most
+    features : str, function, or sequence of them, optional
+        Names, comma-separated or in a sequence, and functions of the user's own or FILE.py:FUNCTION for one; see
+        `spectraldyn.features.own`. Default: torsions, with ca-distances where these are at most
         `MAX_DEFAULT_COLUMNS`; positions where there is neither a backbone nor a bond; heavy-distances, or
         aligned-positions where that makes too many columns, for any other molecule.
     atoms : str, optional
         Only these atoms enter, in mdtraj's selection language.
+    first_frame : callable, optional
+        Gives a frame of all atoms for which functions of the user's own say what their columns are. Default: that of
+        the reference.
 
     Raises
     ------
@@ -193,29 +248,41 @@ def define_features(
         If a name is unknown, a feature has no columns for this molecule, or the selection is wrong or empty.
     """
     molecule = _molecule(reference, atoms)
-    bonds = _spanning_bonds(molecule)
-    if len(bonds) and _frames_with_box(reference[:1]).all():
+    bonds = spanning_bonds(molecule.topology, molecule.selected)
+    if len(bonds) and frames_with_box(reference[:1]).all():
         # a cut molecule would be a wrong shape to superpose on
-        molecule = Molecule(molecule.topology, molecule.selected, _whole(reference[:1], bonds).xyz[0])
+        molecule = Molecule(molecule.topology, molecule.selected, whole(reference[:1], bonds).xyz[0])
     notes: list[str] = []
     if features is None:
         blocks = _default_blocks(molecule, notes)
     else:
-        blocks = {name: FEATURES[name].build(molecule) for name in feature_names(features)}
+        first_frame = first_frame or (lambda: reference[:1])
+        blocks = {name: _built(name, one, molecule, first_frame) for name, one in _asked_for(features).items()}
     for name, block in blocks.items():
         if not block.columns:
             raise InputError(f"feature {name} cannot be computed for this molecule: {block.reason}")
     columns = tuple(column for block in blocks.values() for column in block.columns)
     # as positions and aligned-positions do, and the distances of a model that is all Cα
-    if twice := [column for column, count in Counter(columns).items() if count > 1]:
-        both = [name for name, block in blocks.items() if twice[0] in block.columns]
-        raise InputError(f"the features {' and '.join(both)} share a column, {twice[0].name!r}: choose one of them")
+    if twice := [name for name, count in Counter(column.name for column in columns).items() if count > 1]:
+        both = [name for name, block in blocks.items() if twice[0] in {column.name for column in block.columns}]
+        raise InputError(f"the features {' and '.join(both)} share a column, {twice[0]!r}: choose one of them")
     if len(columns) > MAX_COLUMNS:
         many = f"{len(columns):,} columns, more than the {MAX_COLUMNS:,} that can be analysed together"
         fewer = "choose fewer atoms with `atoms`, or fewer `features`"
         raise InputError(f"the features {', '.join(blocks)} have {many}; {fewer}")
     periodic_notes = _periodic_notes(blocks, molecule, bonds)
     return FeatureSet(list(blocks), columns, list(blocks.values()), bonds, notes, periodic_notes)
+
+
+def _built(
+    name: str, asked: Feature | OwnFeature, molecule: Molecule, first_frame: Callable[[], mdtraj.Trajectory]
+) -> Block:
+    if isinstance(asked, OwnFeature):
+        return asked.block(molecule, first_frame())
+    block = asked.build(molecule)
+    # what was registered from outside may change while its name stays
+    inside = str(FEATURES[name.partition(":")[0]].build.__module__).startswith("spectraldyn.")
+    return block if inside else replace(block, kept=False)
 
 
 def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
@@ -249,33 +316,9 @@ def _default_blocks(molecule: Molecule, notes: list[str]) -> dict[str, Block]:
     return {"positions": make.positions(molecule)}
 
 
-def _spanning_bonds(molecule: Molecule) -> np.ndarray:
-    """(n_bonds, 2) int32: every molecule with a selected atom, walked from its first atom along its bonds."""
-    neighbours: dict[int, list[int]] = {}
-    for bond in molecule.topology.bonds:
-        for here, there in (bond, reversed(bond)):
-            neighbours.setdefault(here.index, []).append(there.index)
-    tree: list[tuple[int, int]] = []
-    visited: set[int] = set()
-    for root in sorted(neighbours):
-        if root in visited:
-            continue
-        visited.add(root)
-        members, branch = [root], []
-        for here in members:  # which grow on the way
-            for there in sorted(neighbours[here]):
-                if there not in visited:
-                    visited.add(there)
-                    members.append(there)
-                    branch.append((here, there))
-        if molecule.selected[members].any():
-            tree += branch
-    return np.array(tree, dtype=np.int32).reshape(-1, 2)
-
-
 def _periodic_notes(blocks: dict[str, Block], molecule: Molecule, bonds: np.ndarray) -> list[str]:
     """What a periodic box does to the features that are coordinates."""
-    if not (names := [name for name, block in blocks.items() if block.needs_whole_molecules]):
+    if not (names := [name for name, block in blocks.items() if block.depends_on_images]):
         return []
     box = f"{' and '.join(names)}: the frames carry a periodic box"
     atoms = np.flatnonzero(molecule.selected) if "positions" in names else molecule.heavy

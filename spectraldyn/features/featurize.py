@@ -1,6 +1,5 @@
 """Feature rows of one trajectory file: from the store, or computed while the file is read."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,14 +29,12 @@ class Featurizer:
 
     def __post_init__(self) -> None:
         self._names = [column.name for column in self.features.columns]
-        reference = np.ascontiguousarray(self.topology.xyz[0]).data
-        aligned = "aligned-positions" in self.features.names
         # what an entry depends on besides the file itself
         self._options = {
             "topology": store.topology_digest(self.topology.topology),
             "features": self.features.names,
             "atoms": self.atoms,
-            "reference": hashlib.blake2b(reference).hexdigest() if aligned else None,
+            "digests": self.features.digests,
         }
 
     def rows(self, path: Path, first: int, step: int) -> tuple[np.ndarray, FileSummary]:
@@ -45,7 +42,7 @@ class Featurizer:
 
         InputError if the file fails a check, ends before `first`, or gives a feature that is not a number.
         """
-        if self.cache and (key := self._key(path, first, step)):
+        if self.cache and self.features.kept and (key := self._key(path, first, step)):
             stored = self._from_store(key, path) or self._into_store(key, path, first, step)
             if stored is not None:
                 return stored
@@ -106,7 +103,14 @@ class Featurizer:
             kept = chunk if (offset, step) == (0, 1) else chunk.slice(slice(offset, None, step), copy=False)
             for start in range(0, kept.n_frames, block):
                 part = kept if kept.n_frames <= block else kept.slice(slice(start, start + block), copy=False)
-                take(self.features.compute(part), first_frame + offset + step * start)
+                take(computed(part, frame := first_frame + offset + step * start), frame)
+
+        def computed(part: mdtraj.Trajectory, frame: int) -> np.ndarray:
+            try:
+                return self.features.compute(part)
+            except InputError as error:  # only functions of the user's own fail
+                last = frame + step * (part.n_frames - 1)
+                raise InputError(f"{path}, frames {frame} to {last}: {error}") from error
 
         def take(rows: np.ndarray, frame: int) -> None:
             if len(bad := np.argwhere(~np.isfinite(rows))):

@@ -14,14 +14,13 @@ from tqdm import tqdm
 
 from spectraldyn.data import Column, Dataset, InputFile, Source, plain_columns
 from spectraldyn.errors import InputError
-from spectraldyn.features.definitions import define_features
+from spectraldyn.features.definitions import Features, define_features
 from spectraldyn.features.featurize import Featurizer, check_left
 from spectraldyn.io import SUFFIXES, common_timestep, load_topology, open_trajectory, read_arrays
 from spectraldyn.units import Duration, TimeAxis, parse_duration
 
 Files = str | Path | Sequence[str | Path]
 Top: TypeAlias = str | Path | mdtraj.Trajectory | None
-Names = str | Sequence[str] | None
 
 
 class _Sampling(NamedTuple):
@@ -62,12 +61,13 @@ class _Loaded(NamedTuple):
     features: list[str] | None = None
     topology: mdtraj.Trajectory | None = None
     notes: Sequence[str] = ()
+    digests: Sequence[str] = ()
 
 
 def load_features(
     files: Files,
     top: Top = None,
-    features: Names = None,
+    features: Features = None,
     atoms: str | None = None,
     stride: int = 1,
     skip: str | float | None = None,
@@ -85,8 +85,10 @@ def load_features(
         Trajectory files, or .npy and .npz files with one trajectory per array, (T, d) or (T,).
     top : path or mdtraj.Trajectory, optional
         Topology, where the trajectory files carry none.
-    features : str or sequence of str, optional
-        Names from `spectraldyn.features.FEATURES`; chosen by the kind of molecule if None.
+    features : str, function, or sequence of them, optional
+        Names from `spectraldyn.features.FEATURES`, and functions of the user's own or "FILE.py:FUNCTION" for one (see
+        `spectraldyn.features.own`); chosen by the kind of molecule if None. Rows of a function that is given as it is
+        are not kept on disk.
     atoms : str, optional
         Only these atoms enter, in mdtraj's selection language.
     stride : int
@@ -149,6 +151,7 @@ def load_features(
             "timestep": None if sampling.timestep_ps is None else f"{sampling.timestep_ps!r}ps",
         },
         warnings=list(dict.fromkeys(notes)),
+        digests=loaded.digests,
     )
 
 
@@ -199,12 +202,16 @@ def _from_arrays(paths: list[Path], sampling: _Sampling, progress: bool) -> _Loa
 
 
 def _from_trajectories(
-    paths: list[Path], top: Top, features: Names, atoms: str | None, sampling: _Sampling, cache: bool, progress: bool
+    paths: list[Path], top: Top, features: Features, atoms: str | None, sampling: _Sampling, cache: bool, progress: bool
 ) -> _Loaded:
     topology = top if isinstance(top, mdtraj.Trajectory) else load_topology(top, paths)
     bare = topology.n_frames == 0
-    topology = open_trajectory(paths[0], topology.topology).read([0]) if bare else topology[0]
-    chosen = define_features(topology, features, atoms)
+
+    def first_frame() -> mdtraj.Trajectory:
+        return open_trajectory(paths[0], topology.topology).read([0])
+
+    topology = first_frame() if bare else topology[0]
+    chosen = define_features(topology, features, atoms, first_frame)
     on_first = f"aligned-positions are superposed on the first frame of {paths[0]}: the topology has none"
     notes = [on_first] if bare and "aligned-positions" in chosen.names else []
     featurizer = Featurizer(chosen, topology, atoms, cache, notes)
@@ -217,7 +224,7 @@ def _from_trajectories(
     timestep_ps = common_timestep(summaries, sampling.timestep_ps)
     notes += chosen.notes + [warning for summary in summaries for warning in summary.warnings]
     notes += chosen.periodic_notes if any(summary.periodic for summary in summaries) else []
-    return _Loaded(tables, chosen.columns, timestep_ps, chosen.names, topology, notes)
+    return _Loaded(tables, chosen.columns, timestep_ps, chosen.names, topology, notes, chosen.digests)
 
 
 def _asked_for(table: _Table, skipped: int, stride: int) -> _Table:

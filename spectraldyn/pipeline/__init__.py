@@ -9,6 +9,7 @@ from spectraldyn.pipeline.scan import scan_trajectories
 from spectraldyn.pipeline.sensitivity import AXES, N_SHOWN, Scan, ScanFit
 from spectraldyn.pipeline.stored import (
     FittedFrames,
+    feature_seen_from,
     holds_results,
     relative_path,
     save_modes,

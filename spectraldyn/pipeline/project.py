@@ -1,6 +1,7 @@
 """New trajectories on the modes of an earlier fit, from its folder of results: what `spectraldyn transform` does."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import load_model
-from spectraldyn.features import load_features
+from spectraldyn.features import load_features, move_paths
 from spectraldyn.files import check_file
 from spectraldyn.pipeline.stored import check_results, save_modes
 from spectraldyn.spectra.states import memberships_of
@@ -53,15 +54,33 @@ def transform_trajectories(
     data = load_features(
         files,
         top=topology if topology.exists() else None,
-        features=stored["options"]["features"],
+        features=_found_from(folder, stored["options"]["features"]),
         atoms=stored["options"]["atoms"],
         columns=stored["columns"],
         progress=progress,
     )
     if data.width != stored["width"]:
         raise InputError(f"{files[0]} has {data.width} columns, but the fit in {folder} had {stored['width']}")
+    data.warnings += _changed(folder, data, stored.get("digests", []))
     modes = model.modes_from(model.functions(data))
     with np.load(folder / "modes.npz", allow_pickle=False) as fitted:
         transformation = fitted["transformation"]
     save_modes(out, data, modes, memberships_of(modes, transformation), transformation)
     return data
+
+
+def _found_from(folder: Path, features: list[str] | None) -> list[str] | None:
+    """Features of a fit, with the files that they are named by, which results.json holds as seen from its folder."""
+    if features is None:
+        return None
+    return [move_paths(name, lambda path: os.path.normpath(folder.resolve() / path)) for name in features]
+
+
+def _changed(folder: Path, data: Dataset, digests: list[str]) -> list[str]:
+    """What to say of features whose file is no longer that of the fit."""
+    now = zip(data.options["features"] or [], data.digests, digests, strict=False)
+    return [
+        f"{name} has changed since the fit in {folder}, whose modes were learned from what it gave then: fit again"
+        for name, here, then in now
+        if ":" in name and then and here != then
+    ]

@@ -3,7 +3,7 @@
 import math
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from numbers import Integral
 from pathlib import Path
@@ -37,7 +37,8 @@ LAG_FACTORS = (Fraction(1, 2), 2, 4)
 MORE_MODES = (-1, 2)
 """Numbers of modes beside that of the reference where none are listed, less its own."""
 
-FeatureSets = str | Sequence[str | Sequence[str]] | None
+FeatureSet = str | tuple[str | Callable[..., Any], ...] | None
+FeatureSets = str | Callable[..., Any] | Sequence[str | Callable[..., Any] | Sequence[str | Callable[..., Any]]] | None
 
 
 class _Setting(NamedTuple):
@@ -46,7 +47,7 @@ class _Setting(NamedTuple):
     varied: str | None
     lagtime: int
     n_modes: int
-    features: str | None
+    features: FeatureSet
 
 
 class _Fitted(NamedTuple):
@@ -86,7 +87,8 @@ def scan_trajectories(
     n_modes : int or sequence of int
         Relaxation processes, the constant one not counted.
     features : str or sequence, optional
-        One set of features ("torsions,contacts"), or a sequence of sets; see `load_features`.
+        One set of features ("torsions,contacts"), or a sequence of sets; functions of one's own may be among them. See
+        `load_features`.
     progress : bool
         Show progress bars on stderr.
     **estimator
@@ -145,17 +147,19 @@ def _numbers_of_modes(n_modes: int | Sequence[int]) -> list[int]:
     return list(dict.fromkeys(int(number) for number in numbers))
 
 
-def _feature_sets(features: FeatureSets) -> list[str | None]:
-    """Names of every set, separated by commas, the reference first; None for those that suit the molecule."""
+def _feature_sets(features: FeatureSets) -> list[FeatureSet]:
+    """What `load_features` takes for every set, the reference first; None for those that suit the molecule."""
     if features is None or isinstance(features, str):
         return [features]
-    sets = [names if isinstance(names, str) else ",".join(names) for names in features]
+    if callable(features):
+        return [(features,)]
+    sets = [one if isinstance(one, str) else tuple([one] if callable(one) else one) for one in features]
     if not sets:
         raise InputError("`features` is empty: give at least one set of features, or leave it out")
     return list(dict.fromkeys(sets))
 
 
-def _settings(durations: list[Duration], modes: list[int], sets: list[str | None], data: Dataset) -> list[_Setting]:
+def _settings(durations: list[Duration], modes: list[int], sets: list[FeatureSet], data: Dataset) -> list[_Setting]:
     """The fits to make: the reference, then those that differ from it, features last."""
     longest = max(map(len, data))
     lags = list(dict.fromkeys(data.time.rows_of_lag(duration, longest) for duration in durations))

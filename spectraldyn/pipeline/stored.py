@@ -11,6 +11,7 @@ import numpy as np
 
 from spectraldyn.data import Dataset, InputFile
 from spectraldyn.errors import InputError
+from spectraldyn.features import move_paths
 from spectraldyn.files import replacing
 from spectraldyn.pipeline.results import Results
 from spectraldyn.units import TimeAxis, TimeUnit
@@ -144,3 +145,8 @@ def stored_time(contents: dict[str, Any]) -> tuple[TimeAxis, TimeUnit]:
 def relative_path(path: Path, home: Path) -> str:
     """Of a file, as seen from a folder."""
     return Path(os.path.relpath(path.resolve(), home.resolve())).as_posix()
+
+
+def feature_seen_from(names: str, home: Path) -> str:
+    """Comma-separated names of features, with the files in them as seen from a folder."""
+    return move_paths(names, lambda path: relative_path(Path(path), home))

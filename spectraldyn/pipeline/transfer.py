@@ -13,7 +13,7 @@ from spectraldyn.data import Dataset, pair_starts
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import NeuralSVD, NeuralSVDModel, attribute
-from spectraldyn.features import load_features
+from spectraldyn.features import Features, load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
 from spectraldyn.pipeline.remarks import Findings, refit_remarks, set_remarks
 from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
@@ -146,7 +146,7 @@ def fit_trajectories(
     *,
     lag: str | float,
     top: str | Path | None = None,
-    features: str | Sequence[str] | None = None,
+    features: Features = None,
     atoms: str | None = None,
     stride: int = 1,
     skip: str | float | None = None,

@@ -1,5 +1,6 @@
 """The figure of what drives the processes."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from spectraldyn.plots.figures import COLOURS, OPEN, figure_of
 
 MAX_PROCESSES = 4
 MAX_FEATURES = 8
+LABEL_WIDTH = 34
+"""Letters of one line; those of distances between groups may be long."""
 
 
 def plot_attribution(results: Results, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
@@ -40,7 +43,8 @@ def plot_attribution(results: Results, axes: Sequence[Axes] | None = None) -> Se
                 measure.value[: len(names)], place, **OPEN | {"marker": marker, "markersize": 4.5, "color": "0.1"},
                 label=label, clip_on=False,
             )  # fmt: skip
-        ax.set_yticks(place, names, fontsize="small")
+        labels = ["\n".join(textwrap.wrap(name, LABEL_WIDTH, max_lines=2, placeholder=" …")) for name in names]
+        ax.set_yticks(place, labels, fontsize="small")
         ax.tick_params(axis="y", length=0)
         ax.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, None), axisbelow=True)
         ax.grid(axis="x", color="0.92")

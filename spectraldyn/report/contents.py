@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.constants import R
 
-from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, relative_path
+from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, feature_seen_from, relative_path
 from spectraldyn.report.structures import Structures
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale
@@ -76,7 +76,12 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
             }
             for found in results.attribution
         ],
-        "features": {"columns": data.column_names, "width": data.width, "options": data.options},
+        "features": {
+            "columns": data.column_names,
+            "width": data.width,
+            "options": _options(data.options, out),
+            "digests": data.digests,
+        },
         "model": settings,
         "verdict": [asdict(judgement) for judgement in results.verdict],
         "warnings": results.warnings,
@@ -84,6 +89,12 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
         "seconds": round(results.seconds, 2),
         "versions": versions(),
     }
+
+
+def _options(options: dict[str, Any], out: Path) -> dict[str, Any]:
+    """With the files that features are named by seen from the folder of results."""
+    names = options.get("features")
+    return options | {"features": [feature_seen_from(name, out) for name in names]} if names else options
 
 
 @singledispatch
