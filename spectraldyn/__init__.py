@@ -1,5 +1,6 @@
 """spectraldyn: the slow spectrum behind molecular-dynamics trajectories, with error bars."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -74,3 +75,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()) is not None:
+    import_module("spectraldyn.jupyter").register(_shell)

@@ -12,8 +12,7 @@ from problems import blank
 from spectraldyn import Dataset, GeneratorResults, TransferResults, plots
 from spectraldyn.data import Column
 from spectraldyn.estimators.attribution import Attribution, Measure, Ranking
-from spectraldyn.plots.figures import log_ticks
-from spectraldyn.plots.spectrum import MAX_POINTS
+from spectraldyn.plots.figures import MAX_POINTS, log_ticks
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.spectra.rates import Rate
@@ -327,7 +326,7 @@ def test_attribution_without_residues_on_given_axes():
     found = Attribution(ranking(["feature 0"], [0.9]), ranking([], []), 1)
     drawn = results([Column("feature", "0")], attribution=[found])
     given = [plots.figure_axes()]
-    assert plots.plot_attribution(drawn, given) is given
+    assert plots.plot_attribution(drawn, given) == given
     assert given[0].get_title() == "process 1"
     assert len(given[0].patches) == 1
 

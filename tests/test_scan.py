@@ -191,7 +191,7 @@ def test_errors_are_one_sentence(file, options, message):
 def test_a_scan_is_written_complete_as_plain_values(scan, tmp_path):
     endless = [dataclasses.replace(scan.verdicts[1], changes={"1": Change(10.0, 20.0, 0.5, math.inf)})]
     out = spectraldyn.write_scan(dataclasses.replace(scan, verdicts=scan.verdicts[:1] + endless), tmp_path / "out")
-    assert {path.name for path in out.iterdir()} == {"scan.json", "scan.png"}
+    assert {path.name for path in out.iterdir()} == {"report.html", "scan.json", "scan.png"}
     stored = json.loads((out / "scan.json").read_text())
     assert stored["rows"] == scan.rows()
     assert (

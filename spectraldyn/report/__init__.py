@@ -1,5 +1,6 @@
 """Folders of results, comparisons and scans, with their figures and the HTML report."""
 
+from spectraldyn.report.notebook import as_html
 from spectraldyn.report.structures import write_states
 from spectraldyn.report.write import (
     check_comparison_folder,
