@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         scan_trajectories,
         transform_trajectories,
     )
-    from spectraldyn.report import write_comparison, write_results, write_scan, write_states
+    from spectraldyn.report import view_states, write_comparison, write_results, write_scan, write_states
 
 _ROOMS = ("data", "learning", "networks", "objectives", "operators", "plots", "systems")
 _HOMES = {
@@ -57,7 +57,7 @@ _HOMES = {
         "scan_trajectories",
         "transform_trajectories",
     ),
-    "report": ("write_comparison", "write_results", "write_scan", "write_states"),
+    "report": ("view_states", "write_comparison", "write_results", "write_scan", "write_states"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -111,7 +111,7 @@ class _Model:
 
     def notes(self) -> list[str]:
         """What must be known to read the table, and the scores: one line each."""
-        named = {"vamp2": "VAMP-2", "vampe": "VAMP-E", "resolvent": "squared singular values"}
+        named = {"vamp2": "VAMP-2", "vampe": "VAMP-E", "resolvent": "Squared singular values"}
         parts = {"train": "on the training part", "test": "held out"}
         shown = [
             f"{named[name]} {value:.3f} {parts[part]}"
@@ -210,7 +210,7 @@ class NeuralSVDModel(_Model):
     settings: TransferSettings
     held_out: HeldOut
 
-    _reading = "timescales are in rows of the data: analyze(model, data) gives them with units and error bars"
+    _reading = "Timescales are in rows of the data; `analyze(model, data)` gives them with units and error bars"
 
     @property
     def title(self) -> str:
@@ -296,7 +296,7 @@ class GeneratorModel(_Model):
     reversible: ClassVar[bool] = True
     """The generator is self-adjoint."""
 
-    _reading = "rates are per unit of time of the diffusion: analyze_generator(model, data) gives them with error bars"
+    _reading = "Rates are per unit of time of D; `analyze_generator(model, data)` gives them with error bars"
 
     def _columns(self) -> list[tuple[str, np.ndarray]]:
         return [("rate", self.rates), ("timescale", self.timescales())]

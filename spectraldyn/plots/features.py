@@ -40,7 +40,9 @@ def plot_feature_histograms(data: Dataset, ax: Axes | None = None) -> Axes:
         height = -place + 0.85 * counts / counts.max()
         ax.stairs(height, across, baseline=-place, fill=True, color=COLOURS[0], alpha=0.75)
         for end, at, side in ((low, -0.01, "right"), (high, 1.01, "left")):
-            ax.annotate(f"{end:.3g}", (at, -place), ha=side, va="bottom", fontsize="x-small", color="0.3")
+            ax.annotate(
+                f"{end:.3g}", (at, -place), ha=side, va="bottom", fontsize="x-small", color="0.3", annotation_clip=False
+            )
         names.append(name + (f" ({unit})" if unit else ""))
     ax.set_yticks(-np.arange(len(shown)), names, fontsize="small", va="bottom")
     ax.tick_params(axis="y", length=0, pad=30)

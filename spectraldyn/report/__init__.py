@@ -2,6 +2,7 @@
 
 from spectraldyn.report.notebook import as_html
 from spectraldyn.report.structures import write_states
+from spectraldyn.report.viewing import view_states
 from spectraldyn.report.write import (
     check_comparison_folder,
     check_results_folder,

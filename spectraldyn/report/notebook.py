@@ -24,11 +24,11 @@ FIGURES: dict[str, tuple[Callable[..., Any], str]] = {
 }
 """By name of the class: the figure, and what it is for who does not see it."""
 LOOKS = {"good": "solid #009e73", "caution": "dashed #e69f00", "problem": "double #d55e00"}
-DPI = 110
+DPI = 144
 
 
 def as_html(thing: Tabular) -> str:
-    """Self-contained HTML of results, a comparison, a scan, a model or features; some ten kB."""
+    """Self-contained HTML of results, a comparison, a scan, a model or features; some ten to forty kB."""
     draw, alt = FIGURES[type(thing).__name__]
     drawn = draw(thing)
     png = plots.figure_png(plots.figure_of(drawn[0] if isinstance(drawn, list) else drawn), DPI)
