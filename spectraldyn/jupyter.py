@@ -29,6 +29,6 @@ def _html(thing: Any) -> str:
 
 
 def _png(figure: Any) -> bytes:
-    from spectraldyn.plots import figure_png
+    from spectraldyn.report import as_png
 
-    return figure_png(figure)
+    return as_png(figure)

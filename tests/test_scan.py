@@ -281,7 +281,7 @@ def test_command_line_prints_a_table_and_writes_the_folder(file, tmp_path, capfd
         ["reference", "4", "1"], ["lag", "2", "1"], ["modes", "4", "2"],
     ]  # fmt: skip
     assert re.search(r"^lag: the slowest timescale is level from lag 2 to 4 frames$", printed.out, re.M)
-    assert "figure: chain-scan/scan.png" in printed.out
+    assert "report: chain-scan/report.html" in printed.out
     assert "scanning" in printed.err
     assert (tmp_path / "chain-scan" / "scan.png").read_bytes().startswith(b"\x89PNG")
     assert main(command) == 2

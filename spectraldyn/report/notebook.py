@@ -45,3 +45,8 @@ def as_html(thing: Tabular) -> str:
             picture=picture,
         )
     )
+
+
+def as_png(figure: Any) -> bytes:
+    """A matplotlib figure as a small PNG."""
+    return plots.figure_png(figure)

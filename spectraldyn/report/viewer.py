@@ -29,9 +29,9 @@ def shown_structures(contents: dict[str, Any], folder: Path) -> list[dict[str, A
     found = [(name, models_of((folder / path).read_text())) for name, path in named if path is not None]
     longest = max((len(models) for _, models in found), default=0)
     for most in range(longest, 0, -1):
-        thinned = [(name, thinned(models, most)) for name, models in found]
-        if sum(len(model) for _, models in thinned for model in models) <= MOST_CHARACTERS:
-            return [{"name": name, "models": models} for name, models in thinned]
+        shown = [(name, thinned(models, most)) for name, models in found]
+        if sum(len(model) for _, models in shown for model in models) <= MOST_CHARACTERS:
+            return [{"name": name, "models": models} for name, models in shown]
     return []
 
 
