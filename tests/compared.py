@@ -16,7 +16,7 @@ ABOUT = {"files": FILES, "n_rows": 1000, "warnings": ["1 constant column left ou
 def comparison(n_splits: int = 2) -> Comparison:
     """Two methods that work, of which one misses the second process, and one that fails on one split."""
     slow, fast = Timescale(120.0, 80.0, None), Timescale(4.0, 2.0, 6.0, None, SHORTER)
-    price = {"seconds": 1.5, "peak_mb": 20.0, "settings": {"dim": 2}}
+    price = {"seconds": 1.5, "peak_mb": 20.0, "settings": {"hidden": (8, 8)}}
     runs = [
         [MethodResult("tica", None, [slow, fast], 1.5 + 0.1 * k, 1.4, **price) for k in range(n_splits)],
         [MethodResult("msm", None, [slow], 1.2, 1.3 + 0.1 * k, tuning_seconds=4.0, **price) for k in range(n_splits)],

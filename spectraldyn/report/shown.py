@@ -37,6 +37,8 @@ class Table(NamedTuple):
         heads, *rows = [[cell.strip() for cell in row] for row in thing.table()]
         heads[-1] = heads[-1] or "remark"
         kept = [k for k in range(len(heads)) if not rows or any(row[k] for row in rows)]
+        if isinstance(thing, Comparison) and kept[-1] == len(heads) - 1:
+            kept.pop()  # why a method failed stands in the verdict
         columns = {place: [row[k] for row in rows] for place, k in enumerate(kept)}
         texts = {
             place: "text long" if max(map(len, cells)) > LONG else "text"

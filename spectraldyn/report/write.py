@@ -143,7 +143,7 @@ def write_comparison(comparison: Comparison, out: str | Path, force: bool = Fals
         If the folder cannot be written.
     """
     out = check_comparison_folder(out, force)
-    contents = comparison.plain() | {"inputs": stored_inputs(comparison.files, out)}
+    contents = _as_read_again(comparison.plain() | {"inputs": stored_inputs(comparison.files, out)})
     with complete_folder(out) as draft:
         _write_run_file(draft, run_file)
         plots.save_figure(plots.plot_comparison(comparison)[0], draft / "comparison.png")
@@ -188,7 +188,7 @@ def write_scan(scan: Scan, out: str | Path, force: bool = False, run_file: str |
         If the folder cannot be written.
     """
     out = check_scan_folder(out, force)
-    contents = scan.plain() | {"inputs": stored_inputs(scan.files, out)}
+    contents = _as_read_again(scan.plain() | {"inputs": stored_inputs(scan.files, out)})
     with complete_folder(out) as draft:
         _write_run_file(draft, run_file)
         plots.save_figure(plots.plot_scan(scan)[0], draft / "scan.png")
@@ -219,6 +219,11 @@ def _write_run_file(folder: Path, text: str | None) -> None:
     if text is not None:
         # A name that is no Unicode, which TOML cannot hold, must not cost the results.
         (folder / "run.toml").write_text(text, encoding="utf-8", errors="replace")
+
+
+def _as_read_again(contents: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back, so that the page is the same when it is written anew."""
+    return json.loads(json.dumps(contents, allow_nan=False))
 
 
 def _write_json(path: Path, contents: dict[str, Any]) -> None:
