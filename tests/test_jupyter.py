@@ -87,6 +87,13 @@ def test_the_verdict_has_the_worst_first(transfer):
     assert "no <code>lag</code> &lt; 3. <em>What to do:</em> give more." in text
 
 
+def test_parts_of_results_are_short_as_text(transfer):
+    first = transfer.attribution[0]
+    shown = [f"{name} {first.features.importance.value[k]:.2f}" for k, name in enumerate(first.features.names)]
+    assert repr(first) == f"Attribution(permutation importance of {', '.join(shown)})"
+    assert repr(spectraldyn.Refit(np.zeros(100), transfer.model)) == f"Refit({transfer.model!r})"
+
+
 def test_features_say_what_they_are():
     torsions = [Column(kind, "ALA2", part) for kind in ("phi", "psi") for part in ("cos", "sin")]
     columns = [*torsions, *(Column("distance", f"A B{k}", unit="nm") for k in range(4))]
