@@ -19,7 +19,7 @@ from spectraldyn import Dataset, InputError, plots
 from spectraldyn.data import Column
 from spectraldyn.jupyter import register
 from spectraldyn.pipeline.remarks import Judgement
-from spectraldyn.report import as_html
+from spectraldyn.report import as_html, viewing
 from spectraldyn.units import TimeAxis
 
 QUICK = {"hidden": (8,), "max_steps": 30, "random_state": 0}
@@ -176,6 +176,16 @@ def test_structures_in_py3dmol(peptide, monkeypatch):
     spectraldyn.view_states(peptide, process=1)
     assert view.addModelsAsFrames.call_args.args[0].count("ENDMDL") == 15
     assert view.addLabel.call_args.args[0] == "along process 1"
+
+
+def test_large_molecules_are_cartoons_of_fewer_frames(peptide, monkeypatch):
+    module = recorder("py3Dmol", "view")
+    monkeypatch.setitem(sys.modules, "py3Dmol", module)
+    monkeypatch.setattr(viewing, "MANY_ATOMS", 5)
+    monkeypatch.setattr(viewing, "MOST_CHARACTERS", 2500)  # ten atoms, some 80 letters each
+    view = spectraldyn.view_states(peptide, process=1)
+    assert view.addModelsAsFrames.call_args.args[0].count("ENDMDL") == 3
+    assert [call.args[1].keys() for call in view.setStyle.call_args_list] == [{"cartoon"}, {"stick"}]
 
 
 def test_structures_in_nglview(peptide, monkeypatch):

@@ -250,7 +250,7 @@ class NeuralSVDModel(_Model):
 
     def __repr__(self) -> str:
         values = ", ".join(f"{t:.4g}" for t in self.timescales())
-        return f"NeuralSVDModel({self.n_modes} modes at lagtime {self.lagtime}, timescales {values} frames)"
+        return f"NeuralSVDModel({self.n_modes} modes at lagtime {self.lagtime}, timescales {values} rows)"
 
     def timescales(self, k: int | None = None) -> np.ndarray:
         """Implied timescales ``−τ / ln |λ_i|`` in rows, slowest first, shape (k,)."""
