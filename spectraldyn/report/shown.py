@@ -7,8 +7,6 @@ from spectraldyn.baselines import Comparison, standard_error
 from spectraldyn.pipeline import Results, Scan, format_number
 
 SCORES = {"vamp2_test": "VAMP-2", "vampe_test": "VAMP-E"}
-
-
 LONG = 30
 """Letters from which on words are given room in a narrow page, so as not to stand one below the other."""
 
