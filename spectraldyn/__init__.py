@@ -1,5 +1,6 @@
 """spectraldyn: the slow spectrum behind molecular-dynamics trajectories, with error bars."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         scan_trajectories,
         transform_trajectories,
     )
-    from spectraldyn.report import write_comparison, write_results, write_scan, write_states
+    from spectraldyn.report import view_states, write_comparison, write_results, write_scan, write_states
 
 _ROOMS = ("data", "learning", "networks", "objectives", "operators", "plots", "systems")
 _HOMES = {
@@ -56,7 +57,7 @@ _HOMES = {
         "scan_trajectories",
         "transform_trajectories",
     ),
-    "report": ("write_comparison", "write_results", "write_scan", "write_states"),
+    "report": ("view_states", "write_comparison", "write_results", "write_scan", "write_states"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -74,3 +75,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+if "IPython" in sys.modules and (_shell := sys.modules["IPython"].get_ipython()) is not None:
+    import_module("spectraldyn.jupyter").register(_shell)

@@ -9,7 +9,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from test_report import run  # noqa: F401
+from test_report import others, run  # noqa: F401
 
 from spectraldyn.report import rebuild_report
 
@@ -33,6 +33,15 @@ window.told = {complaints: []};
 window.addEventListener("error", (event) => told.complaints.push(event.message));
 for (const kind of ["error", "warn"]) console[kind] = (...words) => told.complaints.push(words.join(" "));
 """
+JUDGE = """
+const judge = async () => {
+  told.wide = document.documentElement.scrollWidth > window.innerWidth;
+  const found = await axe.run();
+  told.faults = found.violations.map((fault) => fault.id + " " + fault.nodes.map((node) => node.html).join(" "));
+  const result = document.createElement("pre");
+  result.id = "result"; result.textContent = JSON.stringify(told); document.body.append(result);
+};
+"""
 DRIVE = """
 window.addEventListener("load", async () => {
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -53,11 +62,7 @@ window.addEventListener("load", async () => {
   told.first = document.getElementById("told").textContent;
   document.getElementById("play").click(); await wait(500); document.getElementById("play").click();
   told.later = document.getElementById("told").textContent;
-  told.wide = document.documentElement.scrollWidth > window.innerWidth;
-  const found = await axe.run();
-  told.faults = found.violations.map((fault) => fault.id + " " + fault.nodes.map((node) => node.html).join(" "));
-  const result = document.createElement("pre");
-  result.id = "result"; result.textContent = JSON.stringify(told); document.body.append(result);
+  await judge();
 });
 """
 
@@ -72,21 +77,30 @@ def page(run, tmp_path_factory):  # noqa: F811
     stored = json.loads((folder / "results.json").read_text())
     stored["states"][0]["structure"] = stored["processes"][0]["structure"] = "peptide.pdb"
     (folder / "results.json").write_text(json.dumps(stored))
-    text = rebuild_report(folder).read_text()
+    return driven(rebuild_report(folder), DRIVE)
+
+
+def driven(report, script):
+    """A copy of a page, beside it, that runs a script and leaves what that tells."""
     axe = (Path(AXE.submodule_search_locations[0]) / "axe.min.js").read_text(encoding="utf-8")
-    scripts = f"<script>{axe}</script><script>{DRIVE}</script>"
-    driven = text.replace("<head>", f"<head><script>{LISTEN}</script>").replace("</body>", f"{scripts}</body>")
-    (folder / "driven.html").write_text(driven)
-    return folder / "driven.html"
+    scripts = f"<script>{axe}</script><script>{JUDGE}{script}</script>"
+    text = report.read_text().replace("<head>", f"<head><script>{LISTEN}</script>")
+    report.with_name("driven.html").write_text(text.replace("</body>", f"{scripts}</body>"))
+    return report.with_name("driven.html")
+
+
+def told_in_browser(page, width, profile):
+    """What the script of a page says of it in a window so wide."""
+    options = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    options += [f"--user-data-dir={profile}", f"--window-size={width},900", "--virtual-time-budget=20000"]
+    command = [BROWSER, *options, "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    return json.loads(unescape(re.search(r'<pre id="result">(.*?)</pre>', shown, re.DOTALL)[1]))
 
 
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_in_a_browser(page, width, tmp_path):
-    options = ["--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    options += [f"--user-data-dir={tmp_path}", f"--window-size={width},900", "--virtual-time-budget=20000"]
-    command = [BROWSER, *options, "--dump-dom", page.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    told = json.loads(unescape(re.search(r'<pre id="result">(.*?)</pre>', shown, re.DOTALL)[1]))
+    told = told_in_browser(page, width, tmp_path)
     assert told["complaints"] == []
     assert told["faults"] == []
     assert told["turned"]
@@ -94,3 +108,11 @@ def test_the_page_in_a_browser(page, width, tmp_path):
     assert (told["first"], told["later"]) == ("frame 1 of 3", "frame 2 of 3")
     assert not told["wide"]
     assert page.with_name("report.html").stat().st_size < 5e6
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("numbers", ["compare.json", "scan.json"])
+def test_pages_of_comparisons_and_scans_in_a_browser(others, numbers, width, tmp_path):  # noqa: F811
+    page = driven(others[numbers] / "report.html", 'window.addEventListener("load", judge);')
+    told = told_in_browser(page, width, tmp_path)
+    assert told == {"complaints": [], "faults": [], "wide": False}

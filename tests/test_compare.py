@@ -344,8 +344,8 @@ def test_command_line(tmp_path, monkeypatch, capfd):
     assert "VAMP-E" in printed.out
     assert "One split decides nothing" in printed.out
     folder = tmp_path / "spring-comparison"
-    assert {path.name for path in folder.iterdir()} == {"compare.json", "comparison.png", "run.toml"}
-    rows = json.loads((folder / "compare.json").read_text())
+    assert {path.name for path in folder.iterdir()} == {"compare.json", "comparison.png", "report.html", "run.toml"}
+    rows = json.loads((folder / "compare.json").read_text())["rows"]
     assert [row["method"] for row in rows] == ["tica", "vamp"]
     keys = {"method", "timescales", "low", "high", "vamp2_test", "vampe_test", "seconds", "peak_mb", "failed"}
     for row in rows:
@@ -384,7 +384,7 @@ def test_times_are_in_the_unit_of_the_files(tmp_path, monkeypatch, capfd):
     assert "multiple of --stride" in capfd.readouterr().err
     chosen = ["--methods", "tica", "--modes", "1", "--splits", "2"]
     assert main(["compare", *files, *read, "--lag", "2ps", *chosen, "--out", "well"]) == 0
-    row = json.loads((tmp_path / "well" / "compare.json").read_text())[0]
+    row = json.loads((tmp_path / "well" / "compare.json").read_text())["rows"][0]
     assert (row["lag"], row["unit"]) == (2.0, "ps")
     positions = load_features(files, top=read[1], features="positions", timestep="0.2ps", stride=2)
     slowest = TICA(lagtime=5, dim=1).fit_fetch([np.array(part, dtype=float) for part in positions])

@@ -11,7 +11,7 @@ from problems import blank, exchanging_frames
 import spectraldyn
 from spectraldyn import Dataset, GeneratorResults, TransferResults, plots
 from spectraldyn.baselines import Comparison, MethodResult
-from spectraldyn.pipeline.tables import half_width, rate_cells, rounded, timescale_cells, timescale_table
+from spectraldyn.pipeline.tables import aligned, half_width, rate_cells, rounded, timescale_cells, timescale_rows
 from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale, slowest
@@ -85,7 +85,7 @@ def test_the_slowest_process_is_a_resolved_one_where_there_is_one():
 
 def test_table_of_timescales():
     unresolved = Timescale(None, 12_344.0, None, 1, "longer than all data together")
-    assert timescale_table([*SLOW, unresolved], NS) == [
+    assert aligned(timescale_rows([*SLOW, unresolved], NS)) == [
         "process  timescale (ns)  95 % interval  transitions",
         "      1             184      167 – 204           40",
         "      2            19.3    16.1 – 23.1          146",

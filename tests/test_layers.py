@@ -18,7 +18,7 @@ LAYERS = [
     {"baselines"},
     {"plots"},
     {"report"},
-    {"commands"},
+    {"commands", "jupyter"},
     {"cli"},
     {"__main__"},
 ]

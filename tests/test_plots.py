@@ -1,6 +1,8 @@
 """Figures and the table of features: what they show, in which places, under which names."""
 
+import inspect
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.image
@@ -12,8 +14,7 @@ from problems import blank
 from spectraldyn import Dataset, GeneratorResults, TransferResults, plots
 from spectraldyn.data import Column
 from spectraldyn.estimators.attribution import Attribution, Measure, Ranking
-from spectraldyn.plots.figures import log_ticks
-from spectraldyn.plots.spectrum import MAX_POINTS
+from spectraldyn.plots.figures import MAX_POINTS, log_ticks
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.spectra.rates import Rate
@@ -21,6 +22,7 @@ from spectraldyn.spectra.states import MetastableSets
 from spectraldyn.spectra.timescales import Timescale
 from spectraldyn.units import TimeAxis
 
+GUIDE = (Path(__file__).parents[1] / "docs" / "figures.md").read_text()
 N_ROWS = 2000
 POINTS = [Column("x", "C1", unit="nm"), Column("contact", "A-B")]
 """Two columns, of which one has a unit."""
@@ -327,7 +329,7 @@ def test_attribution_without_residues_on_given_axes():
     found = Attribution(ranking(["feature 0"], [0.9]), ranking([], []), 1)
     drawn = results([Column("feature", "0")], attribution=[found])
     given = [plots.figure_axes()]
-    assert plots.plot_attribution(drawn, given) is given
+    assert plots.plot_attribution(drawn, given) == given
     assert given[0].get_title() == "process 1"
     assert len(given[0].patches) == 1
 
@@ -373,3 +375,48 @@ def test_chapman_kolmogorov_in_the_unit_of_its_longest_time():
         np.testing.assert_allclose(ax.containers[0][0].get_ydata(), estimated.value[:, number])
     (none,) = plots.plot_chapman_kolmogorov(blank(TransferResults, data=data))
     assert "no trajectory" in none.texts[0].get_text()
+
+
+def test_histograms_of_features_are_counts_over_their_own_range():
+    """Cosine and sine of an angle as the angle; the thirteenth feature is left out."""
+    angle = np.radians(np.repeat([-90.0, 90.0], [30, 60]))
+    distance = np.repeat([0.5, 2.5], [60, 30])
+    columns = [Column("phi", "A", "cos"), Column("phi", "A", "sin"), Column("distance", "A B", unit="nm")]
+    columns += [Column("contact", str(number)) for number in range(11)]
+    rows = np.column_stack([np.cos(angle), np.sin(angle), distance, *np.zeros((11, 90))])
+    ax = plots.plot_feature_histograms(Dataset([rows[:50], rows[50:]], columns=columns))
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names[:3] == ["phi A (degrees)", "distance A B (nm)", "contact 0"]
+    assert len(names) == len(ax.patches) == 12
+    assert ax.get_title(loc="left") == "the first 12 of 13 features"
+    for place, (line, where) in enumerate(zip(ax.patches, [(0.25, 0.75), (0, 1)], strict=False)):
+        top, edges, base = line.get_data()
+        assert (edges[0], edges[-1], base) == (0, 1, -place)
+        heights = top + place
+        bins = [min(np.searchsorted(edges, at, side="right") - 1, len(heights) - 1) for at in where]
+        assert sorted(heights[bins]) == pytest.approx([0.85 / 2, 0.85])
+        assert np.count_nonzero(heights > 1e-9) == 2
+    assert [text.get_text() for text in ax.texts[:4]] == ["-180", "180", "0.5", "2.5"]
+
+
+PANELS = {"attribution", "chapman_kolmogorov", "comparison", "modes", "scan", "time_series"}
+
+
+def test_every_figure_takes_axes():
+    functions = {name.removeprefix("plot_"): getattr(plots, name) for name in dir(plots) if name.startswith("plot_")}
+    assert functions.keys() > PANELS
+    for name, function in functions.items():
+        parameter = inspect.signature(function).parameters["axes" if name in PANELS else "ax"]
+        assert parameter.default is None
+        assert f"| `{function.__name__}` |" in GUIDE
+
+
+def test_panels_may_be_given_in_lines_and_columns():
+    drawn = results(POINTS)
+    grid = plots.figure_axes().figure.subplots(2, 2)
+    for plot in (plots.plot_modes, plots.plot_time_series):
+        assert plot(drawn, grid) == list(grid.flat[:3])
+        with pytest.raises(ValueError, match="`axes` holds 2: give 3, one for each mode"):
+            plot(drawn, grid[0])
+    (ax,) = plots.plot_modes(results(POINTS, modes=drawn.modes[:, :1]), plots.figure_axes())
+    assert ax.get_title() == "mode 1"

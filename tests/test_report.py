@@ -1,19 +1,24 @@
 """The page of a report: written from the numbers alone, for any reader, with structures that can be turned."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
 
+import compared
 import numpy as np
 import pytest
 from problems import exchanging_frames
 
 import spectraldyn
+from spectraldyn.baselines import METHODS, Comparison
 from spectraldyn.cli import main
 from spectraldyn.errors import InputError
 from spectraldyn.pipeline import with_interval
 from spectraldyn.report import rebuild_report, viewer
-from spectraldyn.report.citing import methods, references
+from spectraldyn.report.citing import METHODS as CITED
+from spectraldyn.report.citing import asset, methods, references
+from spectraldyn.report.shown import judgements
 from spectraldyn.report.viewer import shown_structures
 
 
@@ -25,6 +30,14 @@ def run(tmp_path_factory):
     options = {"n_modes": 2, "hidden": (8,), "max_steps": 100, "random_state": 0, "temperature": 300.0}
     results = spectraldyn.fit_trajectories(path, lag="4ps", timestep="1ps", **options)
     return spectraldyn.write_results(results, path.parent / "out")
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """Folders of a comparison and of a scan by the name of their numbers, the former with run.toml."""
+    folder = tmp_path_factory.mktemp("others")
+    comparison = spectraldyn.write_comparison(compared.comparison(), folder / "a", run_file='lag = "5ps"\n')
+    return {"compare.json": comparison, "scan.json": spectraldyn.write_scan(compared.scan(), folder / "b")}
 
 
 class Page(HTMLParser):
@@ -64,6 +77,65 @@ def test_the_page_can_be_read_without_seeing_it(run):
     assert len(set(ids)) == len(ids)
 
 
+@pytest.mark.parametrize(
+    ("numbers", "parts"),
+    [("compare.json", ["failed", "best VAMP-2", "best VAMP-E"]), ("scan.json", ["depends", "steady"])],
+)
+def test_pages_of_comparisons_and_scans(others, numbers, parts, capsys):
+    """Read without being seen, from the numbers alone, the worst of the verdict first, names escaped."""
+    file = others[numbers] / "report.html"
+    text = file.read_text()
+    page = Page(text)
+    assert not page.open
+    assert (page.headings[0], page.headings.count(1), max(np.diff(page.headings))) == (1, 1, 1)
+    assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
+    (image,) = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(image["alt"]) > 30
+    targets = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    ids = {f"#{attributes['id']}" for _, attributes in page.tags if "id" in attributes}
+    assert {"#how-timescales", "#how-scores", numbers} <= targets <= ids | {numbers}
+    assert not re.search(r'(src|href)="(https?:|/)', text)
+    assert re.findall(r"<li class=\"\w+\"><strong>([^<]+)</strong>", text)[: len(parts)] == parts
+    assert ("lag = &#34;5ps&#34;" in text) == (numbers == "compare.json")
+    assert "a &lt;b&gt;.xtc and 1 more file" in text
+    assert "<b>" not in text
+    assert "feature &lt;2&gt;" in text
+    assert "numpy" in text
+    cited = re.findall(r"@\w+\{(\w+),", text)
+    assert {"ryu2024operator" if numbers == "scan.json" else "perezhernandez2013identification", "wu2020variational",
+            "hoffmann2022deeptime", "mcgibbon2015mdtraj"} <= set(cited)  # fmt: skip
+    file.write_text("gone")
+    assert main(["report", str(file.parent)]) == 0
+    assert capsys.readouterr().out == f"report: {file}\n"
+    assert file.read_text() == text
+
+
+def test_comparisons_and_scans_come_back_from_their_numbers():
+    for thing, kind in ((compared.comparison(), Comparison), (compared.scan(), spectraldyn.Scan)):
+        stored = json.loads(json.dumps(thing.plain(), allow_nan=False))
+        again = kind.of_plain(stored)
+        assert json.loads(json.dumps(again.rows())) == stored["rows"]
+        assert repr(again) == repr(thing)
+
+
+def test_every_method_can_be_cited():
+    keys = re.findall(r"@\w+\{(\w+),", asset("references.bib"))
+    assert METHODS.keys() == CITED.keys()
+    assert {key for _, key, _ in CITED.values()} <= set(keys)
+    assert len(set(keys)) == len(keys)
+
+
+def test_one_split_and_no_method_that_works():
+    comparison = compared.comparison(n_splits=1)
+    told = judgements(comparison)
+    assert [(line.level, line.word) for line in told] == [
+        ("problem", "failed"), ("caution", "caution"), ("good", "slowest timescale"),
+    ]  # fmt: skip
+    assert told[-1].message == "from 120 ps (msm) to 120 ps (tica)"
+    nothing = dataclasses.replace(comparison, runs=comparison.runs[-1:])
+    assert [line.word for line in judgements(nothing)] == ["failed", "caution"]
+
+
 def test_links_lead_somewhere_and_nothing_is_fetched(run):
     text = (run / "report.html").read_text()
     page = Page(text)
@@ -99,6 +171,9 @@ def test_results_of_another_version_are_refused(run, tmp_path):
         rebuild_report(folder)
     assert (folder / "report.html").read_text() == "as it was"
     with pytest.raises(InputError, match="is not a folder of results"):
+        rebuild_report(tmp_path)
+    (tmp_path / "compare.json").write_text(json.dumps(compared.comparison().rows()))
+    with pytest.raises(InputError, match="was written by an earlier version: run it again"):
         rebuild_report(tmp_path)
 
 

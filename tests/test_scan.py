@@ -191,7 +191,7 @@ def test_errors_are_one_sentence(file, options, message):
 def test_a_scan_is_written_complete_as_plain_values(scan, tmp_path):
     endless = [dataclasses.replace(scan.verdicts[1], changes={"1": Change(10.0, 20.0, 0.5, math.inf)})]
     out = spectraldyn.write_scan(dataclasses.replace(scan, verdicts=scan.verdicts[:1] + endless), tmp_path / "out")
-    assert {path.name for path in out.iterdir()} == {"scan.json", "scan.png"}
+    assert {path.name for path in out.iterdir()} == {"report.html", "scan.json", "scan.png"}
     stored = json.loads((out / "scan.json").read_text())
     assert stored["rows"] == scan.rows()
     assert (
@@ -281,7 +281,7 @@ def test_command_line_prints_a_table_and_writes_the_folder(file, tmp_path, capfd
         ["reference", "4", "1"], ["lag", "2", "1"], ["modes", "4", "2"],
     ]  # fmt: skip
     assert re.search(r"^lag: the slowest timescale is level from lag 2 to 4 frames$", printed.out, re.M)
-    assert "figure: chain-scan/scan.png" in printed.out
+    assert "report: chain-scan/report.html" in printed.out
     assert "scanning" in printed.err
     assert (tmp_path / "chain-scan" / "scan.png").read_bytes().startswith(b"\x89PNG")
     assert main(command) == 2

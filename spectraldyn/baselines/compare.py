@@ -118,7 +118,8 @@ def compare_methods(
             scales = [in_time(scale, data.time.row_time) for scale in result.timescales]
             runs[method].append(replace(result, timescales=scales))
     n_train, n_test = np.median(n_pairs, axis=0).astype(int).tolist()
-    return Comparison(list(runs.values()), data.time, n_train, n_test, list(data.warnings), **question.asked)
+    about = list(data.warnings), data.files, data.n_rows, len(data.columns)
+    return Comparison(list(runs.values()), data.time, n_train, n_test, *about, **question.asked)
 
 
 def compare_trajectories(

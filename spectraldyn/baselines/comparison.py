@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -16,10 +16,9 @@ from spectraldyn.baselines.summary import (
     standard_error,
     timescale_values,
 )
-from spectraldyn.data import TimeAxis, TimeUnit
-from spectraldyn.pipeline import aligned, format_number, timescale_cell, unresolved_notes
+from spectraldyn.data import InputFile, TimeAxis, TimeUnit
+from spectraldyn.pipeline import aligned, format_number, software, stored_axis, timescale_cell, unresolved_notes
 from spectraldyn.spectra.timescales import Timescale, slowest
-from spectraldyn.version import __version__
 
 SCORES = ("vamp2_test", "vampe_test")
 
@@ -35,6 +34,10 @@ class Comparison(Question):
     n_test_pairs: int
     """n_train_pairs and n_test_pairs: Medians over the splits, which differ by a few."""
     warnings: list[str] = field(default_factory=list)  # on the data
+    files: tuple[InputFile, ...] = ()
+    n_rows: int = 0
+    n_columns: int = 0
+    """n_rows and n_columns: Of the data."""
 
     @property
     def unit(self) -> str:
@@ -94,8 +97,32 @@ class Comparison(Question):
             },
             "best_or_tied": {score: marked[number] for score, marked in self.marks.items()},
             "splits": [{"seed": seed, **self._values(run)} for seed, run in zip(seeds, runs, strict=True)],
-            "version": __version__,
         }
+
+    def plain(self) -> dict[str, Any]:
+        """All that compare.json holds: rows, and what is common to all methods, in plain values."""
+        return {
+            **software(),
+            "timestep_ps": self.time.timestep_ps,
+            "stride": self.time.stride,
+            "typed_unit": self.time.typed_unit,
+            "n_frames": self.n_rows,
+            "n_columns": self.n_columns,
+            **self.asked,
+            "n_train_pairs": self.n_train_pairs,
+            "n_test_pairs": self.n_test_pairs,
+            "rows": self.rows(),
+            "warnings": self.warnings,
+        }
+
+    @classmethod
+    def of_plain(cls, stored: dict[str, Any]) -> "Comparison":
+        """The comparison again from what compare.json holds, less its files."""
+        asked = {part.name: stored[part.name] for part in fields(Question)}
+        time = stored_axis(stored)
+        runs = [[_result_of(split) for split in row["splits"]] for row in stored["rows"]]
+        about = {name: stored[name] for name in ("n_train_pairs", "n_test_pairs", "warnings", "n_columns")}
+        return cls(runs, time, **about, n_rows=stored["n_frames"], **asked)
 
     def _values(self, result: MethodResult) -> dict[str, Any]:
         scales: list[Timescale | None] = [*result.timescales, *[None] * self.n_modes][: self.n_modes]
@@ -105,11 +132,11 @@ class Comparison(Question):
             **{name: [scale and getattr(scale, name) for scale in scales] for name in ("low", "high", "unresolved")},
         }
 
-    def __repr__(self) -> str:
+    def table(self) -> list[tuple[str, ...]]:
+        """Cells of the heads, and of one row for every method, as text."""
         unit = self.display_unit
         heads = [f"timescale {k + 1} ({unit.name})" for k in range(self.n_modes)]
         table = [("method", *heads, "VAMP-2 ", "VAMP-E ", "seconds", "with tuning", "peak MB", "")]
-        marked: list[tuple[str | None, str]] = []
         for number, (result, runs) in enumerate(zip(self.results, self.runs, strict=True)):
             if result.failed is not None:
                 table.append((result.method, *["–"] * (len(table[0]) - 2), f"failed: {result.failed}"))
@@ -122,10 +149,23 @@ class Comparison(Question):
             price = (result.seconds, result.tuning_seconds or result.seconds, result.peak_mb)
             prices = [format_number(value, "–") for value in price]
             table.append((result.method, *times, *scores, *prices, failure_note(runs)))
-            marked += [(scale.unresolved, f"{result.method} {k}") for k, scale in enumerate(result.timescales, 1)]
-        return "\n".join([self._heading(), *aligned(table), *unresolved_notes(marked), self._reading()])
+        return table
 
-    def _heading(self) -> str:
+    def notes(self) -> list[str]:
+        """What the marks in the table mean: one line each."""
+        marked = [
+            (scale.unresolved, f"{result.method} {k}")
+            for result in self.results
+            for k, scale in enumerate(result.timescales, 1)
+        ]
+        return [*unresolved_notes(marked), *self._reading().splitlines()]
+
+    def __repr__(self) -> str:
+        return "\n".join([self.title, *aligned(self.table()), *self.notes()])
+
+    @property
+    def title(self) -> str:
+        """What the table shows."""
         if self.n_splits == 1:
             how = f"scores on {self.n_test_pairs} held-out pairs"
         else:
@@ -140,6 +180,15 @@ class Comparison(Question):
             "± standard error of the mean over the splits, each with another seed for the methods too\n"
             "† best median, or a tie with it: the mean difference over the splits is within its standard error"
         )
+
+
+def _result_of(row: dict[str, Any]) -> MethodResult:
+    """A result from its entry in compare.json, less processes that were not found at all."""
+    parts = list(zip(*(row[name] for name in ("timescales", "low", "high", "unresolved")), strict=True))
+    while parts and parts[-1] == (None, None, None, None):
+        parts.pop()
+    scales = [Timescale(value, low, high, None, why) for value, low, high, why in parts]
+    return MethodResult(**{part.name: row[part.name] for part in fields(MethodResult)} | {"timescales": scales})
 
 
 def failure_note(runs: Sequence[MethodResult]) -> str:

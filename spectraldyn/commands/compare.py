@@ -29,5 +29,5 @@ def _compare(options: argparse.Namespace) -> int:
     comparison = compare_trajectories(options.files, **chosen, **arguments)
     out = write_comparison(comparison, out, options.force, options.parser.run_file(options, out))
     shared.print_notes(options, comparison.warnings)
-    shared.print_results(options, f"{comparison}\nfigure: {out / 'comparison.png'}", out / "compare.json")
+    shared.print_results(options, f"{comparison}\nreport: {out / 'report.html'}", out / "compare.json")
     return 0

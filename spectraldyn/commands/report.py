@@ -1,4 +1,4 @@
-"""`spectraldyn report`: the page of a fit once more."""
+"""`spectraldyn report`: the page of a fit, a comparison or a scan once more."""
 
 import argparse
 
@@ -6,9 +6,13 @@ from spectraldyn.commands import options as shared
 
 
 def add_report(commands: shared.Commands) -> None:
-    purpose = "write the report of an earlier fit anew, from its numbers, figures and structures"
+    purpose = "write the report of an earlier fit, comparison or scan anew, from its numbers, figures and structures"
     add = shared.command(commands, "report protein-results", purpose, _report).add_argument
-    add("run", metavar="RUN", help="folder written by `spectraldyn fit`, whose report.html is replaced")
+    add(
+        "run",
+        metavar="RUN",
+        help="folder written by `spectraldyn fit`, `compare` or `scan`, whose report.html is replaced",
+    )
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -24,5 +24,5 @@ def scan(options: argparse.Namespace) -> int:
     result = scan_trajectories(options.files, checkpoint_folder=cache_folder(), **arguments)
     out = write_scan(result, out, options.force, options.parser.run_file(options, out))
     shared.print_notes(options, result.warnings)
-    shared.print_results(options, f"{result}\nfigure: {out / 'scan.png'}", out / "scan.json")
+    shared.print_results(options, f"{result}\nreport: {out / 'report.html'}", out / "scan.json")
     return 0

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from spectraldyn.data.stretches import stretches_of
-from spectraldyn.units import TimeAxis
+from spectraldyn.units import TimeAxis, TimeUnit
 
 JOINED_BYTES = 2**26
 """Several arrays that take no more than this together are laid end to end once: gathering rows from one array is
 quicker, and the copy is small. Larger ones stay where they are, in memory or on disk."""
 CHUNK_VALUES = 2**18
 """Values of one chunk (2 MB in double precision), so that a pass over all rows needs no memory to speak of."""
+
+NAMES_SHOWN = 3
+"""Files, and features of one kind, that are named where the data are shown."""
 
 MAX_COLUMNS = 10_000
 """Whitening takes the covariance of all columns, here 0.8 GB in double precision, and diagonalises it."""
@@ -142,7 +145,43 @@ class Dataset(list):
         self.digests = list(digests)
 
     def __repr__(self) -> str:
-        return f"Dataset({len(self)} stretches, {self.n_rows:,} rows, {len(self.columns)} columns)"
+        return f"Dataset({self._size})"
+
+    @property
+    def _size(self) -> str:
+        stretches = f"{len(self)} stretch{'es' * (len(self) != 1)}"
+        spacing = (
+            ""
+            if self.time.timestep_ps is None
+            else f" of {TimeUnit.for_time(self.time.row_time).text(self.time.row_time)}"
+        )
+        return f"{stretches}, {self.n_rows:,} rows{spacing}, {len(self.columns)} column{'s' * (len(self.columns) != 1)}"
+
+    @property
+    def title(self) -> str:
+        """What the data are, in a line."""
+        return f"Features: {self._size}"
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Cells of the heads, and of one row for every kind of feature, as text."""
+        kinds: dict[str, list[Column]] = {}
+        for column in self.columns:
+            kinds.setdefault(column.kind, []).append(column)
+        rows = []
+        for kind, columns in kinds.items():
+            features = list(dict.fromkeys(column.feature for column in columns))
+            shown = ", ".join(features[:NAMES_SHOWN]) + ", …" * (len(features) > NAMES_SHOWN)
+            unit = "cosine and sine" if columns[0].part else columns[0].unit
+            rows.append((kind, f"{len(features):,}", f"{len(columns):,}", unit, shown))
+        return [("kind", "features", "columns", "unit", "such as"), *rows]
+
+    def notes(self) -> list[str]:
+        """Where the rows come from, and what reading them had to say: one line each."""
+        names = [file.path.name + ("" if file.array is None else f":{file.array}") for file in self.files]
+        shown = ", ".join(names[:NAMES_SHOWN]) + ", …" * (len(names) > NAMES_SHOWN)
+        length = "" if self.time.timestep_ps is None else f", {self.time.length_text(self.n_rows)} in all"
+        files = [f"{len(names)} file{'s' * (len(names) > 1)}{length}: {shown}"] if names else []
+        return [*files, *self.warnings]
 
     @property
     def column_names(self) -> list[str]:

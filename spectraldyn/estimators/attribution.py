@@ -29,6 +29,8 @@ MOST_FEATURES = 300
 """With more named features than this only some are permuted, each of which costs an evaluation of the networks."""
 N_PERMUTED = 50
 """Features that are permuted then: those that rank highest by integrated gradients, for one mode or another."""
+NAMED = 3
+"""Features that the text of an attribution names."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _plain(measure: Measure, place: int) -> dict[str, float | None]:
     return {part: None if number is None or np.isnan(number) else number for part, number in numbers}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Attribution:
     """What drives one mode.
 
@@ -86,6 +88,11 @@ class Attribution:
     residues, as a distance, counts half for each. Empty where columns name no residues."""
     n_permuted: int
     """Features that were permuted, of all `features.names`; residues have the importance of these alone."""
+
+    def __repr__(self) -> str:
+        names, values = self.features.names, self.features.importance.value
+        leading = [f"{name} {value:.2f}" for name, value in zip(names[:NAMED], values, strict=False)]
+        return f"Attribution(permutation importance of {', '.join([*leading, '…'] if len(names) > NAMED else leading)})"
 
 
 def attribute(models: Model | Sequence[Model], data: Dataset) -> list[Attribution]:

@@ -91,6 +91,41 @@ class _Model:
         """Columns of the frames that the functions are of, d."""
         return next(len(mean) for name, mean in self.sides.named_buffers() if name.endswith("whitening.mean"))
 
+    @property
+    def singular_values(self) -> np.ndarray:
+        """(n_modes,): what the norms of the functions converge to."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        """What the model is, in a line."""
+        return f"{type(self).__name__}: {self.n_modes} mode{'s' * (self.n_modes != 1)}"
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Cells of the heads, and of one row for every mode, as text."""
+        norms = self.spectrum.norms[: self.n_modes]
+        columns = [*self._columns(), ("singular value", self.singular_values), ("norm as trained", norms)]
+        cells = [[f"{value:.4g}" for value in values] for _, values in columns]
+        rows = [(str(number), *row) for number, row in enumerate(zip(*cells, strict=True), 1)]
+        return [("mode", *(head for head, _ in columns)), *rows]
+
+    def notes(self) -> list[str]:
+        """What must be known to read the table, and the scores: one line each."""
+        named = {"vamp2": "VAMP-2", "vampe": "VAMP-E", "resolvent": "Squared singular values"}
+        parts = {"train": "on the training part", "test": "held out"}
+        shown = [
+            f"{named[name]} {value:.3f} {parts[part]}"
+            for name, _, part, value in ((*key.partition("_"), value) for key, value in self.scores.items())
+            if np.isfinite(value)
+        ]
+        return [line for line in (", ".join(shown), self._reading) if line]
+
+    def _columns(self) -> list[tuple[str, np.ndarray]]:
+        """Head and values (n_modes,) of the columns that models of this kind alone have."""
+        raise NotImplementedError
+
+    _reading: ClassVar[str] = ""
+
     def functions(self, frames: ArrayLike | Dataset) -> np.ndarray:
         """The functions as trained, with the constant first, evaluated in float64.
 
@@ -175,6 +210,16 @@ class NeuralSVDModel(_Model):
     settings: TransferSettings
     held_out: HeldOut
 
+    _reading = "Timescales are in rows of the data; `analyze(model, data)` gives them with units and error bars"
+
+    @property
+    def title(self) -> str:
+        """What the model is, in a line."""
+        return f"{super().title} at lagtime {self.lagtime}"
+
+    def _columns(self) -> list[tuple[str, np.ndarray]]:
+        return [("timescale (rows)", self.timescales()), ("eigenvalue", self.eigenvalues)]
+
     def _own_records(self) -> dict[str, HeldOut]:
         return {"held_out": self.held_out}
 
@@ -205,7 +250,7 @@ class NeuralSVDModel(_Model):
 
     def __repr__(self) -> str:
         values = ", ".join(f"{t:.4g}" for t in self.timescales())
-        return f"NeuralSVDModel({self.n_modes} modes at lagtime {self.lagtime}, timescales {values} frames)"
+        return f"NeuralSVDModel({self.n_modes} modes at lagtime {self.lagtime}, timescales {values} rows)"
 
     def timescales(self, k: int | None = None) -> np.ndarray:
         """Implied timescales ``−τ / ln |λ_i|`` in rows, slowest first, shape (k,)."""
@@ -250,6 +295,11 @@ class GeneratorModel(_Model):
 
     reversible: ClassVar[bool] = True
     """The generator is self-adjoint."""
+
+    _reading = "Rates are per unit of time of D; `analyze_generator(model, data)` gives them with error bars"
+
+    def _columns(self) -> list[tuple[str, np.ndarray]]:
+        return [("rate", self.rates), ("timescale", self.timescales())]
 
     @property
     def shift(self) -> float:

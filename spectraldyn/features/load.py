@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 import mdtraj
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from spectraldyn.data import Column, Dataset, InputFile, Source, plain_columns
 from spectraldyn.errors import InputError

@@ -13,7 +13,10 @@ from spectraldyn.pipeline.stored import (
     holds_results,
     relative_path,
     save_modes,
+    software,
+    stored_axis,
     stored_contents,
+    stored_inputs,
     stored_time,
 )
 from spectraldyn.pipeline.tables import (

@@ -51,7 +51,7 @@ def check_refits(n_refits: int | None) -> None:
         raise InputError(f"`refits` is {n_refits!r}: give 0 for none, or 2 to {MOST_REFITS}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Refit:
     """A model that was learned anew from resampled blocks."""
 
@@ -59,6 +59,9 @@ class Refit:
     """(n_blocks,): how often each block of the data was drawn; see `resampled_blocks`."""
     model: Any
     """NeuralSVDModel or GeneratorModel."""
+
+    def __repr__(self) -> str:
+        return f"Refit({self.model!r})"
 
 
 def resampled_blocks(model: Model, modes: np.ndarray, data: Dataset) -> tuple[Moments, np.ndarray]:

@@ -9,7 +9,7 @@ from spectraldyn.data import Dataset
 from spectraldyn.estimators import Attribution, GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.remarks import Judgement, verdict_lines
-from spectraldyn.pipeline.tables import intervals_line, rate_table, timescale_table, with_error, with_interval
+from spectraldyn.pipeline.tables import aligned, intervals_line, rate_rows, timescale_rows, with_error, with_interval
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.intervals import Estimates
 from spectraldyn.spectra.kinetics import Kinetics, MarkovStateModel, learned_committor
@@ -61,6 +61,22 @@ class Results:
     def intervals_line(self) -> str:
         """Which errors the intervals hold."""
         return intervals_line(self.n_refits)
+
+    @property
+    def title(self) -> str:
+        """What the table shows."""
+        raise NotImplementedError
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Cells of the heads, and of one row for every process, as text."""
+        raise NotImplementedError
+
+    def notes(self) -> list[str]:
+        """What must be known to read the table, and the metastable sets: one line each."""
+        return [self.intervals_line, self._sets_line()]
+
+    def __repr__(self) -> str:
+        return "\n".join([self.title, *aligned(self.table()), *self.notes(), *verdict_lines(self.verdict)])
 
     def _sets_line(self) -> str:
         populations = ", ".join(starmap(with_interval, zip(*self.populations, strict=True)))
@@ -149,11 +165,19 @@ class TransferResults(Results):
             shown.append(f"{name} " + (with_error(mean, error) if np.isfinite(error) else "–"))
         return "Cross-validated: " + ", ".join(shown)
 
-    def __repr__(self) -> str:
-        title = f"Implied timescales at lag {self.data.time.lag_text(self.model.lagtime)}"
-        table = timescale_table(self.timescales, self.display_unit)
-        more = filter(None, [self.intervals_line, self._scores_line(), self.refit_summary])
-        return "\n".join([title, *table, *more, self._sets_line(), *verdict_lines(self.verdict)])
+    @property
+    def title(self) -> str:
+        """What the table shows."""
+        return f"Implied timescales at lag {self.data.time.lag_text(self.model.lagtime)}"
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Cells of the heads, and of one row for every process, as text."""
+        return timescale_rows(self.timescales, self.display_unit)
+
+    def notes(self) -> list[str]:
+        """What must be known to read the table, scores, and the metastable sets: one line each."""
+        told = [self.intervals_line, self._scores_line(), self.refit_summary, self._sets_line()]
+        return [line for line in told if line]
 
 
 @dataclass(frozen=True, repr=False)
@@ -178,7 +202,11 @@ class GeneratorResults(Results):
         """In which tables and figures show times and, inverted, rates: readable for the slowest process."""
         return TimeUnit.for_time(slowest(self.timescales) or 1.0)
 
-    def __repr__(self) -> str:
-        title = "Relaxation rates of the generator" + (f" in {self.potential}" if self.potential else "")
-        table = rate_table(self.rates, self.timescales, self.exact_rates, self.display_unit)
-        return "\n".join([title, *table, self.intervals_line, self._sets_line(), *verdict_lines(self.verdict)])
+    @property
+    def title(self) -> str:
+        """What the table shows."""
+        return "Relaxation rates of the generator" + (f" in {self.potential}" if self.potential else "")
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Cells of the heads, and of one row for every process, as text."""
+        return rate_rows(self.rates, self.timescales, self.exact_rates, self.display_unit)

@@ -125,7 +125,8 @@ def scan_trajectories(
     for folder in filter(None, folders):
         shutil.rmtree(folder, ignore_errors=True)
     fits, verdicts = [one.fit for one in done], _verdicts(done, data.time)
-    return Scan(fits, verdicts, data.time, done[0].seed, bool(learner.reversible), list(dict.fromkeys(notes)))
+    about = done[0].seed, bool(learner.reversible), list(dict.fromkeys(notes)), data.files, data.n_rows
+    return Scan(fits, verdicts, data.time, *about)
 
 
 def _lags(lag: str | float | Sequence[str | float]) -> list[Duration]:

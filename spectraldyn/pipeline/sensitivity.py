@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from spectraldyn.data import InputFile
+from spectraldyn.pipeline.stored import software, stored_axis
 from spectraldyn.pipeline.tables import aligned, format_number, timescale_cell, unresolved_notes
 from spectraldyn.spectra.plateau import Change, Plateau
 from spectraldyn.spectra.timescales import Timescale, slowest
 from spectraldyn.units import TimeAxis
-from spectraldyn.version import __version__
 
 AXES = ("lag", "modes", "features")
 N_SHOWN = 3
@@ -85,6 +86,9 @@ class Scan:
     seed: int
     reversible: bool
     warnings: list[str] = field(default_factory=list)  # on the data
+    files: tuple[InputFile, ...] = ()
+    n_rows: int = 0
+    """Of the data, whatever the features."""
 
     @property
     def unit(self) -> str:
@@ -128,15 +132,26 @@ class Scan:
     def plain(self) -> dict[str, Any]:
         """All that scan.json holds: rows, verdicts and what is common to all fits, in plain values."""
         return {
-            "version": __version__,
+            **software(),
             "timestep_ps": self.time.timestep_ps,
             "stride": self.time.stride,
+            "typed_unit": self.time.typed_unit,
+            "n_frames": self.n_rows,
             "seed": self.seed,
             "reversible": self.reversible,
             "rows": self.rows(),
             "verdicts": [self._plain_verdict(verdict) for verdict in self.verdicts],
             "warnings": self.warnings,
         }
+
+    @classmethod
+    def of_plain(cls, stored: dict[str, Any]) -> "Scan":
+        """The scan again from what scan.json holds, less its files and how each verdict was reached."""
+        time = stored_axis(stored)
+        verdicts = [AxisVerdict(one["axis"], one["steady"], one["message"]) for one in stored["verdicts"]]
+        fits = [_fit_of(row, time) for row in stored["rows"]]
+        more = stored["seed"], stored["reversible"], stored["warnings"]
+        return cls(fits, verdicts, time, *more, n_rows=stored["n_frames"])
 
     def _plain_verdict(self, verdict: AxisVerdict) -> dict[str, Any]:
         result: dict[str, Any] = {"axis": verdict.axis, "steady": verdict.steady, "message": verdict.message}
@@ -148,7 +163,13 @@ class Scan:
             result["changes"] = {setting: _plain_change(change) for setting, change in verdict.changes.items()}
         return result
 
-    def __repr__(self) -> str:
+    @property
+    def title(self) -> str:
+        """What the table shows."""
+        return f"How the timescales depend on {', '.join(self.axes)}"
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Cells of the heads, and of one row for every fit, as text."""
         n_shown = min(N_SHOWN, max(len(fit.timescales) for fit in self.fits))
         unit = self.time.unit_for(slowest([scale for fit in self.fits for scale in fit.timescales]) or 0.0)
         heads = [f"timescale {k + 1} ({unit.name})" for k in range(n_shown)]
@@ -164,18 +185,34 @@ class Scan:
                 features,
             ]
             table.append((fit.varied or "reference", lag, modes, *cells))
+        return table
+
+    def notes(self) -> list[str]:
+        """What the stars in the table mean: one line each."""
         marked = [
             (scale.unresolved, f"{self._name(fit)} process {k}")
             for fit in self.fits
-            for k, scale in enumerate(fit.timescales[:n_shown], 1)
+            for k, scale in enumerate(fit.timescales[:N_SHOWN], 1)
         ]
-        return "\n".join([*aligned(table), *unresolved_notes(marked), *(verdict.message for verdict in self.verdicts)])
+        return unresolved_notes(marked)
+
+    def __repr__(self) -> str:
+        return "\n".join([*aligned(self.table()), *self.notes(), *(verdict.message for verdict in self.verdicts)])
 
     def _name(self, fit: ScanFit) -> str:
         if fit.varied is None:
             return "reference"
         setting = fit.setting(fit.varied, self.time)
         return setting if fit.varied == "features" else f"{fit.varied} {setting}"
+
+
+def _fit_of(row: dict[str, Any], time: TimeAxis) -> ScanFit:
+    """A fit from its row in scan.json."""
+    parts = zip(*(row[name] for name in ("timescales", "low", "high", "n_transitions", "unresolved")), strict=True)
+    scales = [Timescale(*scale) for scale in parts]
+    lagtime, features = row["lag_frames"] // time.stride, tuple(row["features"])
+    numbers = (row[name] for name in ("vamp2_test", "vampe_test", "seconds"))
+    return ScanFit(row["varied"], lagtime, row["n_modes"], features, row["n_columns"], scales, *numbers)
 
 
 def _plain_change(change: Change) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 import json
 import os
+import platform
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from spectraldyn.features import move_paths
 from spectraldyn.files import replacing
 from spectraldyn.pipeline.results import Results
 from spectraldyn.units import TimeAxis, TimeUnit
+from spectraldyn.version import __version__
 
 
 def holds_results(folder: Path) -> bool:
@@ -136,10 +140,30 @@ def stored_contents(folder: Path) -> dict[str, Any]:
     return stored
 
 
+def stored_axis(contents: dict[str, Any]) -> TimeAxis:
+    """The time axis of what results.json, compare.json or scan.json holds."""
+    return TimeAxis(contents["timestep_ps"], contents["stride"], contents["typed_unit"])
+
+
 def stored_time(contents: dict[str, Any]) -> tuple[TimeAxis, TimeUnit]:
     """The time axis of what results.json holds, and the unit in which its timescales are shown."""
-    time = TimeAxis(contents["timestep_ps"], contents["stride"], contents["typed_unit"])
-    return time, TimeUnit(contents["display_unit"])
+    return stored_axis(contents), TimeUnit(contents["display_unit"])
+
+
+def software() -> dict[str, Any]:
+    """What numbers depend on: "version" of spectraldyn, and "versions" of Python and the libraries."""
+    packages = ("torch", "numpy", "scipy", "mdtraj", "deeptime", "scikit-learn")
+    versions = {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+    return {"version": __version__, "versions": versions}
+
+
+def stored_inputs(files: Iterable[InputFile], home: Path) -> list[dict[str, Any]]:
+    """Files as JSON holds them, with paths relative to a folder."""
+    return [
+        {"path": relative_path(file.path, home), "n_frames": file.n_frames}
+        | ({} if file.array is None else {"array": file.array})
+        for file in files
+    ]
 
 
 def relative_path(path: Path, home: Path) -> str:

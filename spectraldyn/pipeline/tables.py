@@ -10,26 +10,28 @@ from spectraldyn.spectra.timescales import Timescale, in_time
 from spectraldyn.units import TimeUnit
 
 
-def timescale_table(timescales: Sequence[Timescale], unit: TimeUnit) -> list[str]:
-    """One line for every process, and one above them; in that unit."""
-    rows = [("process", f"timescale ({unit.name})", "95 % interval", "transitions", "")]
+def timescale_rows(timescales: Sequence[Timescale], unit: TimeUnit) -> list[tuple[str, ...]]:
+    """Cells of the heads, and of one row for every process; in that unit."""
+    rows: list[tuple[str, ...]] = [("process", f"timescale ({unit.name})", "95 % interval", "transitions", "")]
     for i, scale in enumerate(timescales, 1):
         value, low, high, _ = timescale_cells(scale, unit)
         transitions = "–" if scale.n_transitions is None else str(scale.n_transitions)
         rows.append((str(i), value, f"{low} – {high}", transitions, _note(scale.unresolved)))
-    return aligned(rows)
+    return rows
 
 
-def rate_table(
+def rate_rows(
     rates: Sequence[Rate], timescales: Sequence[Timescale], exact_rates: np.ndarray | None, unit: TimeUnit
-) -> list[str]:
-    """One line for every process, and one above them; in that unit. The timescales are those of the rates."""
-    rows = [("process", f"rate (1/{unit.name})", "95 % interval", "exact", f"timescale ({unit.name})", "")]
+) -> list[tuple[str, ...]]:
+    """Cells of the heads, and of one row for every process; in that unit. The timescales are those of the rates."""
+    rows: list[tuple[str, ...]] = [
+        ("process", f"rate (1/{unit.name})", "95 % interval", "exact", f"timescale ({unit.name})", "")
+    ]
     for i, (rate, scale) in enumerate(zip(rates, timescales, strict=True)):
         value, low, high, exact = rate_cells(rate, None if exact_rates is None else float(exact_rates[i]), unit)
         time = timescale_cells(scale, unit)[0]
         rows.append((str(i + 1), value, f"{low} – {high}", exact, time, _note(rate.unresolved)))
-    return aligned(rows)
+    return rows
 
 
 def timescale_cells(scale: Timescale, unit: TimeUnit, error: float | None = None) -> list[str]:

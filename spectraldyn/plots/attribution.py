@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from spectraldyn.pipeline import Results
-from spectraldyn.plots.figures import COLOURS, OPEN, figure_of
+from spectraldyn.plots.figures import COLOURS, OPEN, figure_of, given_axes
 
 MAX_PROCESSES = 4
 MAX_FEATURES = 8
@@ -17,14 +17,25 @@ LABEL_WIDTH = 34
 """Letters of one line; those of distances between groups may be long."""
 
 
-def plot_attribution(results: Results, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
+def plot_attribution(results: Results, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """Leading features of up to four processes: permutation importance with standard errors, and the other measures.
 
     Bars of features that belong to the leading residue of a process are dark, where there are others.
+
+    Parameters
+    ----------
+    results : Results
+    axes : sequence of Axes, optional
+        One for each of at most the four slowest processes.
+
+    Returns
+    -------
+    list of Axes
     """
-    shown = results.attribution[:MAX_PROCESSES]
-    longest = max(min(len(attribution.features.names), MAX_FEATURES) for attribution in shown)
-    axes = _panels(len(shown), longest) if axes is None else axes
+    shown, own = results.attribution[:MAX_PROCESSES], axes is None
+    if axes is None:
+        axes = _panels(len(shown), max(min(len(found.features.names), MAX_FEATURES) for found in shown))
+    axes = given_axes(axes, len(shown), "process")
     residues_of = {column.feature: column.residues for column in results.data.columns}
     for number, (ax, attribution) in enumerate(zip(axes, shown, strict=True), 1):
         features, leading = attribution.features, attribution.residues.names[:1]
@@ -50,17 +61,15 @@ def plot_attribution(results: Results, axes: Sequence[Axes] | None = None) -> Se
         ax.grid(axis="x", color="0.92")
         ax.set_title(f"process {number}" + ("" if all(dark) else f" (dark: {leading[0]})"), fontsize="medium")
     bar = Patch(color=COLOURS[0], label="permutation importance")
-    figure_of(axes[0]).legend(
-        handles=[bar, *axes[0].get_legend_handles_labels()[0]],
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-        fontsize="small",
-    )
+    handles = [bar, *axes[0].get_legend_handles_labels()[0]]
+    if own:
+        figure_of(axes[0]).legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    else:  # the figure is the caller's
+        axes[-1].legend(handles=handles, loc="lower right", fontsize="x-small")
     return axes
 
 
-def _panels(n: int, n_bars: int) -> Sequence[Axes]:
+def _panels(n: int, n_bars: int) -> list[Axes]:
     """Axes of a new figure, two in a line, for so many bars each."""
     n_lines, n_columns = -(-n // 2), min(n, 2)
     figure = Figure(figsize=(4.4 * n_columns, 0.5 + (0.7 + 0.24 * n_bars) * n_lines), layout="constrained")

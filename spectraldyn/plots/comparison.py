@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spectraldyn.baselines import Comparison, standard_error, timescale_values
-from spectraldyn.plots.figures import CENTRED, COLOURS, OPEN, error_bars, legend_beside, log_ticks, look
+from spectraldyn.plots.figures import CENTRED, COLOURS, OPEN, error_bars, given_axes, legend_beside, log_ticks, look
 from spectraldyn.spectra.timescales import in_time
 
 
 def plot_comparison(
     comparison: Comparison, axes: Sequence[Axes] | None = None, exact: Sequence[float] | None = None
-) -> Sequence[Axes]:
+) -> list[Axes]:
     """Methods side by side: timescales by process, held-out scores, wall time and memory.
 
     Parameters
@@ -26,12 +26,13 @@ def plot_comparison(
 
     Returns
     -------
-    sequence of Axes
+    list of Axes
     """
     if axes is None:
         figure = Figure(figsize=(8.2, 6.6), layout="constrained")
         grid = figure.add_gridspec(2, 3, height_ratios=(1.25, 1), width_ratios=(1.4, 1, 1))
         axes = [figure.add_subplot(grid[0, :]), *(figure.add_subplot(grid[1, k]) for k in range(3))]
+    axes = given_axes(axes, 4, "part")
     _plot_compared_timescales(comparison, axes[0], exact)
     results = comparison.results
     place = np.arange(len(results), 0, -1)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 
 from spectraldyn.pipeline import Results, TransferResults, format_number
-from spectraldyn.plots.figures import CENTRED, figure_axes, look
+from spectraldyn.plots.figures import CENTRED, figure_axes, given_axes, look
 
 PAIRS_PER_SET = 2
 MAX_POINTS = 4000
@@ -76,7 +76,7 @@ def _arrow(ax: Axes, places: np.ndarray, sizes: np.ndarray, width: float, text: 
     ax.annotate(text, tuple(middle), **CENTRED, fontsize="small", bbox=box)
 
 
-def plot_time_series(results: Results, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
+def plot_time_series(results: Results, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """The slow modes in the longest stretch of the data, one panel each, and the set of every frame as colour.
 
     Parameters
@@ -87,12 +87,13 @@ def plot_time_series(results: Results, axes: Sequence[Axes] | None = None) -> Se
 
     Returns
     -------
-    sequence of Axes
+    list of Axes
     """
     data, n_modes = results.data, min(results.modes.shape[1], MAX_MODES)
     if axes is None:
         figure = Figure(figsize=(8.4, 0.9 + 1.15 * n_modes), layout="constrained")
         axes = list(figure.subplots(n_modes, 1, sharex=True, squeeze=False)[:, 0])
+    axes = given_axes(axes, n_modes, "mode")
     stretch = max(data.stretches, key=len)
     rows = np.arange(stretch.start, stretch.stop, -(-len(stretch) // MAX_POINTS))
     unit = data.time.unit_for(data.time.time(len(stretch)))

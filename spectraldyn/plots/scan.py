@@ -7,12 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spectraldyn.pipeline import N_SHOWN, Scan
-from spectraldyn.plots.figures import error_bars, legend_beside, log_ticks, look
+from spectraldyn.plots.figures import error_bars, given_axes, legend_beside, log_ticks, look
 
 TITLES = {"lag": "lag time", "modes": "number of modes", "features": "features"}
 
 
-def plot_scan(scan: Scan, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
+def plot_scan(scan: Scan, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """The slowest timescales with 95 % intervals against lag time, number of modes and features.
 
     Parameters
@@ -23,12 +23,13 @@ def plot_scan(scan: Scan, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
 
     Returns
     -------
-    sequence of Axes
+    list of Axes
     """
     if axes is None:
         size = 2.9 * len(scan.axes) + 1.9, 3.7
         panels = Figure(figsize=size, layout="constrained").subplots(1, len(scan.axes), squeeze=False, sharey=True)
         axes = list(panels[0])
+    axes = given_axes(axes, len(scan.axes), "setting that was varied")
     for axis, ax in zip(scan.axes, axes, strict=True):
         _plot_axis(scan, axis, ax)
     seen = [x for fit in scan.fits for scale in fit.timescales[:N_SHOWN] for x in (scale.value, scale.high) if x]

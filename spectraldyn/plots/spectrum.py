@@ -1,6 +1,6 @@
 """Figures of one slow spectrum."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,14 @@ from spectraldyn.plots.figures import (
     error_bars,
     figure_axes,
     figure_of,
+    given_axes,
     legend_beside,
     log_ticks,
     look,
+    some_rows,
 )
 from spectraldyn.spectra.timescales import ByLag, in_time
 
-MAX_POINTS = 20_000
 MODE_LABELS = ("mode 1 (standard deviations)", "mode 2 (standard deviations)")
 
 
@@ -129,10 +130,21 @@ def plot_rates(results: GeneratorResults, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_singular_values(results: Results, ax: Axes | None = None) -> Axes:
-    """Singular values from the norms of the functions as trained, beside those from Rayleigh–Ritz."""
+def plot_singular_values(results: Any, ax: Axes | None = None) -> Axes:
+    """Singular values from the norms of the functions as trained, beside those from Rayleigh–Ritz.
+
+    Parameters
+    ----------
+    results : Results, NeuralSVDModel or GeneratorModel
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+    """
     ax = ax or figure_axes(4.2, 3.2)
-    ritz, norms = results.model.singular_values, results.model.spectrum.norms
+    model = getattr(results, "model", results)
+    ritz, norms = model.singular_values, model.spectrum.norms
     trained, read_off = np.arange(1, len(norms) + 1), np.arange(1, len(ritz) + 1)
     ax.bar(trained - 0.2, norms, 0.38, color=COLOURS[4], label="norms, as trained")
     ax.bar(read_off + 0.2, ritz, 0.38, color=COLOURS[0], hatch="//", edgecolor="white", label="Rayleigh–Ritz")
@@ -179,7 +191,7 @@ def plot_states(results: Results, ax: Axes | None = None) -> Axes:
     """Frames coloured by metastable set, in the plane that shows the molecule best (see `coordinates`)."""
     ax = ax or figure_axes(4.9, 4.1)
     x, y, labels = coordinates(results)
-    rows = _some_rows(len(x))
+    rows = some_rows(len(x))
     assignment = results.sets.assignment
     for state, population in enumerate(results.sets.populations):
         mine = rows[assignment[rows] == state]
@@ -194,13 +206,25 @@ def plot_states(results: Results, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_modes(results: Results, axes: np.ndarray | None = None) -> np.ndarray:
-    """The slow modes, one panel each: as colour in the plane of `plot_states`; of a single coordinate, as curves."""
+def plot_modes(results: Results, axes: Sequence[Axes] | None = None) -> list[Axes]:
+    """The slow modes, one panel each: as colour in the plane of `plot_states`; of a single coordinate, as curves.
+
+    Parameters
+    ----------
+    results : Results
+    axes : sequence of Axes, optional
+        One for each of at most the four slowest modes.
+
+    Returns
+    -------
+    list of Axes
+    """
     n_modes = min(results.modes.shape[1], 4)
     if axes is None:
         axes = Figure(figsize=(3.6 * n_modes, 3.0), layout="constrained").subplots(1, n_modes, squeeze=False)[0]
+    axes = given_axes(axes, n_modes, "mode")
     x, y, labels = coordinates(results)
-    rows = _some_rows(len(x))
+    rows = some_rows(len(x))
     for k, ax in enumerate(axes):
         mode = results.modes[rows, k]
         if len(results.data.columns) == 1:
@@ -226,7 +250,7 @@ def coordinates(results: Results) -> tuple[np.ndarray, np.ndarray, tuple[str, st
     data, modes = results.data, results.modes
     torsions = _torsions(data.columns)
     if torsions:
-        rows = _some_rows(data.n_rows)
+        rows = some_rows(data.n_rows)
 
         def strength(residue: str) -> float:
             picked = data.rows(rows)[:, torsions[residue]]
@@ -250,11 +274,6 @@ def _torsions(columns: tuple[Column, ...]) -> dict[str, list[int]]:
     sites = [column.site for column in columns if column.kind == "phi"]
     wanted = {site: [(kind, site, part) for kind in ("phi", "psi") for part in ("cos", "sin")] for site in sites}
     return {site: [place[key] for key in keys] for site, keys in wanted.items() if all(key in place for key in keys)}
-
-
-def _some_rows(n_rows: int) -> np.ndarray:
-    """At most MAX_POINTS rows, evenly spaced."""
-    return np.arange(0, n_rows, -(-n_rows // MAX_POINTS))
 
 
 def _angle_limits(ax: Axes, labels: tuple[str, str]) -> None:

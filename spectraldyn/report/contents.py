@@ -1,11 +1,9 @@
 """What results.json holds of a fit."""
 
 import math
-import platform
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import singledispatch
-from importlib import metadata
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,17 @@ from typing import Any
 import numpy as np
 from scipy.constants import R
 
-from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, feature_seen_from, relative_path
+from spectraldyn.pipeline import (
+    GeneratorResults,
+    Results,
+    TransferResults,
+    feature_seen_from,
+    software,
+    stored_inputs,
+)
 from spectraldyn.report.structures import Structures
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale
-from spectraldyn.version import __version__
 
 LEADING = 20
 """Features and residues of every process that results.json ranks."""
@@ -28,12 +32,8 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
     model, data = results.model, results.data
     settings = model.settings.plain()
     return {
-        "version": __version__,
-        "inputs": [
-            {"path": relative_path(file.path, out), "n_frames": file.n_frames}
-            | ({} if file.array is None else {"array": file.array})
-            for file in data.files
-        ],
+        **software(),
+        "inputs": stored_inputs(data.files, out),
         "operator": settings["operator"],
         "timestep_ps": data.time.timestep_ps,
         "stride": data.time.stride,
@@ -87,7 +87,6 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
         "warnings": results.warnings,
         "seed": model.settings.seed,
         "seconds": round(results.seconds, 2),
-        "versions": versions(),
     }
 
 
@@ -163,12 +162,6 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     if results.exact_rates is not None:
         entries["exact_rates"] = _numbers(results.exact_rates)
     return entries
-
-
-def versions() -> dict[str, str]:
-    """Of what the numbers depend on."""
-    packages = ("torch", "numpy", "scipy", "mdtraj", "deeptime", "scikit-learn")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 
 def _frame(results: Results, row: int) -> dict[str, Any]:

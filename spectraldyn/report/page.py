@@ -15,12 +15,14 @@ from spectraldyn.pipeline import (
     intervals_line,
     part_cell,
     rate_cells,
+    stored_axis,
     stored_time,
     timescale_cells,
     with_error,
     with_interval,
 )
 from spectraldyn.report.citing import asset, methods, references
+from spectraldyn.report.shown import Line
 from spectraldyn.report.viewer import shown_structures
 from spectraldyn.spectra.intervals import Bounds
 from spectraldyn.spectra.rates import Rate
@@ -38,16 +40,16 @@ Contents = dict[str, Any]
 
 def render(contents: Contents, folder: Path) -> str:
     """The page of a folder of results, in which figures and structures have been written."""
-    loader = jinja2.PackageLoader("spectraldyn", "report")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"number": format_number, "marked": marked}
     structures = shown_structures(contents, folder)
-    run_file = folder / "run.toml"
     own = _of_generator(contents) if contents["lag"] is None else _of_transfer(contents)
-    return environment.get_template("template.html").render(
-        contents=contents,
+    return page_from(
+        "fit.html",
+        contents,
+        folder,
+        what="slow spectrum",
+        numbers="results.json",
+        judgements=[Line(one["level"], one["level"], one["message"], one["advice"]) for one in contents["verdict"]],
         read_warnings=_not_judged(contents),
-        title=_title(contents),
         populations=[_cell(state, "population") for state in contents["states"]],
         free_energies=_free_energies(contents),
         typical=[_place(state["most_probable"]) for state in contents["states"]],
@@ -56,19 +58,43 @@ def render(contents: Contents, folder: Path) -> str:
         features=_features(contents["features"]["columns"]),
         moves=[_moved_most(found["features"]) for found in contents["attribution"]],
         attribution=contents["attribution"][0],
-        figures={path.stem: _embedded(path) for path in sorted(folder.glob("*.png"))},
         structures=Markup(json.dumps(structures).replace("</", "<\\/")),
         structure_names=[shown["name"] for shown in structures],
         viewer=Markup(asset("3Dmol-min.js")) if structures else None,
         viewer_script=Markup(asset("viewer.js")),
         licence=Markup(asset("3Dmol-LICENSE.txt")),
-        style=Markup(asset("page.css")),
         intervals=intervals_line(contents["n_refits"]),
-        run_file=run_file.read_text(encoding="utf-8") if run_file.exists() else None,
         methods=methods(contents, own["lag"]),
         references=references(contents),
         **own,
     )
+
+
+def page_from(template: str, contents: Contents, folder: Path, **shown: Any) -> str:
+    """A page from a template, with what all pages have: title, figures, style, run.toml, versions."""
+    run_file = folder / "run.toml"
+    versions = [f"{name} {version}" for name, version in contents["versions"].items()]
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            contents=contents,
+            title=_title(contents),
+            figures={path.stem: embedded(path.read_bytes()) for path in sorted(folder.glob("*.png"))},
+            style=Markup(asset("page.css")),
+            run_file=run_file.read_text(encoding="utf-8") if run_file.exists() else None,
+            software=", ".join([f"spectraldyn {contents['version']}", *versions]) + ".",
+            **shown,
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Of the templates: what they are given is escaped."""
+    loader = jinja2.PackageLoader("spectraldyn", "report")
+    found = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    found.filters |= {"number": format_number, "marked": marked}
+    return found
 
 
 def marked(sentence: str) -> Markup:
@@ -77,10 +103,9 @@ def marked(sentence: str) -> Markup:
     return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
-def _embedded(path: Path) -> dict[str, Any]:
-    """A picture as a data URL, with the size in which it is shown."""
-    png = path.read_bytes()
-    width, height = (round(number / PIXELS_SHOWN) for number in struct.unpack(">II", png[16:24]))
+def embedded(png: bytes, shrunk: float = PIXELS_SHOWN) -> dict[str, Any]:
+    """A picture as a data URL, with the size in which it is shown: so many of its pixels for one of the page."""
+    width, height = (round(number / shrunk) for number in struct.unpack(">II", png[16:24]))
     return {"src": "data:image/png;base64," + base64.b64encode(png).decode(), "width": width, "height": height}
 
 
@@ -103,7 +128,7 @@ def _of_transfer(contents: Contents) -> dict[str, Any]:
     oscillate = any(isinstance(z, complex) for z in values)
     period = 2 * np.pi * lag_time / unit.size
     return {
-        "summary": f"{_length(contents)}. {operator} at lag time {lag_text}, learned by NeuralSVD, "
+        "summary": f"{length(contents)}. {operator} at lag time {lag_text}, learned by NeuralSVD, "
         f"objective {model['objective']}; {_modes(len(values))}, of which the data carry {contents['n_carried']}.",
         "unit": unit.name,
         "times": [timescale_cells(scale, unit) for scale in scales],
@@ -124,7 +149,7 @@ def _of_generator(contents: Contents) -> dict[str, Any]:
     potential = f" in the potential {contents['potential']}" if "potential" in contents else ""
     form = "resolvent in the energy space" if model["form"] == "energy-space" else "shifted generator"
     return {
-        "summary": f"{_length(contents)}. Generator of overdamped Langevin dynamics{potential}, learned by NeuralSVD "
+        "summary": f"{length(contents)}. Generator of overdamped Langevin dynamics{potential}, learned by NeuralSVD "
         f"({form}, shift {model['shift'] * unit.size:.4g}/{unit.name}, objective {model['objective']}); "
         f"{_modes(len(rates))}.",
         "unit": unit.name,
@@ -148,6 +173,9 @@ def _timescales(contents: Contents) -> list[Timescale]:
 
 
 def _title(contents: Contents) -> str:
+    """The name of the first file, and how many there are more."""
+    if not contents["inputs"]:
+        return "arrays"
     first, others = contents["inputs"][0]["path"], len(contents["inputs"]) - 1
     return Path(first).name + (f" and {others} more file{'s' * (others > 1)}" if others else "")
 
@@ -162,8 +190,9 @@ def _modes(number: int) -> str:
     return f"{number} slow mode{'s' * (number > 1)}"
 
 
-def _length(contents: Contents) -> str:
-    (time, _), n_rows = stored_time(contents), contents["n_frames"]
+def length(contents: Contents) -> str:
+    """How much data there were."""
+    time, n_rows = stored_axis(contents), contents["n_frames"]
     length = f"{n_rows:,} frames" + (f" (every {time.stride}th stored frame)" if time.stride > 1 else "")
     return length if time.timestep_ps is None else f"{length}, {time.length_text(n_rows)} in all"
 

@@ -26,16 +26,16 @@ def shown_structures(contents: dict[str, Any], folder: Path) -> list[dict[str, A
     for number, process in enumerate(contents["processes"], 1):
         named.append((f"along process {number}", process["structure"]))
         named.append((f"transition state of process {number}", process["transition_structure"]))
-    found = [(name, _models((folder / path).read_text())) for name, path in named if path is not None]
+    found = [(name, models_of((folder / path).read_text())) for name, path in named if path is not None]
     longest = max((len(models) for _, models in found), default=0)
     for most in range(longest, 0, -1):
-        thinned = [(name, _thinned(models, most)) for name, models in found]
-        if sum(len(model) for _, models in thinned for model in models) <= MOST_CHARACTERS:
-            return [{"name": name, "models": models} for name, models in thinned]
+        shown = [(name, thinned(models, most)) for name, models in found]
+        if sum(len(model) for _, models in shown for model in models) <= MOST_CHARACTERS:
+            return [{"name": name, "models": models} for name, models in shown]
     return []
 
 
-def _models(text: str) -> list[str]:
+def models_of(text: str) -> list[str]:
     """The atoms of every model of a PDB file, in residues between which the viewer draws bonds.
 
     It finds them by distance, but none from a residue that it knows to one that it does not: a cap or a histidine with
@@ -53,7 +53,7 @@ def _models(text: str) -> list[str]:
     return ["\n".join(lines) for lines in models]
 
 
-def _thinned(models: list[str], most: int) -> list[str]:
+def thinned(models: list[str], most: int) -> list[str]:
     """At most so many, evenly spaced, the first among them."""
     if len(models) <= most:
         return models

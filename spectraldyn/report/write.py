@@ -7,6 +7,7 @@ from typing import Any
 
 from spectraldyn import plots
 from spectraldyn.baselines import Comparison
+from spectraldyn.errors import InputError
 from spectraldyn.files import check_folder, complete_folder, replacing
 from spectraldyn.pipeline import (
     GeneratorResults,
@@ -16,7 +17,9 @@ from spectraldyn.pipeline import (
     holds_results,
     save_modes,
     stored_contents,
+    stored_inputs,
 )
+from spectraldyn.report.compared import render_comparison, render_scan
 from spectraldyn.report.contents import results_dict
 from spectraldyn.report.page import render
 from spectraldyn.report.structures import fill_states
@@ -69,11 +72,11 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
     contents = results_dict(results, final, structures)
     (folder / "report.html").write_text(render(contents, folder), encoding="utf-8")
     # Last of all: a folder with results.json is complete.
-    (folder / "results.json").write_text(json.dumps(contents, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    _write_json(folder / "results.json", contents)
 
 
 def rebuild_report(folder: str | Path) -> Path:
-    """Write the page of a folder of results anew, from its numbers, figures and structures: nothing is fitted.
+    """Write the page of a fit, comparison or scan anew, from its numbers, figures and structures: nothing is fitted.
 
     Returns
     -------
@@ -86,7 +89,12 @@ def rebuild_report(folder: str | Path) -> Path:
         If the folder holds no results, or those of an earlier version, which lack what the page says.
     """
     folder = Path(folder)
-    page = render(stored_contents(folder), folder)
+    if _holds_comparison(folder):
+        page = render_comparison(_stored_plain(folder / "compare.json"), folder)
+    elif _holds_scan(folder):
+        page = render_scan(_stored_plain(folder / "scan.json"), folder)
+    else:
+        page = render(stored_contents(folder), folder)
     with replacing(folder / "report.html") as draft:
         draft.write_text(page, encoding="utf-8")
     return folder / "report.html"
@@ -127,7 +135,7 @@ def write_comparison(comparison: Comparison, out: str | Path, force: bool = Fals
     Returns
     -------
     Path
-        The folder, with compare.json (see `Comparison.rows`) and comparison.png.
+        The folder, with report.html, compare.json (see `Comparison.plain`) and comparison.png.
 
     Raises
     ------
@@ -135,8 +143,13 @@ def write_comparison(comparison: Comparison, out: str | Path, force: bool = Fals
         If the folder cannot be written.
     """
     out = check_comparison_folder(out, force)
-    figure = plots.plot_comparison(comparison)[0]
-    return _write_plain(out, comparison.rows(), "compare.json", figure, "comparison.png", run_file)
+    contents = _as_read_again(comparison.plain() | {"inputs": stored_inputs(comparison.files, out)})
+    with complete_folder(out) as draft:
+        _write_run_file(draft, run_file)
+        plots.save_figure(plots.plot_comparison(comparison)[0], draft / "comparison.png")
+        (draft / "report.html").write_text(render_comparison(contents, draft), encoding="utf-8")
+        _write_json(draft / "compare.json", contents)
+    return out
 
 
 def check_comparison_folder(out: str | Path, force: bool) -> Path:
@@ -145,8 +158,10 @@ def check_comparison_folder(out: str | Path, force: bool) -> Path:
 
 
 def _holds_comparison(folder: Path) -> bool:
-    stored, known = _stored(folder / "compare.json"), {"method", "failed", "peak_mb"}
-    return isinstance(stored, list) and all(isinstance(row, dict) and known <= row.keys() for row in stored)
+    stored = _stored(folder / "compare.json")
+    rows = stored.get("rows") if isinstance(stored, dict) else stored  # alone in files of earlier versions
+    known = {"method", "failed", "peak_mb"}
+    return isinstance(rows, list) and all(isinstance(row, dict) and known <= row.keys() for row in rows)
 
 
 def write_scan(scan: Scan, out: str | Path, force: bool = False, run_file: str | None = None) -> Path:
@@ -165,7 +180,7 @@ def write_scan(scan: Scan, out: str | Path, force: bool = False, run_file: str |
     Returns
     -------
     Path
-        The folder, with scan.json (see `Scan.plain`) and scan.png.
+        The folder, with report.html, scan.json (see `Scan.plain`) and scan.png.
 
     Raises
     ------
@@ -173,7 +188,13 @@ def write_scan(scan: Scan, out: str | Path, force: bool = False, run_file: str |
         If the folder cannot be written.
     """
     out = check_scan_folder(out, force)
-    return _write_plain(out, scan.plain(), "scan.json", plots.plot_scan(scan)[0], "scan.png", run_file)
+    contents = _as_read_again(scan.plain() | {"inputs": stored_inputs(scan.files, out)})
+    with complete_folder(out) as draft:
+        _write_run_file(draft, run_file)
+        plots.save_figure(plots.plot_scan(scan)[0], draft / "scan.png")
+        (draft / "report.html").write_text(render_scan(contents, draft), encoding="utf-8")
+        _write_json(draft / "scan.json", contents)
+    return out
 
 
 def check_scan_folder(out: str | Path, force: bool) -> Path:
@@ -200,11 +221,18 @@ def _write_run_file(folder: Path, text: str | None) -> None:
         (folder / "run.toml").write_text(text, encoding="utf-8", errors="replace")
 
 
-def _write_plain(out: Path, contents: Any, name: str, figure: Any, picture: str, run_file: str | None) -> Path:
-    """A folder with plain values as JSON and one figure."""
-    with complete_folder(out) as draft:
-        _write_run_file(draft, run_file)
-        plots.save_figure(figure, draft / picture)
-        text = json.dumps(contents, indent=1, allow_nan=False) + "\n"
-        (draft / name).write_text(text, encoding="utf-8")
-    return out
+def _as_read_again(contents: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back, so that the page is the same when it is written anew."""
+    return json.loads(json.dumps(contents, allow_nan=False))
+
+
+def _write_json(path: Path, contents: dict[str, Any]) -> None:
+    path.write_text(json.dumps(contents, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _stored_plain(path: Path) -> dict[str, Any]:
+    """What compare.json or scan.json holds; InputError where an earlier version has written it."""
+    stored = json.loads(path.read_text())
+    if "versions" not in stored:
+        raise InputError(f"{path.parent} was written by an earlier version: run it again")
+    return stored

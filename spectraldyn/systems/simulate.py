@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from spectraldyn.errors import InputError
 from spectraldyn.systems.grids import Domain, Function
