@@ -6,9 +6,11 @@ project = "spectraldyn"
 author = "the authors of spectraldyn"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # docs/notebooks is a link to analysis/notebooks, where they are stored as they ran
+nb_merge_streams = True
 
 default_role = "py:obj"
 autodoc_typehints = "none"  # the docstrings say it in words
