@@ -1,14 +1,26 @@
 """How the pages in this folder become a site: `make docs`."""
 
+import shutil
+from pathlib import Path
+
 from spectraldyn import __version__
+
+# Sphinx shows nothing from outside its folder.
+shutil.rmtree(Path(__file__).parent / "notebooks", ignore_errors=True)
+shutil.copytree(
+    Path(__file__).parents[1] / "analysis" / "notebooks",
+    Path(__file__).parent / "notebooks",
+    ignore=shutil.ignore_patterns("*.py", "__pycache__", ".ipynb_checkpoints"),
+)
 
 project = "spectraldyn"
 author = "the authors of spectraldyn"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc"]
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # notebooks are stored as they ran
 
 default_role = "py:obj"
 autodoc_typehints = "none"  # the docstrings say it in words

@@ -11,14 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.constants import R
 
-from spectraldyn.pipeline import (
-    GeneratorResults,
-    Results,
-    TransferResults,
-    feature_seen_from,
-    software,
-    stored_inputs,
-)
+from spectraldyn.pipeline import GeneratorResults, Results, TransferResults, feature_seen_from, software, stored_inputs
 from spectraldyn.report.structures import Structures
 from spectraldyn.spectra.rates import Rate
 from spectraldyn.spectra.timescales import Timescale

@@ -1,7 +1,8 @@
-"""Simulate alanine dipeptide (Ace-Ala-Nme) in implicit solvent with OpenMM, as in the data beside this file.
+"""Simulate Ace-(Ala)n-Nme in implicit solvent with OpenMM, as in alanine_dipeptide/ and alanine_tetrapeptide/.
 
     pip install openmm
-    python data/alanine_dipeptide/simulate.py --out alanine
+    python data/simulate_alanine.py --out dipeptide
+    python data/simulate_alanine.py --out tetrapeptide --alanines 3 --frames 5020
 
 Force field ff14SB with OBC2 implicit solvent, no cut-off, bonds to hydrogen constrained, Langevin middle integrator at
 1/ps with 2 fs steps. Each run starts from another (φ, ψ), is minimised, equilibrated for 100 ps and then stored
@@ -42,33 +43,34 @@ def place(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: flo
     return c + length * (-np.cos(angle) * along + np.sin(angle) * (np.cos(torsion) * across + np.sin(torsion) * normal))
 
 
-def build(phi: float, psi: float, force_field: "app.ForceField") -> "app.Modeller":
-    """Alanine dipeptide at (φ, ψ) in degrees, from standard bond lengths (Å) and angles, with its hydrogens."""
+def build(n_alanines: int, phi: float, psi: float, force_field: "app.ForceField") -> "app.Modeller":
+    """Ace-(Ala)n-Nme, every alanine at (φ, ψ) in degrees, from standard bond lengths (Å) and angles; with hydrogens."""
     methyl, carbonyl = np.zeros(3), np.array([1.53, 0.0, 0.0])
     beside = np.array([0.0, 1.0, 0.0])  # fixes the plane of the first peptide group
-    nitrogen = place(beside, methyl, carbonyl, 1.335, 116.0, 180.0)
-    alpha = place(methyl, carbonyl, nitrogen, 1.449, 121.9, 180.0)
-    alanine_carbonyl = place(carbonyl, nitrogen, alpha, 1.522, 111.0, phi)
-    nme_nitrogen = place(nitrogen, alpha, alanine_carbonyl, 1.335, 116.6, psi)
-    residues = {
-        "ACE": {"CH3": methyl, "C": carbonyl, "O": place(beside, methyl, carbonyl, 1.229, 120.5, 0.0)},
-        "ALA": {
+    residues = [("ACE", {"CH3": methyl, "C": carbonyl, "O": place(beside, methyl, carbonyl, 1.229, 120.5, 0.0)})]
+    # The next residue continues from these three atoms.
+    previous_alpha, previous, nitrogen = methyl, carbonyl, place(beside, methyl, carbonyl, 1.335, 116.0, 180.0)
+    for _ in range(n_alanines):
+        alpha = place(previous_alpha, previous, nitrogen, 1.449, 121.9, 180.0)
+        carbonyl = place(previous, nitrogen, alpha, 1.522, 111.0, phi)
+        alanine = {
             "N": nitrogen,
             "CA": alpha,
-            "CB": place(carbonyl, nitrogen, alpha, 1.526, 109.7, phi - 122.5),  # L, not D
-            "C": alanine_carbonyl,
-            "O": place(nitrogen, alpha, alanine_carbonyl, 1.229, 120.4, psi + 180.0),
-        },
-        "NME": {"N": nme_nitrogen, "C": place(alpha, alanine_carbonyl, nme_nitrogen, 1.449, 121.9, 180.0)},
-    }
+            "CB": place(previous, nitrogen, alpha, 1.526, 109.7, phi - 122.5),  # L, not D
+            "C": carbonyl,
+            "O": place(nitrogen, alpha, carbonyl, 1.229, 120.4, psi + 180.0),
+        }
+        residues.append(("ALA", alanine))
+        previous_alpha, previous, nitrogen = alpha, carbonyl, place(nitrogen, alpha, carbonyl, 1.335, 116.6, psi)
+    residues.append(("NME", {"N": nitrogen, "C": place(previous_alpha, previous, nitrogen, 1.449, 121.9, 180.0)}))
     topology = app.Topology()
     chain = topology.addChain("A")
-    for residue_name, atoms in residues.items():
+    for residue_name, atoms in residues:
         residue = topology.addResidue(residue_name, chain)
         for atom_name in atoms:
             topology.addAtom(atom_name, app.Element.getBySymbol(atom_name[0]), residue)
     topology.createStandardBonds()
-    positions = np.array([position for atoms in residues.values() for position in atoms.values()])
+    positions = np.array([position for _, atoms in residues for position in atoms.values()])
     modeller = app.Modeller(topology, positions * unit.angstrom)
     modeller.addHydrogens(force_field)
     return modeller
@@ -94,16 +96,16 @@ def create_system(topology: "app.Topology", force_field: "app.ForceField") -> "o
 
 
 def simulate(
-    start: tuple[float, float], n_frames: int, temperature: float, seed: int, progress: str
+    n_alanines: int, start: tuple[float, float], n_frames: int, temperature: float, seed: int, progress: str
 ) -> mdtraj.Trajectory:
-    """One run from (φ, ψ); the heavy atoms of its frames, with times in ps."""
+    """One run from (φ, ψ) of every alanine; the heavy atoms of its frames, with times in ps."""
     force_field = app.ForceField("amber14-all.xml", "implicit/obc2.xml")
-    molecule = build(*start, force_field)
+    molecule = build(n_alanines, *start, force_field)
     integrator = openmm.LangevinMiddleIntegrator(temperature, FRICTION_PER_PS, STEP_PS)
     integrator.setRandomNumberSeed(seed)
     integrator.setConstraintTolerance(1e-6)
     system = create_system(molecule.topology, force_field)
-    # For 22 atoms one thread of the Reference platform is as fast as any other platform.
+    # For so few atoms one thread of the Reference platform is as fast as any other platform.
     platform = openmm.Platform.getPlatformByName("Reference")
     simulation = app.Simulation(molecule.topology, system, integrator, platform)
     simulation.context.setPositions(molecule.positions)
@@ -127,25 +129,27 @@ def simulate(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--alanines", type=int, default=1, metavar="N", help="between Ace and Nme (1)")
     parser.add_argument("--runs", type=int, default=4, metavar="N", help="independent runs, one file each (4)")
     parser.add_argument("--frames", type=int, default=23_400, metavar="N", help="frames per run, 1 ps apart (23400)")
     parser.add_argument("--temperature", type=float, default=400.0, metavar="K", help="in kelvin (400)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the random numbers (1)")
     options = parser.parse_args()
-    if options.runs < 1 or options.frames < 1:
-        parser.error("--runs and --frames must be at least 1")
+    if options.alanines < 1 or options.runs < 1 or options.frames < 1:
+        parser.error("--alanines, --runs and --frames must be at least 1")
     if options.temperature <= 0:
         parser.error("--temperature must be above 0")
     if options.seed < 0:
         parser.error("--seed must not be negative")
     if openmm is None:
-        parser.exit(1, "simulate.py needs OpenMM, which spectraldyn does not: pip install openmm\n")
+        parser.exit(1, "simulate_alanine.py needs OpenMM, which spectraldyn does not: pip install openmm\n")
 
     options.out.mkdir(parents=True, exist_ok=True)
     for run in range(options.runs):
         start = STARTS_DEG[run % len(STARTS_DEG)]
         # OpenMM takes a seed of 0 for "choose one".
         trajectory = simulate(
+            options.alanines,
             start,
             options.frames,
             options.temperature,

@@ -1,0 +1,1 @@
+"""Notebooks that show what spectraldyn does, and what executes and stores them."""
