@@ -17,8 +17,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ELSEWHERE = {"tables"}
 """Imported by mdtraj, which does not declare it, and by the process that tries HDF5 files."""
-OPTIONAL = {"kooplearn"}
-"""Imported where it is asked for by name, with an error that says how to install it."""
+OPTIONAL = {"kooplearn": "rivals", "ipywidgets": "notebooks"}
+"""Imported where it is asked for by name, with an error that says how to install it: the extra that brings it."""
 
 
 def names(requirements):
@@ -32,9 +32,10 @@ def test_imports_are_declared_and_declared_packages_are_imported():
     imported |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
     foreign = {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"spectraldyn"}
     homes = packages_distributions()
-    needed = {canonicalize_name(homes[name][0]) for name in foreign - OPTIONAL}
+    needed = {canonicalize_name(homes[name][0]) for name in foreign - OPTIONAL.keys()}
     assert needed | ELSEWHERE == names(PROJECT["dependencies"])
-    assert names(OPTIONAL) <= names(PROJECT["optional-dependencies"]["rivals"])
+    for name, extra in OPTIONAL.items():
+        assert name in names(PROJECT["optional-dependencies"][extra])
 
 
 def test_the_citation_is_of_this_version_and_of_the_paper_that_reports_cite():
