@@ -237,7 +237,7 @@ def test_a_network_of_two_sets_and_results_without_passages(exchanging):
         plots.plot_network(blank(GeneratorResults))
 
 
-def test_modes_in_time_are_those_of_the_longest_stretch():
+def test_modes_in_time_are_those_of_the_trajectory_in_which_the_slowest_varies_most():
     drawn = results(POINTS)
     axes = plots.plot_time_series(drawn)
     assert [ax.get_ylabel() for ax in axes] == ["mode 1", "mode 2", "mode 3"]
@@ -245,10 +245,14 @@ def test_modes_in_time_are_those_of_the_longest_stretch():
     times, values = axes[1].lines[0].get_data()
     np.testing.assert_allclose(values, drawn.modes[first:, 1])
     unit = drawn.data.time.unit_for(float(N_ROWS - first))
-    assert axes[-1].get_xlabel() == f"time in the longest trajectory ({unit.name})"
+    assert axes[-1].get_xlabel() == f"time from the first frame analysed of trajectory 2 ({unit.name})"
     np.testing.assert_allclose(times * unit.size, np.arange(N_ROWS - first))
     for state, line in enumerate(axes[0].lines[1:]):
         np.testing.assert_allclose(line.get_ydata(), drawn.modes[first:, 0][drawn.sets.assignment[first:] == state])
+    drawn.modes[first:, 0] *= 0.1
+    shorter = plots.plot_time_series(drawn)
+    np.testing.assert_allclose(shorter[0].lines[0].get_ydata(), drawn.modes[:first, 0])
+    assert "trajectory 1" in shorter[-1].get_xlabel()
 
 
 def test_singular_values_beside_the_norms():

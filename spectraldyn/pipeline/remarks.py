@@ -20,6 +20,10 @@ LEAST_SCORE = 0.5
 ROWS_PER_FEATURE = 10
 """Frames for each feature below which linear coordinates are fitted to the sample."""
 NAMES_SHOWN = 3
+CLEARLY_SLOWER = 2
+"""A process is, if its timescale is at least so many lag times."""
+MEND_FIRST = "no timescale should be quoted before this is mended"
+"""Said where a problem is one of the whole."""
 LEVELS = ("problem", "caution", "good")
 """Of judgements, the worst first."""
 
@@ -87,7 +91,8 @@ class Findings:
         said = [
             self._on_groups(),
             self._on_features(),
-            self._on_held_out(),
+            # How many modes to ask for is no question before the trajectories are connected.
+            None if self.groups.any() else self._on_held_out(),
             self._on_scores(timescales),
             self._on_norms(timescales),
             self._on_speed(),
@@ -188,11 +193,19 @@ class Findings:
         times = zip(self.model.timescales(), self.confirmed, strict=True)
         if self._too_short or any(time > self.model.lagtime and verdict is not False for time, verdict in times):
             return None
+        found, time = "no process slower than the lag time was found", self.data.time
+        for lag in sorted(self.model.moments.lagtimes[self.model.moments.lagtimes < self.model.lagtime], reverse=True):
+            slow = self.model.at_lagtime(int(lag)).timescales()[0]
+            if CLEARLY_SLOWER * lag <= slow < np.inf:
+                seen, at = time.lag_text(round(slow)), time.lag_text(int(lag))
+                return Judgement(
+                    "problem", f"{found}: with a lag time of {at} there is one of about {seen}", f"take `lag` {at}"
+                )
         return Judgement(
             "problem",
-            "no process slower than the lag time was found: the frames are out of order or too far apart, or the "
+            f"{found}: the trajectories stay in one state, their frames are out of order or too far apart, or the "
             "features hold noise alone",
-            "check their order, or give a shorter `lag` or other `features`",
+            "check their order, or give a shorter `lag` or other `features`; a single state has nothing to quote",
         )
 
     def _on_norms(self, timescales: list[Timescale]) -> Judgement | None:
@@ -224,7 +237,7 @@ def mode_remarks(
     """What a reader of the numbers must know of modes that are unresolved or missing."""
     wanted = model.settings.layout.n_modes
     remarks = [
-        Judgement("problem", f"process {i}: {what} unresolved, {one.unresolved}", process=i)
+        Judgement("problem", f"process {i}: {what} unresolved, {one.unresolved}", _way_out(one.unresolved), process=i)
         for i, one in enumerate(found, 1)
         if one.unresolved
     ]
@@ -232,6 +245,13 @@ def mode_remarks(
         few = f"only {model.n_modes} of {wanted} modes are linearly independent on these data"
         remarks.append(Judgement("caution", few))
     return remarks
+
+
+def _way_out(unresolved: str) -> str | None:
+    """What to do about a single process that is unresolved for this reason, where others need not be."""
+    if "transition" in unresolved:
+        return "simulate for longer; faster processes (more `n_modes`), or what follows an early event (`skip`), may do"
+    return "give a shorter `lag`" if unresolved.startswith("shorter than the lag") else None
 
 
 def set_remarks(sets: MetastableSets, asked: int | None) -> list[Judgement]:

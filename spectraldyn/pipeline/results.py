@@ -8,7 +8,7 @@ import numpy as np
 from spectraldyn.data import Dataset
 from spectraldyn.estimators import Attribution, GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
-from spectraldyn.pipeline.remarks import Judgement, verdict_lines
+from spectraldyn.pipeline.remarks import MEND_FIRST, Judgement, verdict_lines
 from spectraldyn.pipeline.tables import aligned, intervals_line, rate_rows, timescale_rows, with_error, with_interval
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.intervals import Estimates
@@ -80,7 +80,13 @@ class Results:
 
     def _sets_line(self) -> str:
         populations = ", ".join(starmap(with_interval, zip(*self.populations, strict=True)))
-        return f"Metastable sets: {len(self.populations.value)}, populations {populations}"
+        line = f"Metastable sets: {len(self.populations.value)}, populations {populations}"
+        return line if self.quotable else f"{line}; not to be quoted, see the verdict"
+
+    @property
+    def quotable(self) -> bool:
+        """Whether nothing is wrong with the whole."""
+        return all(one.message != MEND_FIRST for one in self.verdict)
 
 
 @dataclass(frozen=True, repr=False)

@@ -58,6 +58,8 @@ class Gap:
     low: float
     high: float
     """low and high: 95 % interval of the ratio."""
+    to_lag: bool = False
+    """It is the one to the lag time."""
 
     @property
     def sure(self) -> bool:
@@ -88,4 +90,4 @@ def last_sure_gap(model: NeuralSVDModel, resampled: tuple[Moments, np.ndarray], 
     )
     sure = np.flatnonzero(low > MIN_GAP)
     which = int(sure[-1] if len(sure) else value.argmax())
-    return Gap(which + 1, float(value[which]), float(low[which]), float(high[which]))
+    return Gap(which + 1, float(value[which]), float(low[which]), float(high[which]), bool(which + 1 == n_slow))

@@ -6,7 +6,7 @@ import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.estimators import NeuralSVDModel
-from spectraldyn.pipeline.remarks import Judgement, in_order, trajectory_name
+from spectraldyn.pipeline.remarks import MEND_FIRST, Judgement, in_order, trajectory_name
 from spectraldyn.pipeline.sets import Gap
 from spectraldyn.pipeline.tables import format_number, timescale_cells
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
@@ -155,7 +155,7 @@ def on_number_of_sets(sets: MetastableSets, gap: Gap | None) -> list[Judgement]:
         Judgement(
             "good",
             f"{gap.process + 1} metastable sets: the last sure gap in the timescales is that after process "
-            f"{gap.process}, a factor of {ratio} ({low} – {high})",
+            f"{gap.process}, a factor of {ratio} ({low} – {high})" + " to the lag time" * gap.to_lag,
         )
     ]
 
@@ -167,7 +167,7 @@ def concluded(told: Sequence[Judgement], timescales: Sequence[Timescale], time: 
     """
     if any(one.level == "problem" and one.process is None for one in told):
         bad = [one for one in told if one.level != "good"]
-        return in_order([*bad, Judgement("problem", "no timescale should be quoted before this is mended")])
+        return in_order([*bad, Judgement("problem", MEND_FIRST)])
     said, unit = [], time.unit_for(slowest(timescales) or 0.0)
     for number, scale in enumerate(timescales, 1):
         if scale.unresolved is None and scale.low is not None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch
 
-from spectraldyn.pipeline import Results, TransferResults, format_number
+from spectraldyn.pipeline import Results, TransferResults, format_number, trajectory_name
 from spectraldyn.plots.figures import CENTRED, figure_axes, given_axes, look
 
 PAIRS_PER_SET = 2
@@ -77,7 +77,7 @@ def _arrow(ax: Axes, places: np.ndarray, sizes: np.ndarray, width: float, text: 
 
 
 def plot_time_series(results: Results, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """The slow modes in the longest stretch of the data, one panel each, and the set of every frame as colour.
+    """The slow modes in the trajectory in which the slowest varies most, one panel each, and the set of every frame as colour.
 
     Parameters
     ----------
@@ -94,7 +94,10 @@ def plot_time_series(results: Results, axes: Sequence[Axes] | None = None) -> li
         figure = Figure(figsize=(8.4, 0.9 + 1.15 * n_modes), layout="constrained")
         axes = list(figure.subplots(n_modes, 1, sharex=True, squeeze=False)[:, 0])
     axes = given_axes(axes, n_modes, "mode")
-    stretch = max(data.stretches, key=len)
+    slowest = results.modes[:, 0]
+    chosen, stretch = max(
+        enumerate(data.stretches), key=lambda one: len(one[1]) * slowest[one[1].start : one[1].stop].var()
+    )
     rows = np.arange(stretch.start, stretch.stop, -(-len(stretch) // MAX_POINTS))
     unit = data.time.unit_for(data.time.time(len(stretch)))
     times = data.time.row_time * (rows - stretch.start) / unit.size
@@ -113,5 +116,5 @@ def plot_time_series(results: Results, axes: Sequence[Axes] | None = None) -> li
     axes[0].legend(
         fontsize="x-small", loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=6, markerscale=3, frameon=False
     )
-    axes[-1].set_xlabel(f"time in the longest trajectory ({unit.name})")
+    axes[-1].set_xlabel(f"time from the first frame analysed of {trajectory_name(data, chosen)} ({unit.name})")
     return axes

@@ -11,6 +11,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from spectraldyn.pipeline import (
+    MEND_FIRST,
     format_number,
     intervals_line,
     part_cell,
@@ -49,6 +50,7 @@ def render(contents: Contents, folder: Path) -> str:
         what="slow spectrum",
         numbers="results.json",
         judgements=[Line(one["level"], one["level"], one["message"], one["advice"]) for one in contents["verdict"]],
+        quotable=all(one["message"] != MEND_FIRST for one in contents["verdict"]),
         read_warnings=_not_judged(contents),
         populations=[_cell(state, "population") for state in contents["states"]],
         free_energies=_free_energies(contents),
