@@ -142,7 +142,7 @@ def from_file(name: str) -> OwnFeature:
         source = Path(file).read_bytes()
     except OSError as error:
         there = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise InputError(f"{file}, the file of feature {wanted}, {there}: put it there, or say where it is") from error
+        raise InputError(f"{file}, the file of feature {wanted}, {there}: put it there") from error
     digest = hashlib.blake2b(source, digest_size=16).hexdigest()
     # not by the import system, which may run a stale compiled copy of a file that has just been edited
     module = ModuleType(f"spectraldyn_own_{digest}")

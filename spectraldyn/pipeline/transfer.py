@@ -12,7 +12,7 @@ import numpy as np
 from spectraldyn.data import Dataset, pair_starts
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.errors import InputError
-from spectraldyn.estimators import NeuralSVD, NeuralSVDModel, attribute
+from spectraldyn.estimators import GeneratorModel, NeuralSVD, NeuralSVDModel, attribute
 from spectraldyn.features import Features, load_features
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
 from spectraldyn.pipeline.remarks import Findings, refit_remarks, set_remarks
@@ -69,8 +69,10 @@ def analyze(
     InputError
         If `n_states` is not between 2 and one more than the number of modes, or the model is that of a generator.
     """
-    if not isinstance(model, NeuralSVDModel):
+    if isinstance(model, GeneratorModel):
         raise InputError("this is the model of a generator: use analyze_generator")
+    if not isinstance(model, NeuralSVDModel):
+        raise InputError(f"`model` is a {type(model).__name__}: give a fitted model, as from fit(data).fetch_model()")
     check_states(n_states, model.n_modes)
     check_temperature(temperature)
     functions = model.functions(data) if functions is None else functions

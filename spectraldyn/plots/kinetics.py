@@ -77,7 +77,7 @@ def _arrow(ax: Axes, places: np.ndarray, sizes: np.ndarray, width: float, text: 
 
 
 def plot_time_series(results: Results, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """The slow modes in the trajectory in which the slowest varies most, one panel each, and the set of every frame as colour.
+    """The slow modes in the trajectory in which the slowest varies most, one panel each; colours are the sets.
 
     Parameters
     ----------
@@ -95,9 +95,8 @@ def plot_time_series(results: Results, axes: Sequence[Axes] | None = None) -> li
         axes = list(figure.subplots(n_modes, 1, sharex=True, squeeze=False)[:, 0])
     axes = given_axes(axes, n_modes, "mode")
     slowest = results.modes[:, 0]
-    chosen, stretch = max(
-        enumerate(data.stretches), key=lambda one: len(one[1]) * slowest[one[1].start : one[1].stop].var()
-    )
+    chosen = int(np.argmax([len(s) * slowest[s.start : s.stop].var() for s in data.stretches]))
+    stretch = data.stretches[chosen]
     rows = np.arange(stretch.start, stretch.stop, -(-len(stretch) // MAX_POINTS))
     unit = data.time.unit_for(data.time.time(len(stretch)))
     times = data.time.row_time * (rows - stretch.start) / unit.size
