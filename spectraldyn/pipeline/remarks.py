@@ -250,7 +250,8 @@ def mode_remarks(
 def _way_out(unresolved: str) -> str | None:
     """What to do about a single process that is unresolved for this reason, where others need not be."""
     if "transition" in unresolved:
-        return "simulate for longer, or ask for faster processes (more `n_modes`) or for what follows an early event (`skip`)"
+        faster = "faster processes (more `n_modes`) or for what follows an early event (`skip`)"
+        return f"simulate for longer, or ask for {faster}"
     return "give a shorter `lag`" if unresolved.startswith("shorter than the lag") else None
 
 
