@@ -135,6 +135,11 @@ class TimeAxis:
         time = self.time(rows)
         return (self.unit_for(time) if self.typed_unit is None else TimeUnit(self.typed_unit)).text(time)
 
+    def typed_lag(self, rows: int) -> str:
+        """A lag time as one types it: "2ps", or a number of stored frames."""
+        number, _, unit = self.lag_text(rows).rpartition(" ")
+        return number if unit == "frames" else number + unit
+
     def length_text(self, rows: int) -> str:
         """How long so many rows are together, in words: in a unit by its size, as they are many times the lag time."""
         time = self.time(rows)

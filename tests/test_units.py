@@ -137,3 +137,4 @@ def test_times_in_words():
 def test_a_time_axis_says_how_its_times_are_shown(axis, lag, length, unit):
     """Ten rows, ten thousand rows, and a table around 100 rows."""
     assert (axis.lag_text(10), axis.length_text(10_000), axis.unit_for(axis.time(100))) == (lag, length, TimeUnit(unit))
+    assert axis.typed_lag(10) == lag.replace(" ", "").removesuffix("frames")

@@ -1,6 +1,7 @@
 """Chapman–Kolmogorov test, checks of the data and the verdict: on data built to trigger each, and built not to."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_a_climb_in_words(monkeypatch):
     first, second = verdict.on_plateau(model, scales, TimeAxis(2.0))
     assert (first.level, first.process) == (second.level, second.process - 1) == ("caution", 1)
     assert "still climbs with the lag time, from 200 to 300 ps at 80 ps" in first.message
-    assert str(second).endswith("up to 40 ps: it is a lower bound; take `lag` 40 ps")
+    assert str(second).endswith("up to 40 ps: it is a lower bound; take `lag` 40ps")
     found[:] = [Plateau(True, 5, 40, climb), Plateau(None), Plateau(None)]
     assert verdict.on_plateau(model, scales, TimeAxis(2.0)) == []
 
@@ -191,6 +192,13 @@ def test_verdicts_on_bad_data(name):
     row = judged(name, BAD[name], 0)
     assert row["seen"], row["said"]
     assert any("no timescale should be quoted" in sentence for sentence in row["said"])
+
+
+def test_a_lag_that_is_too_long_comes_with_one_that_shows_the_process():
+    """Of 90 frames, exactly 18.01 / 0.2."""
+    said = " ".join(judged("double well", dataclasses.replace(GOOD["double well"], lag=200), 0)["said"])
+    (found,) = re.findall(r"with a lag time of \d+ ps there is one of about (\d+) ps", said)
+    assert float(found) == pytest.approx(90, rel=0.2)
 
 
 def test_verdict_on_good_data():

@@ -199,7 +199,9 @@ class Findings:
             if CLEARLY_SLOWER * lag <= slow < np.inf:
                 seen, at = time.lag_text(round(slow)), time.lag_text(int(lag))
                 return Judgement(
-                    "problem", f"{found}: with a lag time of {at} there is one of about {seen}", f"take `lag` {at}"
+                    "problem",
+                    f"{found}: with a lag time of {at} there is one of about {seen}",
+                    f"take `lag` {time.typed_lag(int(lag))}",
                 )
         return Judgement(
             "problem",

@@ -114,7 +114,14 @@ def on_plateau(model: NeuralSVDModel, timescales: Sequence[Timescale], time: Tim
         head = f"process {number}: its timescale still climbs with the lag time"
         if level.reached and level.from_lag is not None and level.from_lag > model.lagtime:
             at = time.lag_text(level.from_lag)
-            said.append(Judgement("caution", f"{head}, up to {at}: it is a lower bound", f"take `lag` {at}", number))
+            said.append(
+                Judgement(
+                    "caution",
+                    f"{head}, up to {at}: it is a lower bound",
+                    f"take `lag` {time.typed_lag(level.from_lag)}",
+                    number,
+                )
+            )
         elif level.reached is False and level.change is not None and level.change.climbs and level.to_lag is not None:
             ends = (time.time(end) / unit.size for end in (level.change.reference, level.change.value))
             shorter, longer = (format_number(end, "–") for end in ends)
