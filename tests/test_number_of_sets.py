@@ -58,6 +58,7 @@ def test_a_rare_pair_is_cut_off_where_the_faster_process_is_hardly_slower_than_t
 
 def test_without_slow_processes_or_resampled_blocks_nothing_is_said():
     model, _, resampled = fitted(exchanging_frames(2000))
+    assert [last_sure_gap(model, resampled, n).to_lag for n in (1, 2)] == [True, True]
     assert last_sure_gap(model, resampled, 0) is None
     assert last_sure_gap(model, (resampled[0], resampled[1][:0]), 2) is None
 
@@ -81,3 +82,9 @@ def test_a_gap_without_end_is_written_as_such():
     sets = MetastableSets(np.eye(2), np.ones(2) / 2, np.eye(2))
     (said,) = on_number_of_sets(sets, Gap(1, np.inf, 3.0, 1.8e308))
     assert said.message.endswith("after process 1, a factor of ∞ (3 – ∞)")
+
+
+def test_a_gap_to_the_lag_time_is_called_that():
+    sets = MetastableSets(np.eye(2), np.ones(2) / 2, np.eye(2))
+    (said,) = on_number_of_sets(sets, Gap(1, 3.0, 2.5, 3.5, to_lag=True))
+    assert said.message.endswith(") to the lag time")

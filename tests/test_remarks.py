@@ -10,7 +10,7 @@ from scipy.signal import lfilter
 
 from spectraldyn import Dataset, NeuralSVD, NeuralSVDModel, analyze, fit_trajectories, write_results
 from spectraldyn.data import stretches_of
-from spectraldyn.pipeline.remarks import Findings, set_remarks
+from spectraldyn.pipeline.remarks import MEND_FIRST, Findings, Judgement, set_remarks
 from spectraldyn.report.page import marked
 from spectraldyn.spectra.doubts import confirmed, separate_groups
 from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
@@ -294,3 +294,9 @@ def test_remarks_reach_the_folder_and_the_page(tmp_path):
 
 def test_names_of_parameters_are_code_on_the_page():
     assert marked("give `lag` < 5 or `n_modes`") == "give <code>lag</code> &lt; 5 or <code>n_modes</code>"
+
+
+def test_sets_of_results_that_must_not_be_quoted_say_so(good):
+    assert "not to be quoted" not in str(good)
+    bad = dataclasses.replace(good, verdict=[Judgement("problem", MEND_FIRST)])
+    assert "; not to be quoted, see the verdict\n" in str(bad)

@@ -18,7 +18,7 @@ from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_a
 from spectraldyn.pipeline.remarks import Findings, refit_remarks, set_remarks
 from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
 from spectraldyn.pipeline.results import TransferResults
-from spectraldyn.pipeline.sets import check_states, last_sure_gap, sets_of_modes
+from spectraldyn.pipeline.sets import Gap, check_states, last_sure_gap, sets_of_modes
 from spectraldyn.pipeline.verdict import (
     concluded,
     on_balance,
@@ -30,6 +30,7 @@ from spectraldyn.pipeline.verdict import (
 )
 from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
 from spectraldyn.spectra.kinetics import exchange, membership_coefficients, propagated_memberships
+from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.states import CoherentSets, MetastableSets
 from spectraldyn.spectra.timescales import MIN_TRANSITIONS, Timescale, in_time, read_off_timescales, slowest_rows
@@ -89,9 +90,7 @@ def analyze(
     timescales, asked = by_lag[lag], n_states
     gap, often = None, False
     if n_states is None:
-        slower = _slow_processes(model, timescales, found)
-        gap = last_sure_gap(model, resampled, slower)
-        n_states = min(max(2, 1 + (slower if gap is None else gap.process)), 1 + modes.shape[1])
+        n_states, gap = _number_of_sets(model, timescales, found, resampled)
         often = all((scale.n_transitions or 0) >= MIN_TRANSITIONS for scale in timescales[: n_states - 1])
     clusters, sets, shown = sets_of_modes(modes, n_states, seed, stretches if often else None)
     again = anew.sets(sets, seed)
@@ -123,6 +122,15 @@ def analyze(
         cross_validation=anew.cross_validation,
         coherent_sets=None if model.reversible else _coherent_sets(model, sets, functions, stretches),
     )
+
+
+def _number_of_sets(
+    model: NeuralSVDModel, timescales: list[Timescale], found: Findings, resampled: tuple[Moments, np.ndarray]
+) -> tuple[int, Gap | None]:
+    """One more than the processes before the last sure gap, at least two, and that gap."""
+    slower = _slow_processes(model, timescales, found)
+    gap = last_sure_gap(model, resampled, slower)
+    return min(max(2, 1 + (slower if gap is None else gap.process)), 1 + model.n_modes), gap
 
 
 def _slow_processes(model: NeuralSVDModel, timescales: list[Timescale], found: Findings) -> int:
