@@ -5,7 +5,8 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def collect(
     measure: Callable[[Row], list[Row]],
     jobs: int = 1,
     options: Mapping[str, Any] = OPTIONS,
+    pool: Callable[[int], Executor] = ThreadPoolExecutor,
 ) -> list[Row]:
     """Rows of all cases, those of a study that was interrupted taken from FOLDER/NAME.jsonl.
 
@@ -73,6 +75,8 @@ def collect(
         Cases at a time.
     options : mapping
         Of the methods.
+    pool : callable, jobs → Executor
+        Where the cases are measured; a pool of processes takes a `measure` that can be pickled.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.jsonl"
@@ -82,20 +86,21 @@ def collect(
     if len(missing) < len(cases):
         print(f"{len(cases) - len(missing)} of {len(cases)} cases are taken from {path}", flush=True)
 
-    def measured(case: Row) -> tuple[Row, list[Row], float]:
-        started = time.perf_counter()
-        rows = [{**case, **row} for row in measure(case)]
-        return case, rows, time.perf_counter() - started
-
-    with path.open("a") as lines, ThreadPoolExecutor(jobs) as pool:
+    with path.open("a") as lines, pool(jobs) as workers:
         lines.write("\n")  # the last line may have been left unfinished
-        for number, (case, rows, seconds) in enumerate(pool.map(measured, missing), 1):
+        for number, (case, rows, seconds) in enumerate(workers.map(partial(_timed, measure), missing), 1):
             kept[_key(case)] = rows
             # One line for a case, so that none is ever half there.
             lines.write(json.dumps({"case": case, "options": options, "rows": rows}) + "\n")
             lines.flush()
             print(f"{number}/{len(missing)} in {seconds:.0f} s:", *case.values(), *map(brief, rows), flush=True)
     return [row for case in cases for row in kept[_key(case)]]
+
+
+def _timed(measure: Callable[[Row], list[Row]], case: Row) -> tuple[Row, list[Row], float]:
+    started = time.perf_counter()
+    rows = [{**case, **row} for row in measure(case)]
+    return case, rows, time.perf_counter() - started
 
 
 def measured_so_far(name: str, folder: Path, cases: Sequence[Row], options: Mapping[str, Any] = OPTIONS) -> list[Row]:
@@ -140,8 +145,8 @@ def brief(row: Row) -> str:
         return f"| {'passes' if row['passes'] else 'does not pass'}"
     if row.get("failed"):
         return f"| {row['method']} failed"
-    distance = row.get(FROM_ORACLE)
-    return f"| {row.get('method', row.get('quantity'))}" + ("" if distance is None else f" {distance:.1f} %")
+    name, distance = row.get("method", row.get("quantity")), row.get(FROM_ORACLE)
+    return ("" if name is None else f"| {name}") + ("" if distance is None else f" {distance:.1f} %")
 
 
 def compared(

@@ -4,11 +4,11 @@ import contextlib
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -53,8 +53,10 @@ class Schedule:
     stands already: at full rate they would undo a warm start."""
     tolerance: float = TOLERANCE
     """See `TOLERANCE`."""
+    optimiser: Literal["adamw", "rmsprop"] = "adamw"
+    """AdamW, or the RMSProp of the published experiments with neural eigenfunctions."""
     decay: float = 0.0
-    """Decoupled weight decay: the share, in units of the learning rate, by which every step shrinks the weights of the
+    """Of AdamW. Decoupled weight decay: the share, in units of the learning rate, by which every step shrinks the weights of the
     layers; their offsets are left alone."""
 
     def rate(self, step: int) -> float:
@@ -83,6 +85,7 @@ def learn(
     seed: int,
     checkpoint: Path | None = None,
     progress: bool = False,
+    observe: Callable[[int, Sides], None] | None = None,
 ) -> History:
     """Minimise the objective; leave in `sides` the averaged parameters that hold up on the held-out rows.
 
@@ -103,6 +106,8 @@ def learn(
         ends with the same parameters as if it had not been interrupted.
     progress : bool
         Show a progress bar on stderr.
+    observe : callable (step, Sides), optional
+        Called at every evaluation with the averaged networks, which it must not change.
 
     Raises
     ------
@@ -128,6 +133,8 @@ def learn(
                     rate = f"learning_rate {schedule.learning_rate:g}"
                     raise InputError(f"training diverged at {rate}: choose a smaller one")
                 score = run.judge(operator, scored)
+                if observe is not None:
+                    observe(run.step, run.averaged)
                 bar.set_postfix_str("" if math.isnan(score) else f"held-out score {score:.4f}")
                 if run.step - run.progress.kept_step >= PATIENCE * every:
                     run.progress.step = n_steps
@@ -186,7 +193,10 @@ class _Run:
             for kind in ("weight", "bias")
             if (weights := [parameter for name, parameter in sides.named_parameters() if _kind_of(name) == kind])
         ]
-        self.optimiser = torch.optim.AdamW(groups, rate, fused=True, capturable=on_gpu)
+        if schedule.optimiser == "adamw":
+            self.optimiser: torch.optim.Optimizer = torch.optim.AdamW(groups, rate, fused=True, capturable=on_gpu)
+        else:
+            self.optimiser = torch.optim.RMSprop(sides.parameters(), rate, capturable=on_gpu)
         self.progress = _Progress()
         self._weights: list[Tensor] = list(sides.parameters())
         self._averages: list[Tensor] = list(self.averaged.parameters())

@@ -1,9 +1,10 @@
 """The leading spectrum of any operator, with any objective: the one call below the estimators."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -65,10 +66,13 @@ def learn_spectrum(
     batch_size: int = 512,
     learning_rate: float = 5e-3,
     average_share: float = 0.02,
+    optimiser: Literal["adamw", "rmsprop"] = "adamw",
     seed: int = 0,
     progress: bool = False,
     positive: bool = True,
     contraction: bool = True,
+    checkpoint: Path | None = None,
+    observe: Callable[[int, Sides], None] | None = None,
     **objective_options: Any,
 ) -> LearnedSpectrum:
     """Learn the leading singular functions of an operator and read their values off.
@@ -89,9 +93,9 @@ def learn_spectrum(
         Key of `spectraldyn.objectives.OBJECTIVES`.
     read_operator : Operator, optional
         Reads the spectrum off in place of `operator`; the values are then those of `read_operator`.
-    n_steps, batch_size, learning_rate, average_share
+    n_steps, batch_size, learning_rate, average_share, optimiser
         See `spectraldyn.learning.Schedule`.
-    seed, progress
+    seed, progress, checkpoint, observe
         See `spectraldyn.learning.learn`.
     positive, contraction : bool
         Whether T ≥ 0, and whether T ≤ 1, on the functions that matter: set to False, objectives that need it are
@@ -118,8 +122,10 @@ def learn_spectrum(
     separate = any(getattr(module, "separate", False) for module in network.modules())
     check_combination(objective, tied=tied, separate_networks=separate, positive=positive, contraction=contraction)
     rule = build_objective(objective, list(sides.parameters()), **objective_options)
-    schedule = Schedule(n_steps, batch_size, learning_rate, average_share)
-    history = learn(operator, samples, sides, rule, schedule, seed=seed, progress=progress)
+    schedule = Schedule(n_steps, batch_size, learning_rate, average_share, optimiser=optimiser)
+    history = learn(
+        operator, samples, sides, rule, schedule, seed=seed, checkpoint=checkpoint, progress=progress, observe=observe
+    )
     sides = sides.double()
     double = [_double(batch, sides.device) for batch in rows]
     moments = operator_moments(read_operator or operator, sides.left, sides.right, [double])

@@ -1,0 +1,1 @@
+"""The published experiments with neural singular functions, each by one command; see docs/published.md."""
