@@ -56,8 +56,8 @@ class Schedule:
     optimiser: Literal["adamw", "rmsprop"] = "adamw"
     """AdamW, or the RMSProp of the published experiments with neural eigenfunctions."""
     decay: float = 0.0
-    """Of AdamW. Decoupled weight decay: the share, in units of the learning rate, by which every step shrinks the weights of the
-    layers; their offsets are left alone."""
+    """Decoupled weight decay of AdamW: the share, in units of the learning rate, by which every step shrinks the
+    weights of the layers; their offsets are left alone."""
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a rise over the first ones, and a cosine to 0."""
