@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+from scipy.linalg import block_diag
 
 
 def subspace_distance(learned: np.ndarray, exact: np.ndarray, weight: np.ndarray) -> float:
@@ -27,17 +28,24 @@ def level_distance(learned: np.ndarray, exact: np.ndarray, weight: np.ndarray, l
     return float(np.mean([subspace_distance(learned[:, part], exact[:, part], weight) for part in parts]))
 
 
+def alignment(learned: np.ndarray, exact: np.ndarray, weight: np.ndarray, levels: Sequence[int]) -> np.ndarray:
+    """Rotation (k, k) within every degenerate level that takes learned functions closest to exact ones (Procrustes).
+
+    Both are columns of norm 1; learned functions are multiplied by it from the right.
+    """
+    rotations = []
+    for a, b in pairwise(np.cumsum([0, *levels])):
+        u, _, vt = np.linalg.svd(learned[:, a:b].T @ (weight[:, None] * exact[:, a:b]))
+        rotations.append(u @ vt)
+    return block_diag(*rotations)
+
+
 def angle_distance(learned: np.ndarray, exact: np.ndarray, weight: np.ndarray, levels: Sequence[int]) -> float:
-    """Mean of (2/π) arccos |⟨ψ, ψ̂⟩| after the best rotation (Procrustes) within every degenerate level."""
-    normalised = [f / np.sqrt((weight[:, None] * f**2).sum(axis=0)) for f in (learned, exact)]
-    edges = np.cumsum([0, *levels])
-    angles = []
-    for a, b in pairwise(edges):
-        overlap = normalised[0][:, a:b].T @ (weight[:, None] * normalised[1][:, a:b])
-        u, _, vt = np.linalg.svd(overlap)
-        cosines = np.abs(np.diag((u @ vt).T @ overlap))
-        angles += (2 / np.pi * np.arccos(np.clip(cosines, 0, 1))).tolist()
-    return float(np.mean(angles))
+    """Mean of (2/π) arccos |⟨ψ, ψ̂⟩| after the best rotation (`alignment`) within every degenerate level."""
+    f, g = (part / np.sqrt((weight[:, None] * part**2).sum(axis=0)) for part in (learned, exact))
+    turned = f @ alignment(f, g, weight, levels)
+    cosines = np.abs((weight[:, None] * turned * g).sum(axis=0))
+    return float(np.mean(2 / np.pi * np.arccos(np.clip(cosines, 0, 1))))
 
 
 def orthogonality(learned: np.ndarray, weight: np.ndarray) -> float:

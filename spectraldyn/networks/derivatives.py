@@ -150,6 +150,11 @@ def product(a: Jet, b: Jet) -> Jet:
     return Jet(torch.cat(streams, dim=-3), a.second_order)
 
 
+def added(*jets: Jet) -> Jet:
+    """Their sum, unit by unit."""
+    return Jet(torch.stack([jet.streams for jet in jets]).sum(dim=0), jets[0].second_order)
+
+
 def concatenate(jets: Sequence[Jet]) -> Jet:
     """Units of several jets side by side."""
     return Jet(torch.cat([jet.streams for jet in jets], dim=-1), jets[0].second_order)

@@ -1,0 +1,73 @@
+"""The two-dimensional harmonic oscillator, −∇² + r²: 28 states below the published shift of 16, and all 55 below 24.
+
+    python -m analysis.experiments.oscillator --jobs 2      # three seeds
+    python -m analysis.experiments.oscillator --quick       # one seed
+    python -m analysis.experiments.oscillator --published   # 500,000 steps, ten seeds: for a GPU
+
+Energies are 2 (n + 1), n + 1 times each. T = c − H has positive eigenvalues for the states below c alone, and only
+those are learned: with c = 16, 28 of the 55 that the published experiment asks for.
+
+References
+----------
+Ryu, Xu, Erol, Bu, Zheng, Wornell, ICML 2024 (arXiv:2402.03655): appendix E.1 and the published scripts.
+"""
+
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from analysis.experiments.bound_states import N_LATTICE, BoundStates, CentralFeatures, lattice, whitened_networks
+from analysis.references import product_rule
+from spectraldyn import Batch
+from spectraldyn.networks.factors import Factor, FourierFeatures, GaussianEnvelope
+from spectraldyn.networks.mlp import SeparateNetworks
+from spectraldyn.systems import SCHROEDINGER
+
+SYSTEM = SCHROEDINGER["harmonic-oscillator-2d"]
+SPREAD = 2.0
+"""Standard deviation of our samples: the fastest classical motion below 24 reaches out to √24 = 4.9."""
+SCALES = np.geomspace(1, 3.5, 6)
+"""Of the features. None is that of the states."""
+
+
+def rules(n: int, generator: torch.Generator) -> Batch:
+    """Randomised rules of 55 points each, every one of law N(0, s²), with weights 1/p."""
+    radial, turn = lattice(n // N_LATTICE, 1, generator).flatten(0, 2).unbind(dim=-1)
+    r, angle = SPREAD * (-2 * torch.log1p(-radial)).sqrt(), 2 * math.pi * turn
+    return Batch(torch.stack((r * angle.cos(), r * angle.sin()), dim=1), weight=_inverse_density(r, SPREAD))
+
+
+def normal_sampler(n: int, generator: torch.Generator) -> Batch:
+    """N(0, 4²) with weights 1/p, as published."""
+    x = 4.0 * torch.randn(n, 2, generator=generator, device=generator.device)
+    return Batch(x, weight=_inverse_density(x.norm(dim=1), 4.0))
+
+
+def _inverse_density(r: Tensor, spread: float) -> Tensor:
+    return 2 * math.pi * spread**2 * torch.exp(r.square() / (2 * spread**2))
+
+
+def network(n_modes: int, separate: bool, n_harmonics: int) -> nn.Module:
+    """Networks on features e^{−(r/s)²} under an envelope that is wider than that of the states."""
+    return whitened_networks(CentralFeatures(SCALES, n_harmonics, power=2), SPREAD, n_modes, separate, (32,))
+
+
+def fourier_network(n_modes: int, separate: bool) -> nn.Module:
+    """Networks on random Fourier features, under the square root of the density of the samples, as published."""
+    features = FourierFeatures.random(2, 256, 2 * math.pi)
+    networks = SeparateNetworks(512, n_modes, (128,) * 3, "softplus")
+    return Factor(GaussianEnvelope(2, 4.0), nn.Sequential(features, networks))
+
+
+def states(n_levels: int, shift: float, way: str = "ours") -> BoundStates:
+    """The states of the lowest levels."""
+    levels = tuple(range(1, n_levels + 1))
+    n_modes = sum(levels)
+    rule = product_rule(((-8.0, 8.0),) * 2, 100)
+    if way == "published":
+        return BoundStates(SYSTEM, fourier_network, normal_sampler, rule, levels, 55, shift)
+    ours = partial(network, n_harmonics=n_levels - 1)
+    return BoundStates(SYSTEM, ours, rules, rule, levels, n_modes, shift, shift, N_LATTICE)
