@@ -153,7 +153,6 @@ def from_potential(case: Row, checkpoint: Path | None) -> list[Row]:
     """Eigenvalues and eigenfunctions of one form, as training goes on and in the end."""
     form, at = FORMS[case["form"]](case["shift"]), rule()
     known, exact = SYSTEM.rates(N_MODES), SYSTEM.eigenfunctions(at.x.numpy(), N_MODES)
-    assert at.weight is not None
     weight = at.weight.numpy() / len(at.x)
     trace: list[Row] = []
     started = time.perf_counter()
