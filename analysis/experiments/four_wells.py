@@ -61,7 +61,7 @@ def strong(shift: float) -> Form:
 
 def resolvent(shift: float) -> Form:
     """η/(η − L): eigenvalues η/(η + rate)."""
-    return Form(energy_space_resolvent(1.0, shift), lambda values: shift * (1 / values - 1))
+    return Form(energy_space_resolvent(1.0, shift), lambda values: shift * (1 / values.clip(1e-6) - 1))
 
 
 FORMS = {"strong": strong, "resolvent": resolvent}
@@ -136,17 +136,24 @@ def spectrum_of(operator: Operator, functions: nn.Module, at: Batch) -> Spectrum
     return rayleigh_ritz(operator_moments(operator, double, double, [[at]]).means(), tied=True)
 
 
+def leading_rates(form: Form, values: np.ndarray, n: int) -> np.ndarray:
+    """Rates (n,) of the first values; where functions depend on each other there are fewer, and the rest count as 0."""
+    return form.rates(np.append(values, np.zeros(n))[:n])
+
+
 @torch.no_grad()
 def ritz_functions(functions: nn.Module, spectrum: Spectrum, x: Tensor) -> np.ndarray:
     """The leading Ritz functions at states (n, 1), (n, N_MODES)."""
     values = copy.deepcopy(functions).cpu().double()(x).numpy()
-    return np.hstack((np.ones((len(x), 1)), values)) @ spectrum.left[:, :N_MODES]
+    found = np.hstack((np.ones((len(x), 1)), values)) @ spectrum.left[:, :N_MODES]
+    return np.pad(found, ((0, 0), (0, N_MODES - found.shape[1])))
 
 
 def distances(found: np.ndarray, exact: np.ndarray, weight: np.ndarray) -> list[float]:
-    """1 − cos² of the angle between each function (n, k) and the exact one, normalised."""
+    """1 − cos² of the angle between each function (n, k) and the exact one; 1 for one that is zero."""
     overlap = np.einsum("b,bk,bk->k", weight, found, exact) ** 2
-    return (1 - overlap / (weight @ found**2) / (weight @ exact**2)).clip(0).tolist()
+    norms = (weight @ found**2) * (weight @ exact**2)
+    return (1 - np.divide(overlap, norms, out=np.zeros_like(norms), where=norms > 0)).clip(0).tolist()
 
 
 def from_potential(case: Row, checkpoint: Path | None) -> list[Row]:
@@ -159,7 +166,7 @@ def from_potential(case: Row, checkpoint: Path | None) -> list[Row]:
 
     def observe(step: int, sides: Sides) -> None:
         spectrum = spectrum_of(form.operator, sides.left, at)
-        off = np.abs(form.rates(spectrum.values)[:N_MODES] - known)
+        off = np.abs(leading_rates(form, spectrum.values, N_MODES) - known)
         apart = distances(ritz_functions(sides.left, spectrum, at.x), exact, weight)
         trace.append({"step": step, "errors": off.tolist(), "distances": apart})
 
@@ -173,14 +180,14 @@ def from_potential(case: Row, checkpoint: Path | None) -> list[Row]:
     functions = learned.sides.left
     shown = ritz_functions(functions, spectrum_of(form.operator, functions, at), torch.tensor(PICTURE[:, None]))
     row: Row = {
-        "eigenvalues": (-form.rates(learned.values)[:N_MODES]).tolist(),
-        "norms": (-form.rates(learned.norms)[:N_MODES]).tolist(), "trace": trace, "seconds": seconds,
+        "eigenvalues": (-leading_rates(form, learned.values, N_MODES)).tolist(),
+        "norms": (-leading_rates(form, learned.norms, N_MODES)).tolist(), "trace": trace, "seconds": seconds,
         "functions at": np.round(shown, 4).T.tolist(),
     }  # fmt: skip
     inputs, perceptron = functions.children()
     if isinstance(perceptron, CommonTrunk):
         hidden = spectrum_of(form.operator, nn.Sequential(inputs, perceptron.trunk), at)
-        row["last layer"] = (-form.rates(hidden.values)[: N_MODES + 1]).tolist()
+        row["last layer"] = (-leading_rates(form, hidden.values, N_MODES + 1)).tolist()
     return [row]
 
 

@@ -140,15 +140,13 @@ def text(rows: Sequence[Row], exact: np.ndarray, spacing: float) -> str:
     parts = []
     for method in methods(chosen(rows, part="potential")):
         own = chosen(rows, part="potential", method=method)
-        off = [largest_error(row, "eigenvalues", exact) for row in own]
         sentence = (
             f"{method}, {own[0]['steps']} steps in {np.mean([r['seconds'] for r in own]):.0f} s: largest error of the "
-            f"seven nonzero eigenvalues {_range(off)}"
+            f"seven nonzero eigenvalues {_judged(own, 'eigenvalues', exact)}"
         )
         if "last layer" in own[0]:
-            sentence += f", {_range([largest_error(row, 'last layer', exact) for row in own])} in the last hidden layer"
-        right = max(off) < DIGITS
-        parts.append(sentence + f": {'right' if right else 'not yet right'} to the digits printed.")
+            sentence += f"; in the span of the last hidden layer {_judged(own, 'last layer', exact)}"
+        parts.append(sentence + ".")
     sampled = [row for row in rows if row["part"] == "samples"]
     if sampled:
         parts.append(_about_samples(sampled, exact, spacing))
@@ -179,6 +177,11 @@ def _about_samples(sampled: Sequence[Row], exact: np.ndarray, spacing: float) ->
         " hold errors of sampling, not those of learning and of the integrator's step."
         + (f" Failed: {', '.join(failed)}." if failed else "")
     )
+
+
+def _judged(rows: Sequence[Row], kind: str, exact: np.ndarray) -> str:
+    off = [largest_error(row, kind, exact) for row in rows]
+    return f"{_range(off)}, {'right' if max(off) < DIGITS else 'not right'} to the digits printed"
 
 
 def _range(values: Sequence[float]) -> str:
