@@ -1,6 +1,6 @@
 """Langevin dynamics in four wells: the generator's eigenvalues from the potential, and from trajectories alone.
 
-    python -m analysis.experiments.four_wells             # three seeds: about fifteen minutes on one core
+    python -m analysis.experiments.four_wells             # three seeds: about twenty minutes on one core
     python -m analysis.experiments.four_wells --quick     # one seed, four minutes
     python -m analysis.experiments.four_wells --published # networks as published, 50,000 steps
 
@@ -79,7 +79,7 @@ POTENTIAL: dict[str, Row] = {
     "energy-space resolvent, ours": {**OURS, "form": "resolvent", "shift": 70.0},
 }
 STEPS = {
-    STANDARD: {"strong form, as published": 3000, "strong form, ours": 8000, "energy-space resolvent, ours": 5000},
+    STANDARD: {"strong form, as published": 6000, "strong form, ours": 8000, "energy-space resolvent, ours": 5000},
     QUICK: {"strong form, as published": 1000, "strong form, ours": 4000, "energy-space resolvent, ours": 3000},
     PUBLISHED: dict.fromkeys(POTENTIAL, 50_000),
 }

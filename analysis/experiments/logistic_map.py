@@ -35,6 +35,7 @@ from analysis.experiments.experiment import (
 from analysis.experiments.published import LOGISTIC_MAP
 from spectraldyn import InputWarning, learn_spectrum
 from spectraldyn.data.samples import PairSamples, Rows, in_batches
+from spectraldyn.networks import Sides
 from spectraldyn.networks.factors import FourierFeatures
 from spectraldyn.networks.mlp import NETWORKS
 from spectraldyn.operators import transfer
@@ -52,10 +53,10 @@ OBSERVABLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "cos 2πx": lambda x: np.cos(2 * np.pi * x),
     "x": lambda x: x,
 }
-EXACT = "exact functions"
+EXACT, UNTRAINED = "exact functions", "untrained"
 METHODS = {
     "joint": "NeuralSVD, joint", "sequential": "NeuralSVD, sequential", "vamp-1": "VAMPnet-1", "vamp-2": "VAMPnet-2",
-    "dpnet": "DPNet", "dpnet-relaxed": "DPNet-relaxed",
+    "dpnet": "DPNet", "dpnet-relaxed": "DPNet-relaxed", UNTRAINED: "untrained networks",
 }  # fmt: skip
 OURS = {"frames": 200_000, "functions": 12, "frequencies": 4, "hidden": (64, 64), "batch": 1024, "rate": 5e-3}
 SETTINGS: dict[str, Row] = {
@@ -129,11 +130,10 @@ def network(case: Row) -> nn.Module:
     return nn.Sequential(inputs, kind(2 * n or 1, case["functions"], tuple(case["hidden"])))
 
 
-def learned(case: Row, states: np.ndarray, checkpoint: Path | None) -> Functions:
-    """Functions of one objective from one trajectory (T,)."""
+def trained(case: Row, states: np.ndarray, checkpoint: Path | None) -> Sides:
+    """Networks of one objective from one trajectory (T,)."""
     rows = torch.arange(len(states) - 1, device=device())
     samples = PairSamples(Rows(torch.tensor(states[:, None], dtype=torch.float32, device=device())), 1, rows, rows[:0])
-    torch.manual_seed(case["seed"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InputWarning)  # that the kink of DPNet-relaxed is in the way is a result here
         spectrum = learn_spectrum(
@@ -141,7 +141,16 @@ def learned(case: Row, states: np.ndarray, checkpoint: Path | None) -> Functions
             objective=case["method"], n_steps=case["steps"], batch_size=case["batch"], learning_rate=case["rate"],
             average_share=0.1, seed=case["seed"], checkpoint=checkpoint,
         )  # fmt: skip
-    sides = spectrum.sides.cpu()
+    return spectrum.sides.cpu()
+
+
+def learned(case: Row, states: np.ndarray, checkpoint: Path | None) -> Functions:
+    """Functions of one objective from one trajectory (T,); or of networks that were not trained."""
+    torch.manual_seed(case["seed"])
+    if case["method"] == UNTRAINED:
+        sides = Sides(network(case), network(case)).double()
+    else:
+        sides = trained(case, states, checkpoint)
 
     @torch.no_grad()
     def functions(x: np.ndarray) -> np.ndarray:
@@ -265,7 +274,7 @@ def text(rows: Sequence[Row]) -> str:
     one = rows[0]
     largest = {k: float(np.mean([np.abs(errors(r, "Ritz", 6)).max() for r in v])) for k, v in groups.items()}
     scores = {name: [row["VAMP-E"] for row in own] for name, own in groups.items()}
-    learners = [name for name in groups if name != EXACT]
+    learners = [name for name in groups if name not in (EXACT, METHODS[UNTRAINED])]
     best = max(learners, key=lambda name: float(np.mean(scores[name])))
     ties = [name for name in learners if name != best and tied(scores[best], scores[name])]
     reached = "; ".join(f"{name} {np.mean(values):.4f}" for name, values in scores.items())
@@ -303,7 +312,7 @@ def figure(rows: Sequence[Row]) -> Figure:
     result = Figure(figsize=(13, 4.2), layout="constrained")
     values, *ways = result.subplots(1, 3)
     styles = [("k", ":", ""), ("k", "-", "o"), ("0.35", "-", "s"), ("C0", "--", "^"), ("C0", "-.", "v"),
-              ("C1", "--", "D"), ("C1", "-.", "x")]  # fmt: skip
+              ("C1", "--", "D"), ("C1", "-.", "x"), ("0.7", ":", "+")]  # fmt: skip
     for (name, own), (colour, line, marker) in zip(groups.items(), styles, strict=True):
         look = {"color": colour, "linestyle": line, "marker": marker, "markersize": 5, "label": name}
         off = np.mean([np.abs(errors(row, "Ritz")) for row in own], axis=0)
