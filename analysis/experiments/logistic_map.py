@@ -332,7 +332,7 @@ def figure(rows: Sequence[Row]) -> Figure:
         axes.fill_between(steps, left_to_predict("cos 2πx", way), 1e-5, color="0.92", label="what is left to predict")
         axes.set(xlabel="steps n", ylabel="error (standard deviations)", ylim=(1e-3, 2), xticks=steps)
         axes.set_title(f"E[cos 2πx(t {sign} n) | x(t)]")
-    values.legend(*ways[0].get_legend_handles_labels(), fontsize=7)
+    ways[1].legend(fontsize=7, loc="upper right")
     return result
 
 
