@@ -21,3 +21,17 @@ OSCILLATOR = {
     ("sequential", 512): (5e-5, 0.0054, 2e-4, 3e-5, 1e-5),
 }
 """The same of the two-dimensional harmonic oscillator, 55 modes of which 28 are positive: figure 3b."""
+FOUR_WELLS = (0.0, -1.20, -7.89, -15.36, -82.08, -94.93, -132.62, -144.39)
+"""Eigenvalues of the generator of Langevin dynamics in four wells (Prinz et al. 2011), as printed for the method.
+
+Shift 200, one network 64 × 3 of tanh for each mode; number of steps, sampler and learning rate were not at hand.
+"""
+LOGISTIC_MAP = {
+    "frames": 50_000, "functions": 20, "hidden": (64, 128, 64), "steps": 39_000, "batch": 256, "rate": 1e-3,
+}  # fmt: skip
+"""The noisy logistic map: one trajectory, 20 modes, 200 epochs in batches of 256.
+
+Jeong et al., NeurIPS 2025 (arXiv:2507.07222): the published code, github.com/MinchanJeong/NeuralKoopmanSVD,
+experiments/configs/synthetic_logistic.py. Its networks have leaky rectifiers, ours GELU; both see the
+state through sines and cosines, of which ours take the first four harmonics.
+"""
