@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -77,7 +78,7 @@ def _drawn(font: ImageFont.FreeTypeFont, character: str) -> Tensor:
     image = image.resize((max(1, round(scale * image.width)), max(1, round(scale * image.height))))
     canvas = Image.new("L", (_CANVAS, _CANVAS))
     canvas.paste(image, ((_CANVAS - image.width) // 2, (_CANVAS - image.height) // 2))
-    return torch.tensor(list(canvas.getdata()), dtype=torch.float32).view(_CANVAS, _CANVAS) / 255
+    return torch.tensor(np.asarray(canvas), dtype=torch.float32) / 255
 
 
 def _warped(shapes: Tensor, generator: torch.Generator) -> Tensor:

@@ -50,7 +50,7 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     QUICK: Setting((1e-3, 3e-3, 1e-2), {8: 1500, 64: 600}, False),
-    STANDARD: Setting((1e-3, 3e-3, 1e-2), {8: 2000, 16: 2000, 64: 1900}, False),
+    STANDARD: Setting((3e-4, 1e-3, 3e-3, 1e-2, 3e-2), {8: 2000, 16: 2000, 64: 1900}, False),
     PUBLISHED: Setting((1e-4, 3e-4, 1e-3, 3e-3, 1e-2), {8: 15000, 16: 7500, 64: 1900}, True),
 }
 

@@ -23,8 +23,11 @@ def write_report(name: str, options: Any, rows: Sequence[Row], steps: Mapping[in
     """Write the experiment; `steps` says how many there were for every batch size."""
     chosen = with_best_rates(rows)
     tables = {
-        "Most probable class predicted (%)": _agreements(chosen, steps),
-        **{f"Class that comes hit (%), forward, batches of {batch}": _hits(chosen, batch) for batch in steps},
+        "Share of predictions that are the most probable class": _agreements(chosen, steps),
+        **{
+            f"Share of predictions that are the class that comes, forward, batches of {batch}": _hits(chosen, batch)
+            for batch in steps
+        },
     }
     text = "\n\n".join((_what(steps, where), *(_outcome(chosen, batch) for batch in steps)))
     write(name, options, rows, tables, text, {"": _figure(chosen, list(steps))})
@@ -59,7 +62,7 @@ def _what(steps: Mapping[int, int], where: str) -> str:
 
 
 def _values(rows: Sequence[Row], **where: Any) -> list[float]:
-    return [100 * row["agreement"] for row in rows if all(row[key] == value for key, value in where.items())]
+    return [row["agreement"] for row in rows if all(row[key] == value for key, value in where.items())]
 
 
 def _objectives(rows: Sequence[Row]) -> list[str]:
@@ -80,10 +83,10 @@ def _outcome(rows: Sequence[Row], batch: int) -> str:
         difference = own - _at_the_end(rows, other, batch)
         tie = len(difference) < 2 or abs(difference.mean()) < difference.std(ddof=1)
         verdict = "a tie" if tie else ("ahead" if difference.mean() > 0 else "behind")
-        parts.append(f"{other} by {mean_and_spread(difference.tolist())} ({verdict})")
+        parts.append(f"{mean_and_spread(difference.tolist())} to {other} ({verdict})")
     return (
         f"Batches of {batch}, 15 steps away, mean of both directions: {ours} names the most probable class in "
-        f"{mean_and_spread(own.tolist(), 3)} %, more than {', '.join(parts)}."
+        f"a share of {mean_and_spread(own.tolist(), 3)}; differences {', '.join(parts)}."
     )
 
 
@@ -111,10 +114,10 @@ def _hits(rows: Sequence[Row], batch: int) -> list[Row]:
     for n in _ahead(rows):
         where = {"batch": batch, "direction": "forward", "steps ahead": n}
         hits = {
-            objective: 100 * hit_rate(float(np.mean(_values(rows, objective=objective, **where))) / 100, n)
+            objective: hit_rate(float(np.mean(_values(rows, objective=objective, **where))), n)
             for objective in _objectives(rows)
         }
-        table.append({"steps ahead": n, "best attainable": 100 * hit_rate(1, n), **hits})
+        table.append({"steps ahead": n, "best attainable": hit_rate(1, n), **hits})
     return table
 
 
@@ -129,9 +132,9 @@ def _figure(rows: Sequence[Row], batches: Sequence[int]) -> Figure:
                 spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
                 label = objective if sign > 0 else None
                 ax.errorbar(sign * ahead, values.mean(axis=1), spread, label=label, markersize=3, capsize=2, **style)
-        ax.axhline(100 / N_CLASSES, color="grey", linewidth=1)
-        ax.annotate("chance", (0, 100 / N_CLASSES), (0, 3), textcoords="offset points", ha="center")
-        ax.set(xlabel="steps ahead (negative: back)", ylim=(0, 103), title=f"batches of {batch}")
-        ax.set_ylabel("most probable class named (%)")
+        ax.axhline(1 / N_CLASSES, color="grey", linewidth=1)
+        ax.annotate("chance", (0, 1 / N_CLASSES), (0, 3), textcoords="offset points", ha="center")
+        ax.set(xlabel="steps ahead (negative: back)", ylim=(0, 1.03), title=f"batches of {batch}")
+        ax.set_ylabel("share of predictions that are\nthe most probable class")
     ax.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.02, 0.25))
     return figure

@@ -62,9 +62,9 @@ def _what(setting: Mapping[str, Any]) -> str:
         f"⟨f(x), g(y)⟩ of the functions as trained, without the constant. With C classes to train on the kernel has "
         "rank at most C − 1 besides the constant, so that there are more dimensions than it can use, as in the "
         "published experiment. Un-nested dimensions are in no order: taken are random ones, the mean of three choices; "
-        "or they are ordered afterwards by Rayleigh–Ritz on pairs of the training classes. The ridge of linear CCA, and "
-        "the number of its dimensions in the first table, are those that do best on the classes not trained on, which "
-        "favours it. "
+        "or they are ordered afterwards by Rayleigh–Ritz on pairs of the training classes. The ridge of linear CCA, "
+        "and the number of its dimensions in the first table, are those that do best on the classes not trained on, "
+        "which favours it. "
         "± is the standard deviation over seeds; a seed is a new choice of classes, new images and new networks."
     )
 
@@ -89,17 +89,17 @@ def _dimensions(rows: Sequence[Row]) -> list[int]:
 
 
 def shares_kept(rows: Sequence[Row], method: str, kept: str, score: str) -> list[float]:
-    """Score with a quarter of the dimensions as a share of that with all, for every seed, in per cent."""
+    """Score with a quarter of the dimensions as a share of that with all, for every seed."""
     most = _dimensions(rows)[-1]
     quarter, everything = (_values(rows, method, kept, k, score) for k in (most // 4, most))
-    return [100 * part / whole for part, whole in zip(quarter, everything, strict=True)]
+    return [part / whole for part, whole in zip(quarter, everything, strict=True)]
 
 
 def _outcome(rows: Sequence[Row]) -> str:
     parts = []
     for method, kept in ((NESTED, "leading"), (UNNESTED, "random"), (UNNESTED, "by Rayleigh–Ritz")):
         mine = " and of P@100 ".join(mean_and_spread(shares_kept(rows, method, kept, s), 3) for s in (AVERAGE, FIRST))
-        parts.append(f"{method}, {kept}: of mAP {mine} %")
+        parts.append(f"{method}, {kept}: of mAP {mine}")
     most = _dimensions(rows)[-1]
     whole = [_values(rows, method, how, most) for method, how in ((NESTED, "leading"), (UNNESTED, "random"))]
     differences = np.subtract(*whole)
@@ -156,13 +156,13 @@ def _figure(rows: Sequence[Row]) -> Figure:
         ax.set(xscale="log", xlabel="dimensions kept", ylabel=score, ylim=(0, None))
         ax.set_xticks(dimensions, [str(k) for k in dimensions])
         ax.minorticks_off()
-    axes[0].legend(fontsize=8, loc="upper left")
+    axes[0].legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.17))
     return figure
 
 
 def _examples(data: Modalities) -> Figure:
     """Both images of every fifth class in both modalities."""
-    figure = Figure((9.5, 1.9), layout="constrained")
+    figure = Figure((9.5, 2.3), layout="constrained")
     rows = [
         np.hstack([side[i][n].view(16, 16).numpy() for i in range(0, len(data.classes), 5)])
         for side in (data.sketches, data.photos)
