@@ -1,8 +1,12 @@
-"""Readers of published collections of images, in the layout that they are unpacked in: MNIST, and Sketchy Extended."""
+"""Readers of published collections of images, in the layout that they are unpacked in: MNIST, and Sketchy Extended.
+
+What was read is kept: an experiment asks for it again with every seed.
+"""
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +47,7 @@ class Modalities:
     photos: Sequence[Tensor]
 
 
+@cache
 def mnist(folder: Path) -> Digits:
     """MNIST from its four files, train-images-idx3-ubyte and so on, with .gz or without.
 
@@ -62,7 +67,7 @@ def mnist(folder: Path) -> Digits:
                 f"{folder}: {len(images)} images but {len(labels)} labels in the files that begin with {part}: "
                 "give the files of one collection"
             )
-        parts += [images.reshape(len(images), -1) / 255, labels]
+        parts += [images.reshape(len(images), -1) / np.float32(255), labels.astype(int)]
     return Digits(*parts)
 
 
@@ -83,9 +88,10 @@ def _idx(folder: Path, name: str, n_dimensions: int) -> np.ndarray:
         raise InputError(
             f"{path} has {len(content) - start} values where its header says {shape.prod()}: fetch it again"
         )
-    return np.frombuffer(content[start:], np.uint8).reshape(shape).astype(int)
+    return np.frombuffer(content[start:], np.uint8).reshape(shape)
 
 
+@cache
 def sketchy(folder: Path, size: int) -> Modalities:
     """Sketchy Extended as unpacked: 256x256/sketch/tx_000000000000/CLASS/*.png and the photographs of both folders.
 
@@ -131,7 +137,7 @@ def _files(folder: Path, part: str, suffix: str) -> dict[str, dict[str, Path]]:
     return found
 
 
-def _read(paths: Sequence[Path], size: int) -> Tensor:
+def _read(paths: Iterable[Path], size: int) -> Tensor:
     """(n, size²), black 0 and white 1."""
     images = []
     for path in paths:

@@ -1,6 +1,6 @@
 """Ordered digits: images of 0 → 1 → 2 → 3 → 4 → 0, with noise, predicted many steps forward and backward.
 
-    python -m analysis.experiments.ordered_digits --quick        # about 6 minutes on one core
+    python -m analysis.experiments.ordered_digits --quick        # about 4 minutes on one core
     python -m analysis.experiments.ordered_digits                # about 25 minutes on one core
     python -m analysis.experiments.ordered_digits --published --mnist FOLDER    # for a GPU
 
@@ -146,7 +146,7 @@ def learned(trajectory: Trajectory, case: Row, setting: Setting, checkpoint: Pat
 @torch.no_grad()
 def basis(spectrum: LearnedSpectrum, images: np.ndarray) -> np.ndarray:
     """h = (1, f, g) at images, (n, M): powers need one basis at both ends."""
-    inputs = torch.tensor(images, device=spectrum.sides.device)
+    inputs = torch.tensor(images, dtype=torch.float64, device=spectrum.sides.device)
     functions = [side(inputs).cpu().numpy() for side in spectrum.sides.distinct]
     return np.hstack((np.ones((len(images), 1)), *functions))
 

@@ -13,6 +13,8 @@ from analysis.experiments.image_files import Modalities
 
 NESTED, UNNESTED, CCA = "nested (joint)", "un-nested (low-rank)", "linear CCA of pixels"
 AVERAGE, INTERPOLATED, FIRST = SCORES = ("mAP", "mAP, interpolated", "P@100")
+AS_TRAINED = {NESTED: "leading", UNNESTED: "random"}
+"""Which dimensions of what was trained are kept."""
 LINES = {
     (NESTED, "leading"): {"color": "black", "marker": "o", "linestyle": "-"},
     (UNNESTED, "random"): {"color": "tab:red", "marker": "s", "linestyle": "--"},
@@ -89,9 +91,10 @@ def _dimensions(rows: Sequence[Row]) -> list[int]:
 
 
 def shares_kept(rows: Sequence[Row], method: str, kept: str, score: str) -> list[float]:
-    """Score with a quarter of the dimensions as a share of that with all, for every seed."""
+    """Score with a quarter of the dimensions as a share of that with all, as trained, for every seed."""
     most = _dimensions(rows)[-1]
-    quarter, everything = (_values(rows, method, kept, k, score) for k in (most // 4, most))
+    quarter = _values(rows, method, kept, most // 4, score)
+    everything = _values(rows, method, AS_TRAINED[method], most, score)
     return [part / whole for part, whole in zip(quarter, everything, strict=True)]
 
 
@@ -101,12 +104,13 @@ def _outcome(rows: Sequence[Row]) -> str:
         mine = " and of P@100 ".join(mean_and_spread(shares_kept(rows, method, kept, s), 3) for s in (AVERAGE, FIRST))
         parts.append(f"{method}, {kept}: of mAP {mine}")
     most = _dimensions(rows)[-1]
-    whole = [_values(rows, method, how, most) for method, how in ((NESTED, "leading"), (UNNESTED, "random"))]
-    differences = np.subtract(*whole)
+    nested, unnested = (_values(rows, *which, most) for which in AS_TRAINED.items())
+    differences = np.subtract(nested, unnested)
     tie = len(differences) < 2 or abs(differences.mean()) < differences.std(ddof=1)
     verdict = "a tie" if tie else f"nested {'better' if differences.mean() > 0 else 'worse'}"
     return (
-        f"With a quarter of the {most} dimensions is kept, by {'; by '.join(parts)}. With all dimensions nested and "
+        f"With a quarter of the {most} dimensions is kept, as a share of what all have as trained, by "
+        f"{'; by '.join(parts)}. With all dimensions nested and "
         f"un-nested differ in mAP by {mean_and_spread(differences.tolist())}: {verdict}. The gallery holds "
         f"{rows[0]['gallery']} images of {rows[0]['unseen classes']} classes."
     )
@@ -156,7 +160,7 @@ def _figure(rows: Sequence[Row]) -> Figure:
         ax.set(xscale="log", xlabel="dimensions kept", ylabel=score, ylim=(0, None))
         ax.set_xticks(dimensions, [str(k) for k in dimensions])
         ax.minorticks_off()
-    axes[0].legend(fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.17))
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=4)
     return figure
 
 
@@ -170,5 +174,6 @@ def _examples(data: Modalities) -> Figure:
     ]
     for ax, part, name in zip(figure.subplots(2, 1), (rows[:2], rows[2:]), ("sketches", "photographs"), strict=True):
         ax.imshow(np.vstack(part), cmap="gray_r")
-        ax.set(xticks=[], yticks=[], ylabel=name)
+        ax.set(xticks=[], yticks=[])
+        ax.set_ylabel(name, fontsize=8)
     return figure
