@@ -38,7 +38,7 @@ def write_report(
 ) -> None:
     """Write the experiment; one table and figure for every split."""
     tables: dict[str, list[Row]] = {}
-    texts, figures = [_what(setting)], {}
+    texts, figures = [_what(setting, rows[0])], {}
     for split in dict.fromkeys(row["split"] for row in rows):
         own = _with_best_ridge([row for row in rows if row["split"] == split])
         which = "" if split == "drawn" else f"split {split}: "
@@ -56,9 +56,12 @@ def write_report(
     write(name, options, rows, tables, "\n\n".join(texts), figures)
 
 
-def _what(setting: Mapping[str, Any]) -> str:
+def _what(setting: Mapping[str, Any], row: Row) -> str:
+    data = (
+        "characters of matplotlib's fonts, 16×16 pixels" if row["data"] == "glyphs" else "Sketchy Extended, made grey"
+    )
     return (
-        f"Sketches retrieve photographs of classes that were not trained on. Two networks with hidden layers of "
+        f"Sketches retrieve photographs of classes that were not trained on ({data}). Two networks with hidden layers of "
         f"{', '.join(map(str, setting['hidden']))} units and {setting['n_dimensions']} outputs, {setting['n_steps']} "
         f"steps of {setting['batch_size']} pairs, Adam at {setting['learning_rate']:g}; the gallery is ranked by "
         f"⟨f(x), g(y)⟩ of the functions as trained, without the constant. With C classes to train on the kernel has "
