@@ -194,9 +194,8 @@ def test_a_miniature_of_the_retrieval(tmp_path, monkeypatch):
     small = retrieval.Setting((32,), 16, 128, 80, 5e-3, 20, 5, 20)
     monkeypatch.setitem(retrieval.SETTINGS, "quick", small)
     cases = [
-        {"data": "glyphs", "split": retrieval.DRAWN, "embedding": name, "seed": seed, "setting": "quick"}
+        {"data": "glyphs", "split": retrieval.DRAWN, "embedding": name, "seed": 0, "setting": "quick"}
         for name in (retrieval.NESTED, retrieval.UNNESTED, retrieval.CCA)
-        for seed in (0, 1)
     ]
     rows = [{**case, **row} for case in cases for row in retrieval.measure(case)]
     last = {row["embedding"]: row for row in rows if row["dimensions"] == 16}

@@ -57,20 +57,19 @@ def write_report(
 
 
 def _what(setting: Mapping[str, Any], row: Row) -> str:
-    data = (
-        "characters of matplotlib's fonts, 16×16 pixels" if row["data"] == "glyphs" else "Sketchy Extended, made grey"
-    )
+    glyphs = row["data"] == "glyphs"
+    data = "characters of matplotlib's fonts, 16×16 pixels" if glyphs else "Sketchy Extended, made grey"
+    sizes = f"hidden layers of {', '.join(map(str, setting['hidden']))} units and {setting['n_dimensions']} outputs"
+    training = f"{setting['n_steps']} steps of {setting['batch_size']} pairs, Adam at {setting['learning_rate']:g}"
     return (
-        f"Sketches retrieve photographs of classes that were not trained on ({data}). Two networks with hidden layers of "
-        f"{', '.join(map(str, setting['hidden']))} units and {setting['n_dimensions']} outputs, {setting['n_steps']} "
-        f"steps of {setting['batch_size']} pairs, Adam at {setting['learning_rate']:g}; the gallery is ranked by "
-        f"⟨f(x), g(y)⟩ of the functions as trained, without the constant. With C classes to train on the kernel has "
-        "rank at most C − 1 besides the constant, so that there are more dimensions than it can use, as in the "
-        "published experiment. Un-nested dimensions are in no order: taken are random ones, the mean of three choices; "
-        "or they are ordered afterwards by Rayleigh–Ritz on pairs of the training classes. The ridge of linear CCA, "
-        "and the number of its dimensions in the first table, are those that do best on the classes not trained on, "
-        "which favours it. "
-        "± is the standard deviation over seeds; a seed is a new choice of classes, new images and new networks."
+        f"Sketches retrieve photographs of classes that were not trained on ({data}). Two networks with {sizes}, "
+        f"{training}; the gallery is ranked by ⟨f(x), g(y)⟩ of the functions as trained, without the constant. With C "
+        "classes to train on the kernel has rank at most C − 1 besides the constant, so that there are more dimensions "
+        "than it can use, as in the published experiment. Un-nested dimensions are in no order: taken are random ones, "
+        "the mean of three choices; or they are ordered afterwards by Rayleigh–Ritz on pairs of the training classes. "
+        "The ridge of linear CCA, and the number of its dimensions in the first table, are those that do best on the "
+        "classes not trained on, which favours it. ± is the standard deviation over seeds; a seed is a new choice of "
+        "classes, new images and new networks."
     )
 
 
