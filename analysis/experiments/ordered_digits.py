@@ -5,9 +5,9 @@
     python -m analysis.experiments.ordered_digits --published --mnist FOLDER    # for a GPU
 
 The class moves on by one with probability 1 − η, and is drawn anew otherwise; what is seen is an image of the class.
-The images are scikit-learn's, 8×8 pixels; with --mnist they are MNIST. As published: five classes, 1,000 steps of which
-the last fifth is held out, batches of 64, and a prediction n steps ahead counts as right where it is the class n places
-on, the most probable one.
+The images are scikit-learn's, 8×8 pixels; with --mnist they are MNIST. As in Kostic et al., ICLR 2024, whose cycle has
+no noise: five classes, 1,000 steps of which the last fifth is held out, batches of 64, with smaller ones beside them;
+and a prediction n steps ahead counts as right where it is the class n places on, the most probable one.
 """
 
 import warnings
