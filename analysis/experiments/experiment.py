@@ -21,7 +21,12 @@ STANDARD, QUICK, PUBLISHED = SETTINGS = ("standard", "quick", "published")
 """What the documentation shows, what two cores do in minutes, and what was published, which asks for a GPU."""
 
 
-def arguments(description: str | None, seeds: Mapping[str, int], arguments: Sequence[str] | None = None) -> Any:
+def arguments(
+    description: str | None,
+    seeds: Mapping[str, int],
+    arguments: Sequence[str] | None = None,
+    data: Mapping[str, str] | None = None,
+) -> Any:
     """Options of the command line that every experiment has.
 
     Parameters
@@ -32,11 +37,13 @@ def arguments(description: str | None, seeds: Mapping[str, int], arguments: Sequ
         Setting → number of seeds.
     arguments : sequence of str, optional
         By default those of the command line.
+    data : mapping, optional
+        Name of an option that takes a folder with data → its help.
 
     Returns
     -------
     namespace
-        `setting`, `seeds` (a range), `folder` and `jobs`.
+        `setting`, `seeds` (a range), `folder` and `jobs`, and each of `data`: a path, or None.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group()
@@ -48,6 +55,8 @@ def arguments(description: str | None, seeds: Mapping[str, int], arguments: Sequ
     parser.add_argument("--seeds", type=int, help="how many; " + ", ".join(f"{n} in {s}" for s, n in seeds.items()))
     parser.add_argument("--folder", type=Path, help="where to write, and to go on from after an interruption")
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time, each in a process with one thread")
+    for name, text in (data or {}).items():
+        parser.add_argument(f"--{name}", type=Path, metavar="FOLDER", help=text)
     parser.set_defaults(setting=STANDARD)
     options = parser.parse_args(arguments)
     options.folder = options.folder or EXPERIMENTS / options.setting
