@@ -21,7 +21,12 @@ STANDARD, QUICK, PUBLISHED = SETTINGS = ("standard", "quick", "published")
 """What the documentation shows, what two cores do in minutes, and what was published, which asks for a GPU."""
 
 
-def arguments(description: str | None, seeds: Mapping[str, int], arguments: Sequence[str] | None = None) -> Any:
+def arguments(
+    description: str | None,
+    seeds: Mapping[str, int],
+    arguments: Sequence[str] | None = None,
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> Any:
     """Options of the command line that every experiment has.
 
     Parameters
@@ -32,13 +37,17 @@ def arguments(description: str | None, seeds: Mapping[str, int], arguments: Sequ
         Setting → number of seeds.
     arguments : sequence of str, optional
         By default those of the command line.
+    parents : sequence of ArgumentParser
+        With the options that this experiment alone has.
 
     Returns
     -------
     namespace
         `setting`, `seeds` (a range), `folder` and `jobs`.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, parents=parents
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--quick", action="store_const", dest="setting", const=QUICK, help="minutes on two cores")
     which.add_argument(

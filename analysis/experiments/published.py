@@ -21,3 +21,30 @@ OSCILLATOR = {
     ("sequential", 512): (5e-5, 0.0054, 2e-4, 3e-5, 1e-5),
 }
 """The same of the two-dimensional harmonic oscillator, 55 modes of which 28 are positive: figure 3b."""
+CHIGNOLIN = {
+    ("sequential", 16): 9.73,
+    ("joint", 16): 8.79,
+    ("low-rank", 16): 8.80,
+    ("dpnet-relaxed", 16): 3.05,
+    ("sequential", 64): 31.61,
+    ("joint", 64): 29.89,
+    ("low-rank", 64): 29.51,
+    ("dpnet-relaxed", 64): -9.76,
+}
+CHIGNOLIN_CENTRED = {16: 4.19, 64: 5.20}
+"""(objective, modes) → held-out VAMP-E of chignolin's trajectories, and modes → that of DPNet-relaxed with centred
+covariances: Jeong, Ryu, Yun, Wornell, NeurIPS 2025 (arXiv:2507.07222), a first reading."""
+CHIGNOLIN_SECOND = {
+    ("sequential", 16): "12.29 ± 0.07",
+    ("joint", 16): "10.74 ± 0.35",
+    ("low-rank", 16): "10.27 ± 0.31",
+    ("vamp-1", 16): "9.54 ± 0.31",
+    ("dpnet-relaxed", 16): "7.36 ± 0.40",
+    ("sequential", 64): "37.33 ± 1.66",
+    ("joint", 64): "38.50 ± 0.83",
+    ("low-rank", 64): "37.74 ± 0.95",
+    ("vamp-1", 64): "19.71 ± 0.59",
+    ("dpnet-relaxed", 64): "6.97 ± 0.31",
+}
+"""The same in a second reading, which disagrees with the first: probably of another version. VAMPnet-2 and DPNet
+diverged. Neither is settled."""
