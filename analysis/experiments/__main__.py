@@ -24,9 +24,9 @@ from analysis.experiments import experiment
 PACKAGE = "analysis.experiments"
 NAMES = (
     "hydrogen",
+    "scaling",
     "oscillator",
     "potentials",
-    "scaling",
     "four_wells",
     "logistic_map",
     "ordered_digits",

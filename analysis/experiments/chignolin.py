@@ -22,13 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from scipy.stats import wasserstein_distance
 from torch import nn
 
 from analysis.benchmarks.study import Row
 from analysis.experiments import experiment, hairpin
-from analysis.experiments.published import CHIGNOLIN, CHIGNOLIN_CENTRED, CHIGNOLIN_SECOND
+from analysis.experiments.chignolin_report import LINEAR, OBJECTIVES, by_objective, figure, modes_of, published, verdict
 from spectraldyn import Dataset, InputError, InputWarning, learn_spectrum, load_features
 from spectraldyn.data import pair_starts
 from spectraldyn.data.samples import PairSamples, Rows, in_batches
@@ -44,10 +43,6 @@ from spectraldyn.spectra.scores import vamp_scores
 
 NAME = "chignolin"
 MODES = (16, 32, 64)
-LOW_RANK = ("sequential", "joint", "low-rank")
-OBJECTIVES = (*LOW_RANK, "vamp-1", "vamp-2", "dpnet-relaxed")
-LINEAR = "linear"
-"""VAMP of the features themselves: what there is to be gained by networks."""
 LAG = 1
 """In frames, as published."""
 BATCH = 384
@@ -256,54 +251,6 @@ def cases_of(setting: str, what: str, seeds: Sequence[int], n_train: int) -> lis
     return cases
 
 
-def values(rows: Sequence[Row], objective: str, modes: int, key: str = "VAMP-E") -> list[float]:
-    """Of all seeds that did not diverge."""
-    mine = (row for row in rows if (row["objective"], row["modes"]) == (objective, modes))
-    return [row[key] for row in mine if row["failed"] is None]
-
-
-def by_objective(rows: Sequence[Row], key: str, digits: int = 4) -> list[Row]:
-    """A line for every objective, a column for every number of modes; mean ± spread over seeds."""
-    lines = []
-    for objective in dict.fromkeys(row["objective"] for row in rows):
-        line: Row = {"objective": objective}
-        for modes in MODES:
-            found = values(rows, objective, modes, key)
-            line[f"{modes} modes"] = experiment.mean_and_spread(found, digits) if found else "diverged"
-        lines.append(line)
-    return lines
-
-
-def published() -> list[Row]:
-    """Both readings of the published scores."""
-    lines = []
-    for objective in dict.fromkeys(objective for objective, _ in CHIGNOLIN_SECOND):
-        line: Row = {"objective": objective}
-        for modes in (16, 64):
-            line[f"{modes} modes, first reading"] = CHIGNOLIN.get((objective, modes))
-            line[f"{modes} modes, second reading"] = CHIGNOLIN_SECOND[objective, modes]
-        lines.append(line)
-    centred = {f"{modes} modes, first reading": score for modes, score in CHIGNOLIN_CENTRED.items()}
-    return [*lines, dict.fromkeys(lines[0]) | {"objective": "dpnet-relaxed, centred"} | centred]
-
-
-def verdict(rows: Sequence[Row], modes: int) -> str:
-    """The best low-rank objective beside the best other one, for one number of modes."""
-    found = {objective: np.array(values(rows, objective, modes)) for objective in OBJECTIVES}
-    found = {objective: scores for objective, scores in found.items() if len(scores)}
-    ours, rivals = ([o for o in found if (o in LOW_RANK) == own] for own in (True, False))
-    if not ours or not rivals:
-        return f"{modes} modes: no training of one kind came to an end."
-    first, second = (max(group, key=lambda name: float(found[name].mean())) for group in (ours, rivals))
-    shown = [f"{name} {experiment.mean_and_spread(found[name].tolist(), 4)}" for name in (first, second)]
-    difference = float(found[first].mean() - found[second].mean())
-    spread = float(np.hypot(*(found[name].std(ddof=1) if len(found[name]) > 1 else np.nan for name in (first, second))))
-    what = "one seed, which decides nothing" if np.isnan(spread) else "a tie"
-    if abs(difference) > spread:
-        what = "the low-rank objective is ahead" if difference > 0 else "the other objective is ahead"
-    return f"{modes} modes: {shown[0]}, best of the low-rank objectives, beside {shown[1]}, best of the others: {what}."
-
-
 def text(rows: Sequence[Row], split: Split, held_out: str) -> str:
     """What was measured and what came out."""
     trained = next(row for row in rows if row["objective"] != LINEAR)
@@ -320,33 +267,14 @@ def text(rows: Sequence[Row], split: Split, held_out: str) -> str:
             f"stop the training by, {len(split.train)} to train on. Of {CANDIDATES} random splits the one was taken "
             f"whose test trajectories have the laws of the {COORDINATES} slowest linear coordinates most like those "
             f"of the others: Wasserstein distance {split.mismatch:.3f} standard deviations, where the median of the "
-            f"splits has {split.usual:.3f}. Published: the same with the radius of gyration of the Cα, and no third part.",
+            f"splits has {split.usual:.3f}. Published: the same with the radius of gyration of the Cα, without a third "
+            "part.",
             "VAMP-E with singular functions and values from all other trajectories and moments from the test "
             "trajectories; the constant counts 1. Mean ± standard deviation over seeds of weights and batches, on one "
             f"split. {LINEAR}: singular functions that are linear in the features, as many as there are.",
-            " ".join(verdict(rows, modes) for modes in MODES) + f" {diverged}",
+            " ".join(verdict(rows, modes) for modes in modes_of(rows)) + f" {diverged}",
         )
     )
-
-
-def figure(rows: Sequence[Row]) -> Figure:
-    """Held-out VAMP-E against the number of modes; objectives side by side at each."""
-    drawn = Figure(figsize=(7, 4.6), layout="constrained")
-    axes = drawn.subplots()
-    for number, objective in enumerate((*OBJECTIVES, LINEAR)):
-        found = {place: scores for place, modes in enumerate(MODES) if (scores := values(rows, objective, modes))}
-        x = np.array([*found]) + 0.07 * (number - len(OBJECTIVES) / 2)
-        mean, spread = (np.array([kind(scores) for scores in found.values()]) for kind in (np.mean, np.std))
-        line = "-" if objective in LOW_RANK else ":" if objective == LINEAR else "--"
-        look = {"marker": "osD^vXP"[number], "linestyle": line, "color": str(0.1 * number)}
-        axes.errorbar(x, mean, spread, capsize=3, label=objective, **look)
-    axes.set_xticks(range(len(MODES)), [str(modes) for modes in MODES])
-    axes.set_xlabel("modes")
-    axes.set_ylabel("held-out VAMP-E")
-    axes.set_ylim(bottom=0)
-    axes.grid(axis="y", color="0.9")
-    axes.legend(frameon=False)
-    return drawn
 
 
 def source(options: Any) -> tuple[str, Path]:
@@ -356,7 +284,7 @@ def source(options: Any) -> tuple[str, Path]:
         return options.trajectories.name, options.trajectories
     if options.cut is not None:
         what = f"stand-in, {hairpin.N_TRAJECTORIES} pieces of {options.cut.name}"
-        return what, hairpin.write(kept / f"cut-{options.cut.name}", partial(hairpin.cut, options.cut))
+        return what, hairpin.write(kept / hairpin.pieces_of(options.cut), partial(hairpin.cut, options.cut))
     name = f"hairpin-{hairpin.N_TRAJECTORIES}-{hairpin.N_FRAMES}"
     what = f"stand-in, {hairpin.N_TRAJECTORIES} simulated runs of a hairpin of ten beads"
     return what, hairpin.write(kept / name, hairpin.simulated)

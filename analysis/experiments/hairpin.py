@@ -5,6 +5,8 @@ stretched chain, as in the published data (Marshall, Raddi, Voelz, doi:10.5281/z
 runs.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from spectraldyn import InputError, open_trajectory
 from spectraldyn.files import complete_folder
-from spectraldyn.io import load_topology
+from spectraldyn.io import file_key, load_topology
 from spectraldyn.systems import Overdamped
 
 N_TRAJECTORIES, N_FRAMES = 34, 1200
@@ -89,6 +91,12 @@ def cut(folder: Path) -> Iterator[mdtraj.Trajectory]:
     places = [(reader, at) for reader in readers for at in range(0, reader.n_frames - length + 1, length)]
     for reader, at in places[:N_TRAJECTORIES]:
         yield reader.read(range(at, at + length))
+
+
+def pieces_of(folder: Path) -> str:
+    """What tells the pieces of these trajectories from others, to name a folder by."""
+    files = [file_key(file) for file in sorted(folder.glob("*.*"))]
+    return "pieces-" + hashlib.blake2b(json.dumps(files).encode(), digest_size=8).hexdigest()
 
 
 def write(out: Path, make: Callable[[], Iterable[mdtraj.Trajectory]]) -> Path:
