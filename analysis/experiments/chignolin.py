@@ -1,13 +1,13 @@
 """Chignolin: singular functions of a protein's transfer operator, scored on whole trajectories that were held out.
 
-    python -m analysis.experiments.chignolin             # a stand-in, simulated and kept in the cache folder
-    python -m analysis.experiments.chignolin --quick     # fewer steps, one seed
+    python -m analysis.experiments.chignolin             # a stand-in, three seeds: about half an hour on one core
+    python -m analysis.experiments.chignolin --quick     # fewer steps, one seed: about four minutes
     python -m analysis.experiments.chignolin --cut RUNS  # a stand-in cut from the longer trajectories in RUNS
     python -m analysis.experiments.chignolin FOLDER --published    # one's own *.xtc and one *.gro, wider networks
 
 Published: Jeong, Ryu, Yun, Wornell, "Efficient parametric SVD of Koopman operator for stochastic dynamical systems",
 NeurIPS 2025 (arXiv:2507.07222), on the 34 trajectories of doi:10.5281/zenodo.10681926 (C22star: C0.xtc ... C33.xtc and
-protein.gro). Nothing here downloads. Each writes analysis/results/experiments/SETTING/chignolin.json, .md and .png.
+protein.gro). Nothing here downloads; the stand-in is simulated once and kept in the cache folder. Each writes analysis/results/experiments/SETTING/chignolin.json, .md and .png.
 """
 
 import argparse

@@ -76,16 +76,16 @@ def figure(rows: Sequence[Row]) -> Figure:
     for number, objective in enumerate((*OBJECTIVES, LINEAR)):
         found = {place: values(rows, objective, modes) for place, modes in enumerate(everything)}
         found = {place: scores for place, scores in found.items() if scores}
-        x = np.array([*found]) + 0.07 * (number - len(OBJECTIVES) / 2)
+        x = np.array([*found]) + 0.05 * (number - len(OBJECTIVES) / 2)
         mean = np.array([np.mean(scores) for scores in found.values()])
         spread = np.array([np.std(scores, ddof=1) if len(scores) > 1 else 0.0 for scores in found.values()])
         line = "-" if objective in LOW_RANK else ":" if objective == LINEAR else "--"
         look = {"marker": "osD^vXP"[number], "linestyle": line, "color": str(0.1 * number)}
         axes.errorbar(x, mean, spread, capsize=3, label=objective, **look)
     axes.set_xticks(range(len(everything)), [str(modes) for modes in everything])
-    axes.set_xlabel("modes")
+    axes.set_xlabel("modes (objectives side by side)")
     axes.set_ylabel("held-out VAMP-E")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.grid(axis="y", color="0.9")
     axes.legend(frameon=False)
     return drawn
