@@ -7,7 +7,8 @@
 
 Published: Jeong, Ryu, Yun, Wornell, "Efficient parametric SVD of Koopman operator for stochastic dynamical systems",
 NeurIPS 2025 (arXiv:2507.07222), on the 34 trajectories of doi:10.5281/zenodo.10681926 (C22star: C0.xtc ... C33.xtc and
-protein.gro). Nothing here downloads; the stand-in is simulated once and kept in the cache folder. Each writes analysis/results/experiments/SETTING/chignolin.json, .md and .png.
+protein.gro). Nothing here downloads; the stand-in is simulated once and kept in the cache folder. Each writes
+analysis/results/experiments/SETTING/chignolin.json, .md and .png.
 """
 
 import argparse
