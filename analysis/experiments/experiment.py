@@ -38,7 +38,7 @@ def arguments(
     arguments : sequence of str, optional
         By default those of the command line.
     data : mapping, optional
-        Name of an option that takes a folder with data → its help.
+        Option that takes a folder with data, or name of an argument that may be left out → its help.
 
     Returns
     -------
@@ -56,7 +56,8 @@ def arguments(
     parser.add_argument("--folder", type=Path, help="where to write, and to go on from after an interruption")
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time, each in a process with one thread")
     for name, text in (data or {}).items():
-        parser.add_argument(f"--{name}", type=Path, metavar="FOLDER", help=text)
+        may_be_missing: dict[str, Any] = {} if name.startswith("-") else {"nargs": "?"}
+        parser.add_argument(name, type=Path, metavar="FOLDER", help=text, **may_be_missing)
     parser.set_defaults(setting=STANDARD)
     options = parser.parse_args(arguments)
     options.folder = options.folder or EXPERIMENTS / options.setting

@@ -180,7 +180,7 @@ def _solved(functions: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     options = arguments(
-        __doc__, {STANDARD: 10, QUICK: 5, PUBLISHED: 20}, data={"mnist": "with the four files of MNIST"}
+        __doc__, {STANDARD: 10, QUICK: 5, PUBLISHED: 20}, data={"--mnist": "with the four files of MNIST"}
     )
     setting = SETTINGS[options.setting]
     where = str(options.mnist) if options.mnist else "scikit-learn"

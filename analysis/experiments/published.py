@@ -34,7 +34,7 @@ LOGISTIC_MAP = {
 Jeong et al., NeurIPS 2025 (arXiv:2507.07222): the published code, github.com/MinchanJeong/NeuralKoopmanSVD,
 experiments/configs/synthetic_logistic.py. Its networks have leaky rectifiers, ours GELU; both see the
 state through sines and cosines, of which ours take the first four harmonics.
-
+"""
 RETRIEVAL = {
     "split 1 (100/25)": {"nested, 512 dimensions": (0.670, 0.581), "best of the others there": (0.583, 0.476)},
     "split 2 (104/21)": {"nested, 512 dimensions": (0.724, 0.641), "best of the others there": (0.659, 0.573)},
@@ -45,3 +45,31 @@ Networks on features of VGG16, which had been trained on these data, 8,192 hidde
 epochs; its mAP takes for every rank the best precision from there on. Settings: the authors' repository
 (jongharyu/neural-svd, scripts/sketchy.sh).
 """
+
+CHIGNOLIN = {
+    ("sequential", 16): 9.73,
+    ("joint", 16): 8.79,
+    ("low-rank", 16): 8.80,
+    ("dpnet-relaxed", 16): 3.05,
+    ("sequential", 64): 31.61,
+    ("joint", 64): 29.89,
+    ("low-rank", 64): 29.51,
+    ("dpnet-relaxed", 64): -9.76,
+}
+CHIGNOLIN_CENTRED = {16: 4.19, 64: 5.20}
+"""(objective, modes) → held-out VAMP-E of chignolin's trajectories, and modes → that of DPNet-relaxed with centred
+covariances: Jeong, Ryu, Yun, Wornell, NeurIPS 2025 (arXiv:2507.07222), a first reading."""
+CHIGNOLIN_SECOND = {
+    ("sequential", 16): "12.29 ± 0.07",
+    ("joint", 16): "10.74 ± 0.35",
+    ("low-rank", 16): "10.27 ± 0.31",
+    ("vamp-1", 16): "9.54 ± 0.31",
+    ("dpnet-relaxed", 16): "7.36 ± 0.40",
+    ("sequential", 64): "37.33 ± 1.66",
+    ("joint", 64): "38.50 ± 0.83",
+    ("low-rank", 64): "37.74 ± 0.95",
+    ("vamp-1", 64): "19.71 ± 0.59",
+    ("dpnet-relaxed", 64): "6.97 ± 0.31",
+}
+"""The same in a second reading, which disagrees with the first: probably of another version. VAMPnet-2 and DPNet
+diverged. Neither is settled."""

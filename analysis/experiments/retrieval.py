@@ -252,7 +252,7 @@ def precision(left: Tensor, right: Tensor, relevant: Tensor, n_first: int = 100)
 
 def main() -> None:
     options = arguments(
-        __doc__, {STANDARD: 10, QUICK: 10, PUBLISHED: 10}, data={"sketchy": "Sketchy Extended, instead of the glyphs"}
+        __doc__, {STANDARD: 10, QUICK: 10, PUBLISHED: 10}, data={"--sketchy": "Sketchy Extended, instead of the glyphs"}
     )
     where: list[Row] = [{"data": "glyphs", "split": DRAWN}]
     if options.sketchy:
