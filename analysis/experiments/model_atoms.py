@@ -23,8 +23,8 @@ from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
 from spectraldyn.systems import Schroedinger, SchroedingerSum
 
-DECAY = 0.46
-"""Rate of the envelope: between those of the ground state, 0.77, and of the excited electrons, 0.42 and 0.30."""
+DECAY = 0.36
+"""Rate of the envelope: between those of the ground state, 0.77, and of excited electrons, 0.42 and 0.30."""
 SCALE = 0.2
 """Energy that makes the eigenvalues of the operator of order 1."""
 NEAR, FAR, SHARE = 1.1, 4.5, 0.7
@@ -130,16 +130,14 @@ class Learned:
     standard_errors: np.ndarray
 
 
-def learn(
-    dimension: int, n_modes: int, n_steps: int, seed: int, hidden: tuple[int, ...] = (32, 32), progress: bool = False
-) -> nn.Module:
+def learn(dimension: int, n_modes: int, n_steps: int, seed: int, hidden: tuple[int, ...] = (32, 32)) -> nn.Module:
     """Networks of the lowest states, by sequential nesting with importance sampling."""
     torch.manual_seed(seed)
     samples = FreshSamples(lambda n, generator: states(torch.rand(n, dimension, generator=generator)))
     spectrum = learn_spectrum(
         schroedinger(attraction_of_all, threshold(dimension), SCALE), samples,
         network(dimension, n_modes, hidden), quasi_random(dimension, seed, 10), objective="sequential",
-        n_steps=n_steps, batch_size=BATCH, learning_rate=5e-3, average_share=0.1, seed=seed, progress=progress,
+        n_steps=n_steps, batch_size=BATCH, learning_rate=1e-2, average_share=0.1, seed=seed,
     )  # fmt: skip
     return spectrum.sides.left
 
