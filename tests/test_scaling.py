@@ -75,7 +75,7 @@ def test_the_law_integrates():
 
 def test_a_miniature_finds_two_electrons():
     functions = model_atoms.learn(2, 3, 400, seed=0, hidden=(16, 16))
-    found = model_atoms.read_off(functions, 2, log_points=11)
+    found = model_atoms.read_off(functions, 2, 3, log_points=11)
     exact = model_atoms.atoms(2).energies(3)
     assert (np.abs(found.energies - exact) < 0.04 * (model_atoms.threshold(2) - exact)).all()
     assert (found.standard_errors < 0.01).all()

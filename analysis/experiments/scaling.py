@@ -86,7 +86,7 @@ def measure(case: Row, checkpoint: Path) -> list[Row]:
         found = {MEAN: result["mean eigenvalue error (%)"], LARGEST: result["largest eigenvalue error (%)"]}
         return [{**found, "seconds": time.perf_counter() - start}]
     functions = model_atoms.learn(d, MODES[d], case["steps"], case["seed"], hidden)
-    found = model_atoms.read_off(functions, d)
+    found = model_atoms.read_off(functions, d, MODES[d])
     seconds = time.perf_counter() - start
     uncertain = float(100 * np.mean(found.standard_errors / binding(d)))
     return [{**errors(d, found.energies), "standard error (%)": uncertain, "seconds": seconds}]
