@@ -12,6 +12,7 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor, nn
 
+from analysis.experiments.experiment import device
 from spectraldyn import Batch, FreshSamples, learn_spectrum
 from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks.derivatives import Derivatives, Jet, affine, concatenate, elementwise, exponential, product
@@ -112,15 +113,17 @@ def states(uniform: Tensor) -> Batch:
     """Points (n, d) of the unit cube as states of a law that covers all bound ones, with weights 1/p."""
     r, within = _distances()
     centred = 2 * uniform - 1
-    distance = torch.as_tensor(np.interp(centred.abs().numpy(), within, r), dtype=uniform.dtype)
+    distance = torch.as_tensor(np.interp(centred.abs().cpu().numpy(), within, r)).to(uniform)
     density = SHARE / NEAR * torch.exp(-distance / NEAR) + (1 - SHARE) / FAR * torch.exp(-distance / FAR)
     return Batch(centred.sign() * distance, weight=1 / (density / 2).prod(dim=1))
 
 
-def quasi_random(dimension: int, seed: int, log_points: int = LOG_POINTS) -> list[Batch]:
+def quasi_random(
+    dimension: int, seed: int, log_points: int = LOG_POINTS, where: str | torch.device = "cpu"
+) -> list[Batch]:
     """A scrambled Sobol set of this law, in pieces."""
     points = torch.from_numpy(qmc.Sobol(dimension, rng=seed).random_base2(log_points))
-    return [states(piece) for piece in points.split(4096)]
+    return [states(piece.to(where)) for piece in points.split(4096)]
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,10 @@ class Learned:
 def learn(dimension: int, n_modes: int, n_steps: int, seed: int, hidden: tuple[int, ...] = (32, 32)) -> nn.Module:
     """Networks of the lowest states, by sequential nesting with importance sampling."""
     torch.manual_seed(seed)
-    samples = FreshSamples(lambda n, generator: states(torch.rand(n, dimension, generator=generator)))
+    where = device()
+    samples = FreshSamples(
+        lambda n, generator: states(torch.rand(n, dimension, generator=generator, device=where)), where
+    )
     spectrum = learn_spectrum(
         schroedinger(attraction_of_all, threshold(dimension), SCALE), samples,
         network(dimension, n_modes + SPARE, hidden), quasi_random(dimension, seed, 10), objective="sequential",
@@ -148,7 +154,8 @@ def read_off(
 ) -> Learned:
     """Lowest energies by Rayleigh–Ritz on independent sets of points; errors by the jackknife over these sets."""
     operator = schroedinger(attraction_of_all, threshold(dimension), SCALE)
-    sets = [quasi_random(dimension, 1000 + number, log_points) for number in range(n_sets)]
+    where = next(functions.parameters()).device
+    sets = [quasi_random(dimension, 1000 + number, log_points, where) for number in range(n_sets)]
     moments = operator_moments(operator, functions, functions, sets)
 
     def energies(counts: np.ndarray) -> np.ndarray:

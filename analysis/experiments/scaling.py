@@ -34,17 +34,23 @@ HALF_WIDTH = {2: 50.0, 3: 24.0, 4: 20.0}
 """Of the grids' boxes: as published, wide enough for the grids of three dimensions, and the least that alone costs less
 than `WANTED`."""
 GRIDS = {
-    QUICK: {2: (50, 100, 200, 400), 3: (32, 64, 96), 4: (16, 24)},
+    QUICK: {2: (50, 100, 200, 400, 800), 3: (32, 64, 96), 4: (16, 24)},
     STANDARD: {2: (50, 100, 200, 400, 800, 1600), 3: (32, 64, 96, 128), 4: (16, 24, 32, 40)},
     PUBLISHED: {2: (50, 100, 200, 400, 800, 1600), 3: (32, 64, 96, 128), 4: (16, 24, 32, 40)},
 }
 STEPS = {
-    QUICK: {2: (300, 1000, 3000), 3: (500, 3000), 4: (1000, 6000)},
-    STANDARD: {2: (300, 1000, 3000, 9000), 3: (500, 2000, 8000), 4: (1000, 4000, 12000)},
+    QUICK: {2: (1000, 6000), 3: (500, 3000), 4: (1000, 8000)},
+    STANDARD: {2: (1000, 3000, 6000, 12000), 3: (500, 2000, 8000), 4: (1000, 4000, 12000)},
     PUBLISHED: {2: (500_000,), 3: (500_000,), 4: (500_000,)},
 }
-WIDTH = {QUICK: (64, (32, 32)), STANDARD: (64, (32, 32)), PUBLISHED: (128, (128, 128, 128))}
-"""Hidden units: of the three layers for hydrogen, and of all layers for the model atoms."""
+NETWORKS: dict[str, dict[str, Any]] = {
+    QUICK: {"width": 32, "learning_rate": 5e-3},
+    STANDARD: {"width": 32, "learning_rate": 5e-3},
+    PUBLISHED: {"width": 128, "learning_rate": 1e-3},
+}
+"""Of hydrogen, three layers for each state."""
+HIDDEN = {QUICK: (32, 32), STANDARD: (32, 32), PUBLISHED: (128, 128, 128)}
+"""Of the model atoms."""
 SMALL = {3: 32, 4: 14}
 """Points per axis of the grids whose memory is measured."""
 LIMIT = 24e9
@@ -80,12 +86,11 @@ def measure(case: Row, checkpoint: Path) -> list[Row]:
     if case["method"] == GRID:
         return [solved(d, case["n"])]
     start = time.perf_counter()
-    width, hidden = WIDTH[case["setting"]]
     if d == 2:
-        result = metrics(learn(case["steps"], case["seed"], width=width, progress=False))
+        result = metrics(learn(case["steps"], case["seed"], progress=False, **NETWORKS[case["setting"]]))
         found = {MEAN: result["mean eigenvalue error (%)"], LARGEST: result["largest eigenvalue error (%)"]}
         return [{**found, "seconds": time.perf_counter() - start}]
-    functions = model_atoms.learn(d, MODES[d], case["steps"], case["seed"], hidden)
+    functions = model_atoms.learn(d, MODES[d], case["steps"], case["seed"], HIDDEN[case["setting"]])
     found = model_atoms.read_off(functions, d, MODES[d])
     seconds = time.perf_counter() - start
     uncertain = float(100 * np.mean(found.standard_errors / binding(d)))
@@ -306,8 +311,10 @@ def main() -> None:
     options = arguments(__doc__, {STANDARD: 3, QUICK: 1, PUBLISHED: 1})
     rows = collect("scaling", options, cases(options.setting, options.seeds), measure)
     lines = memory(rows)
-    columns = {name: None for row in rows for name in row if name not in ("setting", "blocks")}
-    runs = [{name: row.get(name) for name in columns} for row in rows if row["method"] != MEMORY]
+    first = ("dimension", "method", "n", "steps", "seed")
+    columns = dict.fromkeys((*first, *(name for row in rows for name in row if name not in ("setting", "blocks"))))
+    shown = {**{name: name for name in columns}, "n": "points per axis"}
+    runs = [{shown[name]: row.get(name) for name in columns} for row in rows if row["method"] != MEMORY]
     tables = {"Memory of grids": lines, "Every run": runs}
     write("scaling", options, rows, tables, summary(rows, lines), {"": figure(rows, lines)})
 
