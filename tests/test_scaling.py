@@ -92,3 +92,13 @@ def test_networks_are_ahead_where_no_grid_was_better_by_then():
     assert scaling.crossover(rows, 3).startswith("networks are ahead from 500 steps, 20 s")
     assert scaling.crossover([*rows[:-1], {**rows[-1], scaling.MEAN: 1.5}], 3).startswith("grids are ahead")
     assert scaling.seconds_of(rows, 3, 128) == pytest.approx(900)
+
+
+def test_a_clock_goes_on_after_an_interruption(tmp_path):
+    path = tmp_path / "training.seconds"
+    path.write_text("100")
+    first = scaling.Clock(path)
+    first.keep(1, None)
+    assert 100 < float(path.read_text()) < 101
+    assert 100 < scaling.Clock(path).stop() < 101
+    assert not path.exists()

@@ -4,8 +4,10 @@ The potential is a sum only so that the energies are known in any number of dime
 at once, and nothing is said to them of the sum.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +21,7 @@ from spectraldyn.networks.derivatives import Derivatives, Jet, affine, concatena
 from spectraldyn.networks.derivatives import square_root as root
 from spectraldyn.networks.factors import Factor
 from spectraldyn.networks.mlp import SeparateNetworks
+from spectraldyn.networks.sides import Sides
 from spectraldyn.operators import schroedinger
 from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
 from spectraldyn.systems import Schroedinger, SchroedingerSum
@@ -134,8 +137,16 @@ class Learned:
     standard_errors: np.ndarray
 
 
-def learn(dimension: int, n_modes: int, n_steps: int, seed: int, hidden: tuple[int, ...] = (32, 32)) -> nn.Module:
-    """Networks of the lowest states, by sequential nesting with importance sampling."""
+def learn(
+    dimension: int,
+    n_modes: int,
+    n_steps: int,
+    seed: int,
+    hidden: tuple[int, ...] = (32, 32),
+    checkpoint: Path | None = None,
+    observe: Callable[[int, Sides], None] | None = None,
+) -> nn.Module:
+    """Networks of the lowest states, by sequential nesting with importance sampling; see `learn_spectrum`."""
     torch.manual_seed(seed)
     where = device()
     samples = FreshSamples(
@@ -145,6 +156,7 @@ def learn(dimension: int, n_modes: int, n_steps: int, seed: int, hidden: tuple[i
         schroedinger(attraction_of_all, threshold(dimension), SCALE), samples,
         network(dimension, n_modes + SPARE, hidden), quasi_random(dimension, seed, 10), objective="sequential",
         n_steps=n_steps, batch_size=BATCH, learning_rate=1e-2, average_share=0.1, seed=seed,
+        checkpoint=checkpoint, observe=observe,
     )  # fmt: skip
     return spectrum.sides.left
 

@@ -77,7 +77,7 @@ def cases(setting: str, seeds: Sequence[int]) -> list[Row]:
 
 
 def measure(case: Row, checkpoint: Path) -> list[Row]:
-    """One run. Never taken up from a checkpoint: the seconds of half a training would be those of none."""
+    """One run."""
     d = case["dimension"]
     if case["method"] == MEMORY:
         return [
@@ -85,16 +85,38 @@ def measure(case: Row, checkpoint: Path) -> list[Row]:
         ]
     if case["method"] == GRID:
         return [solved(d, case["n"])]
-    start = time.perf_counter()
+    clock = Clock(checkpoint.with_suffix(".seconds"))
     if d == 2:
         result = metrics(learn(case["steps"], case["seed"], progress=False, **NETWORKS[case["setting"]]))
         found = {MEAN: result["mean eigenvalue error (%)"], LARGEST: result["largest eigenvalue error (%)"]}
-        return [{**found, "seconds": time.perf_counter() - start}]
-    functions = model_atoms.learn(d, MODES[d], case["steps"], case["seed"], HIDDEN[case["setting"]])
+        return [{**found, "seconds": clock.stop()}]
+    functions = model_atoms.learn(
+        d, MODES[d], case["steps"], case["seed"], HIDDEN[case["setting"]], checkpoint, clock.keep
+    )
     found = model_atoms.read_off(functions, d, MODES[d])
-    seconds = time.perf_counter() - start
     uncertain = float(100 * np.mean(found.standard_errors / binding(d)))
-    return [{**errors(d, found.energies), "standard error (%)": uncertain, "seconds": seconds}]
+    return [{**errors(d, found.energies), "standard error (%)": uncertain, "seconds": clock.stop()}]
+
+
+class Clock:
+    """Seconds of a training, those before an interruption included."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.before = float(path.read_text()) if path.exists() else 0.0
+        self.start = time.perf_counter()
+
+    def read(self) -> float:
+        return self.before + time.perf_counter() - self.start
+
+    def keep(self, *_: object) -> None:
+        """As the training is about to be kept."""
+        self.path.write_text(str(self.read()))
+
+    def stop(self) -> float:
+        """All seconds; nothing is left behind."""
+        self.path.unlink(missing_ok=True)
+        return self.read()
 
 
 def exact(dimension: int) -> tuple[np.ndarray, float]:
