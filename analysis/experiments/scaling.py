@@ -1,6 +1,6 @@
 """Error and time against grids as they grow: networks and LOBPCG in two, three and four dimensions.
 
-    python -m analysis.experiments.scaling --quick       # about eight minutes on one core
+    python -m analysis.experiments.scaling --quick       # about nine minutes on one core
     python -m analysis.experiments.scaling               # three seeds, longer trainings: about an hour on one core
     python -m analysis.experiments.scaling --published   # 500,000 steps, for a GPU's machine
 
@@ -59,7 +59,7 @@ LEAN = 9
 """Blocks that the algorithm itself needs: X, R, P, their images, and as many again while they are rotated."""
 WANTED = 0.5
 MEAN, LARGEST = "mean error (%)", "largest error (%)"
-BEST = f"{MEAN} in its best box"
+BEST, UNCERTAIN = f"{MEAN} in its best box", "standard error (%)"
 
 
 def cases(setting: str, seeds: Sequence[int]) -> list[Row]:
@@ -95,7 +95,7 @@ def measure(case: Row, checkpoint: Path) -> list[Row]:
     )
     found = model_atoms.read_off(functions, d, MODES[d])
     uncertain = float(100 * np.mean(found.standard_errors / binding(d)))
-    return [{**errors(d, found.energies), "standard error (%)": uncertain, "seconds": clock.stop()}]
+    return [{**errors(d, found.energies), UNCERTAIN: uncertain, "seconds": clock.stop()}]
 
 
 class Clock:
@@ -205,6 +205,7 @@ def averaged(rows: Sequence[Row], dimension: int) -> list[Row]:
             "seconds": float(np.mean([row["seconds"] for row in own if row["steps"] == steps])),
             MEAN: float(np.mean([row[MEAN] for row in own if row["steps"] == steps])),
             "worst": float(max(row[MEAN] for row in own if row["steps"] == steps)),
+            "uncertain": max(row.get(UNCERTAIN, 0.0) for row in own if row["steps"] == steps),
         }
         for steps in dict.fromkeys(row["steps"] for row in own)
     ]
@@ -250,7 +251,8 @@ def finest_grid(rows: Sequence[Row], lines: Sequence[Row], dimension: int) -> st
         f"points and {lean[MEAN]:.2g} % with {LEAN} blocks in place of scipy's {fits['blocks']:g}; {fits[BEST]:.2g} % "
         f"and {lean[BEST]:.2g} % if the box is chosen with the answer in hand); an error below {WANTED} % takes "
         f"{wanted['points per axis']} points per axis, {wanted['GB']:.3g} GB. NeuralSVD: {best[MEAN]:.2g} % after "
-        f"{best['steps']} steps, {best['seconds']:.0f} s (worst seed {best['worst']:.2g} %)."
+        f"{best['steps']} steps, {best['seconds']:.0f} s (worst seed {best['worst']:.2g} %, "
+        f"standard error of the read-off {best['uncertain']:.1g} %)."
     )
 
 
@@ -278,7 +280,7 @@ ABOUT = (
     "lies there. `of the total energy` counts from the potential at infinity, which flatters both. Grids: "
     "second-order central differences, as published; scipy's LOBPCG from random functions, preconditioned by fast "
     "sine transforms (published without). Seconds: one thread each; NeuralSVD's include reading off. Model atoms: H = "
-    "−Δ − Σ 1/√(x² + 1), in the box [−24, 24]³ or [−20, 20]⁴ for the grids, of which the latter is the smallest that "
+    "−Δ − Σ 1/√(x² + 1), in the box [−24, 24]³ or [−20, 20]⁴ for the grids, the latter about the smallest that "
     "alone costs less than 0.5 %, and in no box for the networks, which see all coordinates at once under an envelope "
     "that decays. The potential is a sum so that the answer is known; who knows that a problem is one solves it axis "
     "by axis, or in a product basis, in no time. Energies of NeuralSVD: in two dimensions from a quadrature rule, "
@@ -290,7 +292,7 @@ def panel(ax: Axes, rows: Sequence[Row], lines: Sequence[Row], dimension: int) -
     """Error against seconds in one number of dimensions; of grids that are hollow the time is extrapolated."""
     done = grids(rows, dimension)
     look = {"color": COLOURS[5], "marker": "s", "markersize": 5}
-    ax.plot([g["seconds"] for g in done], [g[MEAN] for g in done], label="grid, LOBPCG", **look)
+    ax.plot([g["seconds"] for g in done], [g[MEAN] for g in done], label="grid, LOBPCG", zorder=3, **look)
     labelled = [(g["n"], g["seconds"], g[MEAN]) for g in done]
     limits = [line["points per axis"] for line in lines if line["dimension"] == dimension]
     if limits:
