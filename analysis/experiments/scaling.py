@@ -289,7 +289,7 @@ ABOUT = (
     "axis, or in a product basis, in no time. Energies of NeuralSVD: in two dimensions from a quadrature rule, else "
     "by Rayleigh–Ritz on quasi-random points, with the standard error from independent sets. How the comparison was "
     "set up: this potential, the number of states, the box and the zero of the energies were settled after the errors "
-    "of grids had been computed for some twenty potentials of one electron; smoother ones, fewer states or energies "
+    "of grids had been computed for sixteen potentials of one electron; smoother ones, fewer states or energies "
     "counted from the potential at infinity favour grids, sharper ones networks. Envelope, learning rate and width of "
     "the networks were chosen on seed 0 with the answer known."
 )
