@@ -31,7 +31,6 @@ from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks
 from spectraldyn.networks.sides import Sides
 from spectraldyn.networks.whitening import Whitening
 from spectraldyn.operators import Action, Operator, schroedinger
-from spectraldyn.records import Network
 
 EIGENVALUE, ANGLE, LEVEL, SPAN, ORTHOGONALITY = METRICS = (
     "eigenvalue error", "angle distance", "subspace distance, per level", "subspace distance, whole span",
@@ -137,7 +136,7 @@ def in_groups(operator: Operator, size: int) -> Operator:
     contribute to a product of averages then subtract what single rules do.
     """
 
-    def grouped(left: Network, right: Network, batch: Batch) -> Action:
+    def grouped(left: nn.Module, right: nn.Module, batch: Batch) -> Action:
         action = operator(left, right, batch)
         f, Tf = (
             part.unflatten(0, (-1, size)).permute(0, 2, 1, 3).flatten(2) / size**0.5 for part in (action.f, action.Tf)
