@@ -13,8 +13,8 @@ from sklearn.neighbors import kneighbors_graph
 from torch import Tensor, nn
 
 from spectraldyn import Batch, FreshSamples
+from spectraldyn.operators import Action, Operator
 from spectraldyn.operators.transfer import with_constant
-from spectraldyn.records import Action, Network, Operator
 
 LENGTHS = (26, 20, 16, 12)
 NEIGHBOURS = 10
@@ -102,7 +102,7 @@ def laplacian_resolvent(rate: float) -> Operator:
     far from each other as the rate wants them.
     """
 
-    def operator(left: Network, right: Network, batch: Batch) -> Action:
+    def operator(left: nn.Module, right: nn.Module, batch: Batch) -> Action:
         x, y = with_constant(left(torch.cat(batch.pair))).unflatten(0, (2, -1))
         ends = torch.stack((x, y), dim=2) / 2**0.5
         slope = (y - x).unsqueeze(2) / (2 * rate) ** 0.5

@@ -1,6 +1,5 @@
 """Schrödinger operators with known spectra: learned by any objective, and judged as published."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,27 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from analysis.distances import alignment, angle_distance, level_distance, orthogonality, subspace_distance
 from analysis.experiments.experiment import device
 from spectraldyn import Batch, FreshSamples, learn_spectrum
 from spectraldyn.learning import LearnedSpectrum
 from spectraldyn.learning.averages import operator_moments
-from spectraldyn.networks.derivatives import (
-    Jet,
-    added,
-    affine,
-    concatenate,
-    elementwise,
-    exponential,
-    product,
-    square_root,
-)
-from spectraldyn.networks.factors import Factor, GaussianEnvelope, squared_radius
-from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks
 from spectraldyn.networks.sides import Sides
-from spectraldyn.networks.whitening import Whitening
 from spectraldyn.operators import Action, Operator, schroedinger
 
 EIGENVALUE, ANGLE, LEVEL, SPAN, ORTHOGONALITY = METRICS = (
@@ -40,99 +26,10 @@ EIGENVALUE, ANGLE, LEVEL, SPAN, ORTHOGONALITY = METRICS = (
 RITZ, LARGEST, NORMS = "eigenvalue error, Rayleigh–Ritz", "largest, Rayleigh–Ritz", "error of the norms"
 
 
-class CentralFeatures(nn.Module):
-    """e^{−(r/s)^p} and Re, Im (x + iy)^m e^{−(r/s)^p}, m = 1, ..., scaled to a largest modulus of 1: (B, 2) → (B, k).
-
-    Parameters
-    ----------
-    scales : ndarray
-        s.
-    n_harmonics : int
-        Largest m.
-    power : int
-        p: 1 has a cusp at r = 0, 2 is smooth.
-    """
-
-    rates: Tensor
-    factors: Tensor
-
-    def __init__(self, scales: np.ndarray, n_harmonics: int, power: int) -> None:
-        super().__init__()
-        self.power = power
-        m = np.arange(1, n_harmonics + 1)[:, None]
-        self.register_buffer("rates", torch.tensor(-1 / scales**power, dtype=torch.float32))
-        # r^m e^{−(r/s)^p} is largest at r = s (m/p)^{1/p}.
-        factors = (math.e * power / m) ** (m / power) / scales**m
-        self.register_buffer("factors", torch.tensor(factors, dtype=torch.float32))
-
-    @property
-    def n_outputs(self) -> int:
-        return len(self.rates) * (1 + 2 * len(self.factors))
-
-    def forward(self, x: Tensor) -> Tensor:
-        squared = x.square().sum(dim=1, keepdim=True)
-        decay = torch.exp(self.rates * (squared if self.power == 2 else squared.sqrt()))
-        features, real, imaginary = [decay], x[:, :1], x[:, 1:]
-        for factor in self.factors:
-            features += [real * factor * decay, imaginary * factor * decay]
-            real, imaginary = real * x[:, :1] - imaginary * x[:, 1:], imaginary * x[:, :1] + real * x[:, 1:]
-        return torch.cat(features, dim=1)
-
-    def propagate(self, jet: Jet) -> Jet:
-        squared = squared_radius(jet)
-        radius = squared if self.power == 2 else elementwise(squared, square_root)
-        decay = elementwise(affine(radius, self.rates[None], None), exponential)
-        x, y = (jet.units(slice(k, k + 1)) for k in (0, 1))
-        features, real, imaginary = [decay], x, y
-        for factor in self.factors:
-            scaled = affine(decay, torch.diag(factor), None)
-            features += [product(real, scaled), product(imaginary, scaled)]
-            real, imaginary = (
-                added(product(real, x), product(imaginary, y).scaled(-1)),
-                added(product(imaginary, x), product(real, y)),
-            )
-        return concatenate(features)
-
-
-def whitened_networks(
-    features: CentralFeatures, spread: float, n_modes: int, separate: bool, hidden: tuple[int, ...]
-) -> nn.Module:
-    """Networks on features that are whitened under N(0, s²), times the square root of that law as an envelope.
-
-    Features of neighbouring scales are much alike: as they are, training takes many times as many steps.
-    """
-    generator = torch.Generator().manual_seed(0)
-    values = features(spread * torch.randn(20_000, 2, generator=generator)).double()
-    centred = values - values.mean(dim=0)
-    whitening = Whitening.of(values.mean(dim=0), centred.T @ centred / len(values), WHITENING_FLOOR)
-    kind = SeparateNetworks if separate else CommonTrunk
-    return Factor(
-        GaussianEnvelope(2, spread), nn.Sequential(features, kind(whitening, n_modes, hidden, "gelu"))
-    ).float()
-
-
-WHITENING_FLOOR = 1e-6
-N_LATTICE, STEP = 55, 34
-"""Points of a lattice, and its generator: neighbours among the Fibonacci numbers."""
-
-
-def lattice(n_rows: int, n_parts: int, generator: torch.Generator) -> Tensor:
-    """Lattices in the unit square, each shifted at random, (rows, parts, points, 2); at least one row.
-
-    Single points are evenly distributed, and averages over a lattice vary far less than averages over as many
-    independent points (Cranley, Patterson, SIAM J. Numer. Anal. 13 (1976) 904).
-    """
-    index = torch.arange(N_LATTICE, device=generator.device)
-    points = torch.stack((index / N_LATTICE, index * STEP % N_LATTICE / N_LATTICE), dim=1)
-    shift = torch.rand(max(1, n_rows), n_parts, 1, 2, generator=generator, device=generator.device)
-    # Never quite 0 or 1, where laws that reach to infinity have their ends.
-    return ((points + shift) % 1.0).clamp(1e-6, 1 - 1e-6)
-
-
 def in_groups(operator: Operator, size: int) -> Operator:
     """A tied operator that takes every `size` points, one after the other, for one row of so many components.
 
-    Points of a randomised rule are no independent samples, but rules are. Objectives that subtract what single rows
+    Points of a `lattice` are no independent samples, but lattices are. Objectives that subtract what single rows
     contribute to a product of averages then subtract what single rules do.
     """
 

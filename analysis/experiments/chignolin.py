@@ -28,16 +28,14 @@ from torch import nn
 from analysis.benchmarks.study import Row
 from analysis.experiments import experiment, hairpin
 from analysis.experiments.chignolin_report import LINEAR, OBJECTIVES, by_objective, figure, modes_of, published, verdict
-from spectraldyn import Dataset, InputError, InputWarning, learn_spectrum, load_features
+from spectraldyn import Batch, Dataset, InputError, InputWarning, learn_spectrum, load_features
 from spectraldyn.data import pair_starts
 from spectraldyn.data.samples import PairSamples, Rows, in_batches
 from spectraldyn.estimators.base import whitening_of
-from spectraldyn.features import cache_folder
 from spectraldyn.learning.averages import operator_moments
 from spectraldyn.learning.warm_start import slow_coordinates
 from spectraldyn.networks import SeparateNetworks, Whitening
 from spectraldyn.operators import transfer
-from spectraldyn.records import Batch
 from spectraldyn.spectra.rayleigh_ritz import Averages, Spectrum, leading, rayleigh_ritz
 from spectraldyn.spectra.scores import vamp_scores
 
@@ -279,7 +277,7 @@ def text(rows: Sequence[Row], split: Split, held_out: str) -> str:
 
 def source(options: Any) -> tuple[str, Path]:
     """What the data are, and their folder; stand-ins are made where they are missing."""
-    kept = cache_folder() / "experiments"
+    kept = options.folder / "stand-ins"
     if options.trajectories is not None:
         return options.trajectories.name, options.trajectories
     if options.cut is not None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import mdtraj
 import numpy as np
@@ -16,8 +17,6 @@ import torch
 from torch import Tensor
 
 from spectraldyn import InputError, open_trajectory
-from spectraldyn.files import complete_folder
-from spectraldyn.io import file_key, load_topology
 from spectraldyn.systems import Overdamped
 
 N_TRAJECTORIES, N_FRAMES = 34, 1200
@@ -81,7 +80,7 @@ def cut(folder: Path) -> Iterator[mdtraj.Trajectory]:
     if not files or len(topologies) != 1:
         found = f"{len(files)} XTC or DCD files and {len(topologies)} PDB or GRO files"
         raise InputError(f"{folder} holds {found}: to be cut, trajectories and one topology are needed")
-    topology = load_topology(topologies[0], files).topology
+    topology = mdtraj.load_topology(str(topologies[0]))
     readers = [open_trajectory(file, topology) for file in files]
     length = sum(reader.n_frames for reader in readers) // N_TRAJECTORIES
     while length and sum(reader.n_frames // length for reader in readers) < N_TRAJECTORIES:
@@ -95,7 +94,7 @@ def cut(folder: Path) -> Iterator[mdtraj.Trajectory]:
 
 def pieces_of(folder: Path) -> str:
     """What tells the pieces of these trajectories from others, to name a folder by."""
-    files = [file_key(file) for file in sorted(folder.glob("*.*"))]
+    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(folder.glob("*.*"))]
     return "pieces-" + hashlib.blake2b(json.dumps(files).encode(), digest_size=8).hexdigest()
 
 
@@ -103,9 +102,12 @@ def write(out: Path, make: Callable[[], Iterable[mdtraj.Trajectory]]) -> Path:
     """The folder with trajectories in the published layout, made where it does not exist."""
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
-        with complete_folder(out) as draft:
+        with TemporaryDirectory(dir=out.parent) as scratch:
+            draft = Path(scratch) / out.name
+            draft.mkdir()
             for number, trajectory in enumerate(make()):
                 trajectory.save_xtc(str(draft / f"C{number}.xtc"))
                 if number == 0:
                     trajectory[0].save_gro(str(draft / "protein.gro"))
+            draft.replace(out)
     return out

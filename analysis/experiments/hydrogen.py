@@ -25,8 +25,9 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from analysis.experiments import experiment, published, shown
-from analysis.experiments.bound_states import N_LATTICE, BoundStates, CentralFeatures, lattice, whitened_networks
+from analysis.experiments.bound_states import BoundStates
 from analysis.experiments.experiment import PUBLISHED, QUICK, STANDARD, Row
+from analysis.experiments.planar import CentralFeatures, lattice
 from spectraldyn import Batch
 from spectraldyn.learning import LearnedSpectrum
 from spectraldyn.networks.factors import Factor, FourierFeatures, GaussianEnvelope
@@ -40,13 +41,15 @@ NEAR = 4.0
 """Decay length of the law near the nucleus."""
 SPREADS = {1: 16.0, 4: 16.0, 9: 16.0, 16: 20.0, 36: 40.0}
 """Number of states → standard deviation of the wide law, and of the square of the envelope: the states must fit in."""
-N_POINTS = 2 * N_LATTICE
+N_POINTS = 2 * 55
 """In a rule: so many from either law."""
 
 
 def cusp_network(n_modes: int, separate: bool, spread: float, n_harmonics: int) -> nn.Module:
     """Networks on features e^{−r/s} with the cusp of the states at r = 0, under an envelope."""
-    return whitened_networks(CentralFeatures(SCALES, n_harmonics, power=1), spread, n_modes, separate, (32, 32))
+    features, kind = CentralFeatures(SCALES, n_harmonics, power=1), SeparateNetworks if separate else CommonTrunk
+    networks = kind(features.n_outputs, n_modes, (32, 32), "gelu")
+    return Factor(GaussianEnvelope(2, spread), nn.Sequential(features, networks))
 
 
 def fourier_network(n_modes: int, separate: bool, n_frequencies: int = 1024, width: int = 128) -> nn.Module:
@@ -69,7 +72,7 @@ def rules(n: int, generator: torch.Generator, spread: float) -> Batch:
     p ∝ 1/r near the nucleus tames the variance of V ψ. Either half is a `lattice` in (radius, angle), mapped to its
     law.
     """
-    radial, turn = lattice(n // N_POINTS, 2, generator).unbind(dim=-1)
+    radial, turn = lattice(n // N_POINTS, 2, N_POINTS // 2, generator).unbind(dim=-1)
     tail = -torch.log1p(-radial)
     r = torch.stack((NEAR * tail[:, 0], spread * (2 * tail[:, 1]).sqrt()), dim=1)
     angle = 2 * torch.pi * turn

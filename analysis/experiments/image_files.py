@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from spectraldyn.errors import InputError
+from spectraldyn import InputError
 
 UNSIGNED_BYTE = 8
 """Type code in the header of an IDX file."""

@@ -24,9 +24,8 @@ from analysis.experiments import ordered_digits_report
 from analysis.experiments.experiment import PUBLISHED, QUICK, STANDARD, arguments, collect, device
 from analysis.experiments.image_files import Digits, mnist
 from analysis.experiments.noisy_cycle import DIRECTIONS, N_CLASSES, most_probable, noisy_cycle
-from spectraldyn import learn_spectrum
+from spectraldyn import InputWarning, learn_spectrum
 from spectraldyn.data import PairSamples, Rows
-from spectraldyn.errors import InputWarning
 from spectraldyn.learning import LearnedSpectrum
 from spectraldyn.networks.mlp import CommonTrunk
 from spectraldyn.operators import transfer

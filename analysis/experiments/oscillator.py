@@ -19,25 +19,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.experiments.bound_states import N_LATTICE, BoundStates, CentralFeatures, lattice, whitened_networks
+from analysis.experiments.bound_states import BoundStates
 from analysis.references import product_rule
+from analysis.experiments.planar import CentralFeatures, normal_points, whitened
 from spectraldyn import Batch
 from spectraldyn.networks.factors import Factor, FourierFeatures, GaussianEnvelope
 from spectraldyn.networks.mlp import SeparateNetworks
 from spectraldyn.systems import SCHROEDINGER
 
 SYSTEM = SCHROEDINGER["harmonic-oscillator-2d"]
-SPREAD = 2.0
-"""Standard deviation of our samples: the fastest classical motion below 24 reaches out to √24 = 4.9."""
+SPREAD, ENVELOPE = 2.0, 1.5
+"""Standard deviations of our samples, and of the square of the envelope of our functions. Below 24 the classical motion
+reaches out to √24 = 4.9; the states fall off as e^{−r²/2}, the envelope as e^{−r²/9}."""
 SCALES = np.geomspace(1, 3.5, 6)
 """Of the features. None is that of the states."""
+N_POINTS = 377
+"""In a lattice."""
 
 
 def rules(n: int, generator: torch.Generator) -> Batch:
-    """Randomised rules of 55 points each, every one of law N(0, s²), with weights 1/p."""
-    radial, turn = lattice(n // N_LATTICE, 1, generator).flatten(0, 2).unbind(dim=-1)
-    r, angle = SPREAD * (-2 * torch.log1p(-radial)).sqrt(), 2 * math.pi * turn
-    return Batch(torch.stack((r * angle.cos(), r * angle.sin()), dim=1), weight=_inverse_density(r, SPREAD))
+    """Lattices of law N(0, s²), with weights 1/p."""
+    x = normal_points(n // N_POINTS, N_POINTS, SPREAD, generator)
+    return Batch(x, weight=_inverse_density(x.norm(dim=1), SPREAD))
 
 
 def normal_sampler(n: int, generator: torch.Generator) -> Batch:
@@ -51,8 +54,10 @@ def _inverse_density(r: Tensor, spread: float) -> Tensor:
 
 
 def network(n_modes: int, separate: bool, n_harmonics: int) -> nn.Module:
-    """Networks on features e^{−(r/s)²} under an envelope that is wider than that of the states."""
-    return whitened_networks(CentralFeatures(SCALES, n_harmonics, power=2), SPREAD, n_modes, separate, (32,))
+    """Networks on features e^{−(r/s)²}, under an envelope."""
+    features = CentralFeatures(SCALES, n_harmonics, power=2)
+    networks = SeparateNetworks(whitened(features, ENVELOPE), n_modes, (16,), "gelu")
+    return Factor(GaussianEnvelope(2, ENVELOPE), nn.Sequential(features, networks)).float()
 
 
 def fourier_network(n_modes: int, separate: bool) -> nn.Module:
@@ -70,4 +75,4 @@ def states(n_levels: int, shift: float, way: str = "ours") -> BoundStates:
     if way == "published":
         return BoundStates(SYSTEM, fourier_network, normal_sampler, rule, levels, 55, shift)
     ours = partial(network, n_harmonics=n_levels - 1)
-    return BoundStates(SYSTEM, ours, rules, rule, levels, n_modes, shift, shift, N_LATTICE)
+    return BoundStates(SYSTEM, ours, rules, rule, levels, n_modes, shift, points_per_row=N_POINTS)

@@ -34,8 +34,7 @@ from analysis.experiments import experiment
 from spectraldyn import Batch, FreshSamples, learn_spectrum
 from spectraldyn.learning import LearnedSpectrum
 from spectraldyn.networks.mlp import CommonTrunk
-from spectraldyn.operators import integral_kernel
-from spectraldyn.records import Action, Network, Operator
+from spectraldyn.operators import Action, Operator, integral_kernel
 
 SCORED, LEARNED = 8, 16
 BATCH = 1024
@@ -91,7 +90,7 @@ class TangentKernel:
 def tangent_products(kernel: TangentKernel) -> Operator:
     """The integral operator of the kernel from independent states x and y, in time that grows with B, not with B²."""
 
-    def operator(left: Network, right: Network, batch: Batch) -> Action:
+    def operator(left: nn.Module, right: nn.Module, batch: Batch) -> Action:
         x, y = batch.pair
         f, g = left(x), right(y)
         at_x, at_y = kernel.jacobian(x), kernel.jacobian(y)
@@ -122,7 +121,7 @@ def jacobian_operator(kernel: TangentKernel) -> Operator:
     known exactly: w is spread over the rows, K = P/B numbers in each, so that the average of its products is w·w.
     """
 
-    def operator(left: Network, right: Network, batch: Batch) -> Action:
+    def operator(left: nn.Module, right: nn.Module, batch: Batch) -> Action:
         x = batch.x
         f, w, jacobian = left(x), right(x), kernel.jacobian(x)
         n = len(x)
