@@ -36,7 +36,7 @@ from spectraldyn.networks.mlp import CommonTrunk
 from spectraldyn.operators import schroedinger
 from spectraldyn.operators.transfer import root_weight
 from spectraldyn.records import Action, Network, Operator, State
-from spectraldyn.spectra.rayleigh_ritz import rayleigh_ritz
+from spectraldyn.spectra.rayleigh_ritz import orthonormal
 
 BURN_IN = 100
 """Moves of walkers that begin far from equilibrium."""
@@ -286,7 +286,7 @@ def begin(
 ) -> None:  # fmt: skip
     """Make the states within the span of a network's functions, more than states, its functions; changed in place.
 
-    Rayleigh–Ritz for T = (c − H)/s from walkers in the density of that span, and combinations with the norms of nested
+    Eigenvectors of T = (c − H)/s from walkers in the density of that span, and combinations with the norms of nested
     low-rank approximation. `trunk` is the part of the network with its last layer; see
     `spectraldyn.learning.warm_start`, which begins likewise.
     """
@@ -297,10 +297,22 @@ def begin(
     batches = (samples.draw(n_walkers, generator) for _ in range(n_draws))
     operator = schroedinger(potential, shift, scale)
     averages = operator_moments(operator, network, network, [batches]).means()
-    spectrum = rayleigh_ritz(averages, tied=True, n_known=0)
-    norms = np.sqrt(np.clip(spectrum.values[:n_states], LEAST, None))
-    trunk.combine(np.vstack((np.zeros(n_states), spectrum.left[:, :n_states] * norms)))
+    states, values = _leading(averages[0], averages[1], n_states)
+    trunk.combine(np.vstack((np.zeros(n_states), states * np.sqrt(np.clip(values, LEAST, None)))))
     network.float()
+
+
+def _leading(overlap: np.ndarray, image: np.ndarray, n_states: int) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal combinations (L, n) that span the leading right eigenvectors of S⁻¹ E[ψ (T ψ)ᵀ/q], and values (n,).
+
+    The matrix is not made symmetric: where states lie in the span, T ψ c = λ ψ c holds at every walker.
+    """
+    basis = orthonormal(overlap, 0)
+    values, vectors = np.linalg.eig(basis.T @ image @ basis)
+    order = np.argsort(-values.real, kind="stable")[:n_states]
+    # Of a conjugate pair, the real part and the imaginary part.
+    parts = np.where(values.imag[order] < 0, vectors[:, order].imag, vectors[:, order].real)
+    return basis @ np.linalg.qr(parts)[0], values[order].real
 
 
 def energies_of(
