@@ -33,12 +33,12 @@ from spectraldyn.networks.mlp import SeparateNetworks
 from spectraldyn.systems import SCHROEDINGER
 
 SYSTEM = SCHROEDINGER["harmonic-oscillator-2d"]
-SPREAD, ENVELOPE = 2.0, 1.5
+SPREAD, ENVELOPE = 2.0, 2.0
 """Standard deviations of our samples, and of the square of the envelope of our functions. Below 24 the classical motion
-reaches out to √24 = 4.9; the states fall off as e^{−r²/2}, the envelope as e^{−r²/9}."""
+reaches out to √24 = 4.9; the states fall off as e^{−r²/2}, the envelope as e^{−r²/16}."""
 SCALES = np.geomspace(1, 3.5, 6)
 """Of the features. None is that of the states."""
-N_POINTS = 377
+N_POINTS = 233
 """In a lattice."""
 
 
@@ -80,7 +80,7 @@ def states(n_levels: int, shift: float, way: str = "ours") -> BoundStates:
     if way == "published":
         return BoundStates(SYSTEM, fourier_network, normal_sampler, rule, levels, 55, shift)
     ours = partial(network, n_harmonics=n_levels - 1)
-    return BoundStates(SYSTEM, ours, rules, rule, levels, n_modes, shift, points_per_row=N_POINTS)
+    return BoundStates(SYSTEM, ours, rules, rule, levels, n_modes, shift, shift, N_POINTS)
 
 
 OBJECTIVES = ("sequential", "joint", "neuralef")
