@@ -100,7 +100,7 @@ def test_distances_are_zero_for_exact_functions_and_see_a_rotation_only_across_l
 
 def test_two_shells_are_learned_and_turned_to_the_exact_states():
     task = hydrogen.states(4)
-    spectrum = task.learn("sequential", {"n_steps": 300, "batch_size": 220, "learning_rate": 1e-2}, 0)
+    spectrum = task.learn("sequential", {"n_steps": 500, "batch_size": 220, "learning_rate": 1e-2}, 0)
     result = task.judge(spectrum, "sequential")
     assert result[LARGEST] < 0.01
     assert result[NORMS] < 0.03

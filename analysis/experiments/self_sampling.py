@@ -33,9 +33,8 @@ from spectraldyn import Batch
 from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks.derivatives import value_gradient_and_second
 from spectraldyn.networks.mlp import CommonTrunk
-from spectraldyn.operators import schroedinger
+from spectraldyn.operators import Action, Operator, schroedinger
 from spectraldyn.operators.transfer import root_weight
-from spectraldyn.records import Action, Network, Operator, State
 from spectraldyn.spectra.rayleigh_ritz import orthonormal
 
 BURN_IN = 100
@@ -222,7 +221,7 @@ class DeterminantSamples:
         self.x = x
 
 
-def hamiltonian(potential: Callable[[Tensor], Tensor], network: Network, x: Tensor) -> tuple[Tensor, Tensor]:
+def hamiltonian(potential: Callable[[Tensor], Tensor], network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """Functions and −∇²ψ + V ψ at x (B, d); both (B, L)."""
     value, _, laplacian = value_gradient_and_second(network, x)
     return value, potential(x)[:, None] * value - laplacian
@@ -240,7 +239,7 @@ def local_energies(functions: Tensor, images: Tensor) -> Tensor:
 def local_action(potential: Callable[[Tensor], Tensor]) -> Operator:
     """f = ψ, which alone carries gradient, and T f = H ψ."""
 
-    def operator(left: Network, right: Network, batch: Batch) -> Action:
+    def operator(left: nn.Module, right: nn.Module, batch: Batch) -> Action:
         with torch.no_grad():
             images = hamiltonian(potential, left, batch.x)[1]
         return Action.with_tied_sides(left(batch.x).unsqueeze(2), images.unsqueeze(2))
@@ -257,7 +256,7 @@ def low_variance_action(potential: Callable[[Tensor], Tensor], shift: float, sca
     """
     local = local_action(potential)
 
-    def operator(left: Network, right: Network, batch: Batch) -> Action:
+    def operator(left: nn.Module, right: nn.Module, batch: Batch) -> Action:
         action, root = local(left, right, batch), root_weight(batch)
         images = 2 * (shift * action.f.detach() - action.Tf) / scale
         return Action.with_tied_sides(root * action.f, root * images)
@@ -265,7 +264,7 @@ def low_variance_action(potential: Callable[[Tensor], Tensor], shift: float, sca
     return operator
 
 
-def natural_excited_states(action: Action, state: State) -> tuple[Tensor, State]:
+def natural_excited_states(action: Action, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
     """Scalar with the gradient 2 E[(tr E_L − E) ∇ log |Ψ|] of the energies' sum, E_L = Ψ⁻¹ (H Ψ).
 
     The rows are configurations from `DeterminantSamples` and T f is H ψ; see `local_action`. No order among the
