@@ -32,6 +32,7 @@ def solve(operator=OPERATOR, network=None, **options):
         ({"objective": "nothing"}, "objective 'nothing' is unknown"),
         ({"n_steps": 0}, "n_steps is 0"),
         ({"batch_size": 1}, "batch_size is 1"),
+        ({"optimiser": "sgd"}, "optimiser is 'sgd'"),
         ({"read_off": []}, "read_off is empty"),
         ({"right_network": CommonTrunk(1, 2, (4,))}, "ties both sides"),
         ({"objective": "sequential", "network": CommonTrunk(1, 2, (4,))}, "gradient of its own"),
@@ -66,3 +67,29 @@ def test_training_descends_and_the_given_network_stays():
     np.testing.assert_allclose(spectrum.values, [0.5], atol=0.05)
     functions = spectrum.functions(STATES)
     assert functions.shape == (500, 1)
+
+
+def test_rmsprop_descends_too():
+    torch.manual_seed(0)
+    spectrum = solve(network=SeparateNetworks(1, 1, (16,), "tanh"), n_steps=300, optimiser="rmsprop")
+    np.testing.assert_allclose(spectrum.values, [0.5], atol=0.05)
+
+
+def test_an_interrupted_training_goes_on_from_its_checkpoint_and_is_observed(tmp_path):
+    torch.manual_seed(0)
+    network, seen = SeparateNetworks(1, 2, (16,), "tanh"), []
+    options = {"network": network, "n_steps": 40, "checkpoint": tmp_path / "half.pt"}
+
+    def observe(step, sides):
+        assert sides.left(STATES).shape == (500, 2)
+        seen.append(step)
+
+    def interrupt(step, sides):
+        if step == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        solve(**options, observe=interrupt)
+    resumed = solve(**options, observe=observe)
+    assert seen == list(range(20, 41, 2))
+    np.testing.assert_array_equal(resumed.values, solve(network=network, n_steps=40).values)

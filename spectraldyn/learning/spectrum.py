@@ -112,6 +112,8 @@ def learn_spectrum(
     for name, value, least in (("n_steps", n_steps, 1), ("batch_size", batch_size, 2)):
         if value < least:
             raise InputError(f"{name} is {value!r}: it must be at least {least}")
+    if optimiser not in ("adamw", "rmsprop"):
+        raise InputError(f"optimiser is {optimiser!r}: choose 'adamw' or 'rmsprop'")
     rows = list(read_off)
     if not rows:
         raise InputError("read_off is empty: give the rows on which the spectrum is to be read off")
