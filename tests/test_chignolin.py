@@ -99,7 +99,7 @@ def test_from_trajectories_to_table_and_figure(folder, tmp_path, monkeypatch, ca
     assert all(row["failed"] is None and 1 < row["VAMP-E of training"] <= 1 + row["modes"] for row in rows)
     page = (out / "chignolin.md").read_text()
     mine = [row["VAMP-E"] for row in rows if (row["objective"], row["modes"]) == ("low-rank", 2)]
-    assert f"| low-rank | {np.mean(mine):.4g} ± {np.std(mine, ddof=1):.1g} |" in page
+    assert f"| low-rank | {experiment.mean_and_spread(mine, 4)} |" in page
     assert "12.29 ± 0.07" in page
     assert "No training diverged." in page
 

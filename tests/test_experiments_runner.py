@@ -49,3 +49,18 @@ def test_some_alone(fakes, capfd):
     with pytest.raises(SystemExit, match="2"):
         runner.main(["fourth"])
     assert "there is no experiment fourth: choose from first, second, third" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ([0.3, 0.5], "0.4 ± 0.1"),
+        ([102.0, 130.0, 75.0], "102 ± 30"),
+        ([4.0069, 4.0067, 4.0071], "4.0069 ± 0.0002"),
+        ([2.2e-4, 2.3e-4], "0.00022 ± 7e-06"),
+        ([0.123], "0.12"),
+        ([0.0, 0.0], "0 ± 0"),
+    ],
+)
+def test_a_mean_is_told_as_far_as_its_spread(values, text):
+    assert experiment.mean_and_spread(values) == text

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import math
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
@@ -133,7 +135,20 @@ def write(
 
 
 def mean_and_spread(values: Sequence[float], digits: int = 2) -> str:
-    """Mean and standard deviation over seeds, as the published tables have them."""
-    tensor = torch.tensor(values, dtype=torch.float64)
-    spread = f" ± {float(tensor.std()):.1g}" if len(values) > 1 else ""
-    return f"{float(tensor.mean()):.{digits}g}{spread}"
+    """Mean and standard deviation over seeds, as the published tables have them.
+
+    The spread has one digit and the mean is told as far as that; without a spread it has `digits`.
+    """
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    if mean and abs(mean) < 1e-3:
+        return f"{mean:.{digits}g}" + (f" ± {spread:.1g}" if len(values) > 1 else "")
+    if spread <= 1e-12 * abs(mean):  # rounding
+        return f"{_plain(mean, digits)}{' ± 0' if len(values) > 1 else ''}"
+    decimals = max(0, -math.floor(math.log10(spread)))
+    return f"{mean:.{decimals}f} ± {_plain(spread, 1)}"
+
+
+def _plain(value: float, digits: int) -> str:
+    """So many digits, without an exponent."""
+    decimals = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{round(value, decimals):.{max(0, decimals)}f}"
