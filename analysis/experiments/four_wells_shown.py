@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from analysis.benchmarks.study import Row
 from analysis.experiments.experiment import mean_and_spread
@@ -203,6 +204,10 @@ def figure(rows: Sequence[Row], exact: np.ndarray, points: np.ndarray, functions
         look = {"color": colour, "linestyle": line, "marker": marker, "markersize": 4, "label": method}
         for axes, kind in ((values, "errors"), (apart, "distances")):
             axes.loglog(steps, np.mean([[max(entry[kind]) for entry in trace] for trace in traces], axis=0), **look)
+    for axes in (values, apart):
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     values.axhline(DIGITS, color="0.7", linewidth=1)
     values.annotate("the digits printed", (0.02, DIGITS), (0, 3), xycoords=("axes fraction", "data"),
                     textcoords="offset points", fontsize=8)  # fmt: skip
