@@ -28,7 +28,7 @@ def fakes(tmp_path, monkeypatch):
 
 def test_one_that_fails_does_not_stop_the_others(fakes, capfd):
     assert runner.main(["--quick"]) == 1
-    assert [(fakes / f"{name}.txt").read_text() for name in ("first", "third")] == ["--quick", "--quick"]
+    assert [(fakes / f"{name}.txt").read_text() for name in ("first", "third")] == ["--quick --jobs 1"] * 2
     said = capfd.readouterr().out
     assert "second: 0 s, failed with 3" in said
     assert said.endswith("failed: second\n")
@@ -42,7 +42,7 @@ def test_some_alone(fakes, capfd):
     assert runner.main(["third"]) == 0
     (fakes / "fakes" / "third.py").write_text("raise SystemExit(1)")
     assert runner.main(["first"]) == 0
-    assert (fakes / "first.txt").read_text() == ""
+    assert (fakes / "first.txt").read_text() == "--jobs 1"
     assert runner.main(["third"]) == 1
     rows = json.loads((fakes / "results" / "standard" / "seconds.json").read_text())["rows"]
     assert [(row["experiment"], row["exit code"]) for row in rows] == [("first", 0), ("third", 1)]

@@ -1,7 +1,7 @@
 """All published experiments one after another, each in a process of its own; the seconds that each takes.
 
     python -m analysis.experiments                          # what the documentation shows: hours
-    python -m analysis.experiments --quick                  # within an hour and a half on two cores
+    python -m analysis.experiments --quick --jobs 2         # within an hour and a half on two cores
     python -m analysis.experiments --published              # networks and steps as published: for a GPU
     python -m analysis.experiments --quick hydrogen graphs  # these alone
 
@@ -39,9 +39,9 @@ NAMES = (
 """Modules of this package that are experiments, in the order of docs/published.md."""
 
 
-def run(name: str, setting: str) -> dict[str, Any]:
+def run(name: str, setting: str, jobs: int) -> dict[str, Any]:
     """One experiment in a new process: how long it took and what it returned, 0 where all went well."""
-    flags = [] if setting == experiment.STANDARD else [f"--{setting}"]
+    flags = [*([] if setting == experiment.STANDARD else [f"--{setting}"]), "--jobs", str(jobs)]
     started = time.perf_counter()
     code = subprocess.run([sys.executable, "-m", f"{PACKAGE}.{name}", *flags], cwd=record.ROOT).returncode
     return {"experiment": name, "seconds": round(time.perf_counter() - started, 1), "exit code": code}
@@ -63,13 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for setting in (experiment.QUICK, experiment.PUBLISHED):
         which.add_argument(f"--{setting}", action="store_const", dest="setting", const=setting)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"by default all: {', '.join(NAMES)}")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time, each in a process with one thread")
     parser.set_defaults(setting=experiment.STANDARD)
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.names if name not in NAMES]:
         parser.error(f"there is no experiment {unknown[0]}: choose from {', '.join(NAMES)}")
     failed = []
     for name in options.names or NAMES:
-        row = run(name, options.setting)
+        row = run(name, options.setting, options.jobs)
         note(row, experiment.EXPERIMENTS / options.setting)
         print(f"{name}: {row['seconds']:.0f} s" + (f", failed with {row['exit code']}" if row["exit code"] else ""))
         sys.stdout.flush()
