@@ -27,7 +27,7 @@ demo: $(INSTALLED)
 	@echo "The report is $(CURDIR)/demo-results/report.html: open it in a browser."
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -n 2
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
