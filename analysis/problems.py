@@ -158,10 +158,17 @@ def generator(
     )
 
 
-def schroedinger_problem(system: Any, n_modes: int, oscillator: bool = False, lowest: float = 0.0) -> Problem:
+def schroedinger_problem(
+    system: Any,
+    n_modes: int,
+    oscillator: bool = False,
+    lowest: float = 0.0,
+    rule: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Problem:
     """Bound states from uniform samples of the box, or normally distributed ones for the oscillator.
 
-    Energies are counted from the minimum `lowest` of the potential: relative errors then mean something.
+    Energies are counted from the minimum `lowest` of the potential: relative errors then mean something. They are read
+    off on the points and weights of `rule`, by default a product of one-dimensional rules.
     """
     d = system.dimension
     energies = system.energies(n_modes)
@@ -175,7 +182,7 @@ def schroedinger_problem(system: Any, n_modes: int, oscillator: bool = False, lo
         return Batch(x, weight=torch.exp(x.square().sum(dim=1) / (2 * SPREAD**2)))
 
     box = ((-7.0, 7.0),) * d if oscillator else system.domain
-    points, weight = product_rule(box, {1: 200, 2: 60, 5: 8}[d], system.periodic)
+    points, weight = rule or product_rule(box, {1: 200, 2: 60, 5: 8}[d], system.periodic)
     factor: nn.Module | None = None
     if oscillator:
         factor = GaussianEnvelope(d, SPREAD)

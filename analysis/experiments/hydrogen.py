@@ -14,7 +14,6 @@ Ryu, Xu, Erol, Bu, Zheng, Wornell, ICML 2024 (arXiv:2402.03655): section 4.1, ap
 """
 
 import math
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from analysis.experiments import experiment, published, shown
-from analysis.experiments.bound_states import BoundStates
+from analysis.experiments.bound_states import BoundStates, cases_of
 from analysis.experiments.experiment import PUBLISHED, QUICK, STANDARD, Row
 from analysis.experiments.planar import CentralFeatures, lattice
 from spectraldyn import Batch
@@ -134,23 +133,10 @@ RUNS = {
 N_PIXELS = 41
 
 
-def cases_of(setting: str, seeds: range) -> list[Row]:
-    return [
-        {"way": way, "states": n, "objective": objective, "batch": batch, "steps": steps, "seed": seed}
-        for way, n, batch, steps, objectives in RUNS[setting]
-        for objective in objectives
-        for seed in seeds
-    ]
-
-
 def measure(case: Row, checkpoint: Path) -> list[Row]:
-    way, objective, n_steps = case["way"], case["objective"], case["steps"]
-    training = {"n_steps": n_steps, "batch_size": case["batch"], **TRAINING[way]}
-    # The published average reaches back over 200 steps: a decay of .995.
-    training.setdefault("average_share", min(0.1, 200 / n_steps))
-    task, started = states(case["states"], way), time.perf_counter()
-    spectrum = task.learn(objective, training, case["seed"], checkpoint)
-    seconds = time.perf_counter() - started
+    way, objective = case["way"], case["objective"]
+    task = states(case["states"], way)
+    spectrum, seconds = task.trained(case, TRAINING[way], checkpoint)
     picture = None
     if objective == "sequential" and case["seed"] == 0:
         picture = pictures(task, spectrum)
@@ -200,7 +186,7 @@ def eigenfunction_figure(picture: list[list[float]]) -> Figure:
 
 def main() -> None:
     options = experiment.arguments(__doc__, {STANDARD: 3, QUICK: 1, PUBLISHED: 10})
-    rows = experiment.collect("hydrogen", options, cases_of(options.setting, options.seeds), measure)
+    rows = experiment.collect("hydrogen", options, cases_of(RUNS[options.setting], options.seeds), measure)
     seen = {row["states"]: row.pop("picture") for row in rows if row["picture"]}
     tables, text = shown.tables(rows, WAYS, published.HYDROGEN)
     figures = {"": shown.distances(rows, WAYS, published.HYDROGEN)}

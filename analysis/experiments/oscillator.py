@@ -13,7 +13,6 @@ Ryu, Xu, Erol, Bu, Zheng, Wornell, ICML 2024 (arXiv:2402.03655): appendix E.1 an
 """
 
 import math
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.experiments import experiment, published, shown
-from analysis.experiments.bound_states import BoundStates
+from analysis.experiments.bound_states import BoundStates, cases_of
 from analysis.experiments.experiment import PUBLISHED, QUICK, STANDARD, Row
 from analysis.experiments.planar import CentralFeatures, normal_points, whitened
 from analysis.references import product_rule
@@ -99,28 +98,15 @@ RUNS = {
 """Setting → (way, states, batch size in points, steps, objectives)."""
 
 
-def cases_of(setting: str, seeds: range) -> list[Row]:
-    return [
-        {"way": way, "states": n, "objective": objective, "batch": batch, "steps": steps, "seed": seed}
-        for way, n, batch, steps, objectives in RUNS[setting]
-        for objective in objectives
-        for seed in seeds
-    ]
-
-
 def measure(case: Row, checkpoint: Path) -> list[Row]:
-    way, objective, n_steps = case["way"], case["objective"], case["steps"]
-    training = {"n_steps": n_steps, "batch_size": case["batch"], **TRAINING[way]}
-    # The published average reaches back over 200 steps: a decay of .995.
-    training.setdefault("average_share", min(0.1, 200 / n_steps))
-    task, started = states(*LEVELS[case["states"]], way), time.perf_counter()
-    spectrum = task.learn(objective, training, case["seed"], checkpoint)
-    return [{**task.judge(spectrum, objective), "seconds": time.perf_counter() - started}]
+    task = states(*LEVELS[case["states"]], case["way"])
+    spectrum, seconds = task.trained(case, TRAINING[case["way"]], checkpoint)
+    return [{**task.judge(spectrum, case["objective"]), "seconds": seconds}]
 
 
 def main() -> None:
     options = experiment.arguments(__doc__, {STANDARD: 3, QUICK: 1, PUBLISHED: 10})
-    rows = experiment.collect("oscillator", options, cases_of(options.setting, options.seeds), measure)
+    rows = experiment.collect("oscillator", options, cases_of(RUNS[options.setting], options.seeds), measure)
     tables, text = shown.tables(rows, WAYS, published.OSCILLATOR)
     figures = {"": shown.distances(rows, WAYS, published.OSCILLATOR)}
     experiment.write("oscillator", options, rows, tables, text, figures)

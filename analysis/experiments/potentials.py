@@ -26,7 +26,7 @@ from analysis.problems import Problem, schroedinger_problem
 from analysis.references import product_rule, quantiles
 from spectraldyn import Batch, FreshSamples
 from spectraldyn.networks.factors import FourierFeatures
-from spectraldyn.operators import energy_space_resolvent, schroedinger
+from spectraldyn.operators import energy_space_resolvent
 from spectraldyn.systems import SchroedingerSum, Separable, cosine_circle, cosine_well, infinite_well
 
 WELL, FOKKER_PLANCK, SCHROEDINGER = "infinite well", "cosines, Fokker–Planck", "cosines, Schrödinger"
@@ -75,24 +75,7 @@ def fokker_planck(dimension: int) -> Problem:
 def cosine_schroedinger(dimension: int) -> Problem:
     """The lowest energies, from uniform states."""
     system = SchroedingerSum(tuple(map(cosine_well, amplitudes(dimension))))
-    lowest = -sum(amplitudes(dimension))
-    energies = system.energies(N_MODES)
-    shift = float(2 * energies[-1] - lowest)
-
-    def sampler(n: int, generator: torch.Generator) -> Batch:
-        return Batch(2 * torch.pi * torch.rand(n, dimension, generator=generator))
-
-    points, weight = torus_rule(dimension)
-    return Problem(
-        operator=schroedinger(system.potential, shift, scale=shift),
-        samples=FreshSamples(sampler),
-        n_inputs=2 * dimension,
-        reference=energies - lowest,
-        read_off=Batch(torch.tensor(points), weight=torch.tensor(weight / weight.mean())),
-        functions=system.eigenfunctions(points, N_MODES),
-        values=lambda values: shift * (1 - values) - lowest,
-        inputs=lambda: FourierFeatures(torch.eye(dimension)),
-    )
+    return schroedinger_problem(system, N_MODES, lowest=-sum(amplitudes(dimension)), rule=torus_rule(dimension))
 
 
 def well(dimension: int) -> Problem:
