@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.special import mathieu_a, mathieu_b
 
 from analysis.benchmarks.study import Row
 from analysis.distances import angle_distance, level_distance, orthogonality, subspace_distance
@@ -65,17 +66,28 @@ def test_points_of_a_rule_are_one_row_with_the_same_inner_products():
         torch.testing.assert_close(ungrouped, grouped, rtol=1e-4, atol=1e-5)
 
 
-def test_the_quadrature_and_the_rules_integrate_the_states():
+def test_the_quadrature_is_exact():
     points, weight = hydrogen.quadrature()
     exact = SYSTEM.eigenfunctions(points, 9)
     np.testing.assert_allclose(exact.T @ (weight[:, None] * exact), np.eye(9), atol=1e-7)
-    for sampler, size in ((hydrogen.normal_sampler, 1), (hydrogen.states(4).sampler, hydrogen.N_POINTS)):
-        batch = sampler(3000 * hydrogen.N_POINTS, torch.Generator().manual_seed(0))
-        functions = SYSTEM.eigenfunctions(batch.x.double().numpy(), 4)
-        terms = batch.weight.numpy()[:, None, None] * functions[:, :, None] * functions[:, None, :]
-        terms = terms.reshape(-1, size, 4, 4).mean(axis=1)
-        z = (terms.mean(axis=0) - np.eye(4)) / (terms.std(axis=0) / np.sqrt(len(terms)))
-        assert np.abs(z).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("system", "sampler", "size"),
+    [
+        (SYSTEM, hydrogen.normal_sampler, 1),
+        (SYSTEM, hydrogen.states(4).sampler, hydrogen.N_POINTS),
+        (oscillator.SYSTEM, oscillator.normal_sampler, 1),
+        (oscillator.SYSTEM, oscillator.rules, oscillator.N_POINTS),
+    ],
+)
+def test_weighted_samples_integrate_the_states(system, sampler, size):
+    batch = sampler(1000 * max(size, 100), torch.Generator().manual_seed(0))
+    functions = system.eigenfunctions(batch.x.double().numpy(), 4)
+    terms = batch.weight.numpy()[:, None, None] * functions[:, :, None] * functions[:, None, :]
+    terms = terms.reshape(-1, size, 4, 4).mean(axis=1)
+    z = (terms.mean(axis=0) - np.eye(4)) / (terms.std(axis=0) / np.sqrt(len(terms)))
+    assert np.abs(z).max() < 4
 
 
 def test_distances_are_zero_for_exact_functions_and_see_a_rotation_only_across_levels():
@@ -129,6 +141,13 @@ def test_the_rule_of_a_torus_integrates_the_exact_functions(key):
     overlap = task.functions.T @ (weight[:, None] * task.functions) / weight.sum()
     scale = np.trace(overlap) / len(overlap)
     np.testing.assert_allclose(overlap, scale * np.eye(len(overlap)), atol=0.02 * scale)
+
+
+def test_cosine_energies_are_those_of_mathieu_from_the_bottom_of_the_potential():
+    # x = 2v turns −ψ″ + cos x ψ = E ψ into Mathieu's equation with a = 4E and q = 2; of period 2π in x are even orders.
+    task = potentials.TASKS[potentials.SCHROEDINGER, 1]()
+    characteristic = np.sort([mathieu_a(0, 2), mathieu_b(2, 2), mathieu_a(2, 2), mathieu_b(4, 2)])
+    np.testing.assert_allclose(task.reference, characteristic / 4 + 1, rtol=1e-8)
 
 
 def test_tables_rank_objectives_by_their_errors_and_call_ties_so():
