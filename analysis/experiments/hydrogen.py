@@ -187,15 +187,17 @@ def eigenfunction_figure(picture: list[list[float]]) -> Figure:
 def main() -> None:
     options = experiment.arguments(__doc__, {STANDARD: 3, QUICK: 1, PUBLISHED: 10})
     rows = experiment.collect("hydrogen", options, cases_of(RUNS[options.setting], options.seeds), measure)
-    seen = {row["states"]: row.pop("picture") for row in rows if row["picture"]}
+    seen: dict[int, list[list[float]]] = {}
+    for row in rows:
+        # Of several ways to the same states the first is shown.
+        if picture := row.pop("picture"):
+            seen.setdefault(row["states"], picture)
     tables, text = shown.tables(rows, WAYS, published.HYDROGEN)
     figures = {"": shown.distances(rows, WAYS, published.HYDROGEN)}
     largest = max((n for n in seen if n <= 16), default=None)
     if largest:
         figures["functions"] = eigenfunction_figure(seen[largest])
-    experiment.write(
-        "hydrogen", options, [{k: v for k, v in row.items() if k != "picture"} for row in rows], tables, text, figures
-    )
+    experiment.write("hydrogen", options, rows, tables, text, figures)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def tables(rows: Sequence[Row], ways: Mapping[str, str], known: Published) -> tu
         sentences.append(
             f"{heading}: {first['objective']} has the smallest mean relative error of the eigenvalues, {error} after "
             f"{first['steps']} steps of {first['batch']} points; "
-            f"from smallest to largest: {_order(ranked)}."
+            f"from smallest to largest: {_order(ranked)}{'' if len(best) > 1 else ' (one seed: ties are not known)'}."
         )
     result["As published (figure 3, read off the bars, ± 5 %)"] = [
         {"objective": objective, "batch": batch, "steps": 500_000, **dict(zip(METRICS, values, strict=True))}
