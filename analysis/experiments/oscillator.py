@@ -28,17 +28,21 @@ from analysis.experiments.planar import CentralFeatures, normal_points, whitened
 from analysis.references import product_rule
 from spectraldyn import Batch
 from spectraldyn.networks.factors import Factor, FourierFeatures, GaussianEnvelope
-from spectraldyn.networks.mlp import SeparateNetworks
+from spectraldyn.networks.mlp import SeparateNetworks, linear_layers
 from spectraldyn.systems import SCHROEDINGER
 
 SYSTEM = SCHROEDINGER["harmonic-oscillator-2d"]
-SPREAD, ENVELOPE = 2.0, 2.0
-"""Standard deviations of our samples, and of the square of the envelope of our functions. Below 24 the classical motion
+SPREAD = 2.0
+"""Standard deviation of our samples, and of the square of the envelope of our functions. Below 24 the classical motion
 reaches out to √24 = 4.9; the states fall off as e^{−r²/2}, the envelope as e^{−r²/16}."""
 SCALES = np.geomspace(1, 3.5, 6)
 """Of the features. None is that of the states."""
-N_POINTS = 233
-"""In a lattice."""
+N_POINTS = 610
+"""In a lattice. Mean error of 28 eigenvalues on seed 0: with 233 points 8e-4 after 3,000 steps, with 377 of them 3e-4,
+with 610 1.3e-4 after 2,000."""
+FLATNESS = 0.1
+"""First weights as a share of the usual ones. Units that begin all but straight stay smooth: a bend that is narrower
+than the distance of the points costs energy that they do not see."""
 
 
 def rules(n: int, generator: torch.Generator) -> Batch:
@@ -60,8 +64,10 @@ def _inverse_density(r: Tensor, spread: float) -> Tensor:
 def network(n_modes: int, separate: bool, n_harmonics: int) -> nn.Module:
     """Networks on features e^{−(r/s)²}, under an envelope."""
     features = CentralFeatures(SCALES, n_harmonics, power=2)
-    networks = SeparateNetworks(whitened(features, ENVELOPE), n_modes, (16,), "gelu")
-    return Factor(GaussianEnvelope(2, ENVELOPE), nn.Sequential(features, networks)).float()
+    networks = SeparateNetworks(whitened(features, SPREAD), n_modes, (16,), "silu")
+    with torch.no_grad():
+        linear_layers(networks.layers)[0].weight.mul_(FLATNESS)
+    return Factor(GaussianEnvelope(2, SPREAD), nn.Sequential(features, networks)).float()
 
 
 def fourier_network(n_modes: int, separate: bool) -> nn.Module:
@@ -75,14 +81,15 @@ def states(n_levels: int, shift: float, way: str = "ours") -> BoundStates:
     """The states of the lowest levels."""
     levels = tuple(range(1, n_levels + 1))
     n_modes = sum(levels)
-    rule = product_rule(((-8.0, 8.0),) * 2, 100)
+    rule = product_rule(((-8.0, 8.0),) * 2, 200)
     if way == "published":
         return BoundStates(SYSTEM, fourier_network, normal_sampler, rule, levels, 55, shift)
     ours = partial(network, n_harmonics=n_levels - 1)
     return BoundStates(SYSTEM, ours, rules, rule, levels, n_modes, shift, shift, N_POINTS)
 
 
-OBJECTIVES = ("sequential", "joint", "neuralef")
+OBJECTIVES = ("sequential", "neuralef")
+"""As published."""
 TRAINING: dict[str, dict[str, Any]] = {
     "ours": {"learning_rate": 1e-2, "average_share": 0.1},
     "published": {"learning_rate": 1e-4, "optimiser": "rmsprop"},
@@ -92,7 +99,7 @@ LEVELS = {28: (7, 16.0), 55: (10, 24.0)}
 """Number of states → levels and shift."""
 RUNS = {
     QUICK: [("ours", 28, 2 * N_POINTS, 4000, ("sequential",))],
-    STANDARD: [("ours", 28, 2 * N_POINTS, 8000, OBJECTIVES), ("ours", 55, 2 * N_POINTS, 8000, ("sequential",))],
+    STANDARD: [("ours", 28, 2 * N_POINTS, 4000, OBJECTIVES), ("ours", 55, 2 * N_POINTS, 4000, ("sequential",))],
     PUBLISHED: [("published", 28, batch, 500_000, OBJECTIVES) for batch in (128, 512)],
 }
 """Setting → (way, states, batch size in points, steps, objectives)."""
