@@ -73,6 +73,15 @@ def test_the_law_integrates():
     np.testing.assert_allclose(integrals, 1, atol=0.01)
 
 
+def test_lattices_have_the_same_law_and_less_noise_than_independent_points():
+    batch = model_atoms.lattices(1000 * model_atoms.N_POINTS, 4, torch.Generator().manual_seed(0))
+    # The integral of e^{−r²/9} in four dimensions.
+    terms = batch.weight * torch.exp(-batch.x.square().sum(dim=1) / 9) / (9 * np.pi) ** 2
+    means = terms.double().reshape(1000, -1).mean(dim=1)
+    assert abs(float(means.mean()) - 1) < 4 * float(means.std()) / 1000**0.5
+    assert float(means.std()) < 0.6 * float(terms.std()) / model_atoms.N_POINTS**0.5
+
+
 def test_a_miniature_finds_two_electrons():
     functions = model_atoms.learn(2, 3, 400, seed=0, hidden=(16, 16))
     found = model_atoms.read_off(functions, 2, 3, log_points=11)

@@ -1,6 +1,6 @@
 """Error and time against grids as they grow: networks and LOBPCG in two, three and four dimensions.
 
-    python -m analysis.experiments.scaling --quick       # about nine minutes on one core
+    python -m analysis.experiments.scaling --quick       # about fifteen minutes on one core
     python -m analysis.experiments.scaling               # three seeds, longer trainings: about an hour on one core
     python -m analysis.experiments.scaling --published   # 500,000 steps, for a GPU's machine
 
@@ -41,7 +41,7 @@ GRIDS = {
     PUBLISHED: {2: (50, 100, 200, 400, 800, 1600), 3: (32, 64, 96, 128), 4: (16, 24, 32, 40)},
 }
 STEPS = {
-    QUICK: {2: (1000, 6000), 3: (500, 3000), 4: (1000, 8000)},
+    QUICK: {2: (1000, 6000), 3: (500, 3000), 4: (1000, 12000)},
     STANDARD: {2: (1000, 3000, 6000, 12000), 3: (500, 2000, 8000), 4: (1000, 4000, 12000)},
     PUBLISHED: {2: (500_000,), 3: (500_000,), 4: (500_000,)},
 }
