@@ -6,6 +6,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # read
 
 import pytest
 import torch
+import torch._dynamo  # which the first optimiser loads, for seconds: also in every process that a test forks
 
 torch.set_num_threads(1)
 
@@ -31,4 +32,7 @@ def quick(monkeypatch):
     """Hardly any training after the warm start, and no pictures, which take twice as long as the rest."""
     header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x90\0\0\0\x90"
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
+    for name, value in {"STEPS": 10, "STEPS_PER_MODE": 0, "PROBE_STEPS": 10, "SETTLING_STEPS": 10}.items():
+        monkeypatch.setattr(f"spectraldyn.estimators.neural_svd.{name}", value)
+    monkeypatch.setattr("spectraldyn.spectra.kinetics.N_REPLICATES", 40)
     monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(header))

@@ -174,6 +174,10 @@ def test_hidden_radius(monkeypatch, tmp_path):
 
 
 def test_learning_rate(monkeypatch, tmp_path):
+    def shortly(sample, seed, options):
+        return study.compared(sample, seed, {"neural-svd": {**options["neural-svd"], "max_steps": 10}})
+
+    monkeypatch.setattr(learning_rate, "compared", shortly)
     monkeypatch.setattr(learning_rate, "N_FRAMES", 1000)
     monkeypatch.setattr(learning_rate, "RATES", (0.005, 0.01))
     run(learning_rate, monkeypatch, tmp_path, "--systems", "prinz")

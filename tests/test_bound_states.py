@@ -128,7 +128,7 @@ def test_two_shells_are_learned_and_turned_to_the_exact_states():
 def test_the_oscillator_is_learned_below_its_shift():
     task = oscillator.states(2, 8.0)
     np.testing.assert_allclose(task.exact_values, (8 - np.array([2.0, 4.0, 4.0])) / 8)
-    training = {"n_steps": 300, "batch_size": 2 * oscillator.N_POINTS, "learning_rate": 1e-2}
+    training = {"n_steps": 150, "batch_size": 2 * oscillator.N_POINTS, "learning_rate": 1e-2}
     result = task.judge(task.learn("joint", training, 0), "joint")
     assert result[RITZ] < 0.01
     assert result[EIGENVALUE] < 0.05
