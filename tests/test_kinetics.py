@@ -44,8 +44,9 @@ def z_scores(estimates: Estimates, exact: np.ndarray, log: bool = True) -> np.nd
 
 
 @pytest.mark.parametrize("lag", [1, 4, 10])
-def test_passage_times_are_those_of_the_chain_at_every_lag(lag):
+def test_passage_times_are_those_of_the_chain_at_every_lag(lag, monkeypatch):
     """Over 16 data sets: the mean lies within 4 standard errors, which are below 2 %; a factor of 1.1 would be seen."""
+    monkeypatch.setattr("spectraldyn.spectra.kinetics.N_REPLICATES", 2)  # the intervals are judged below
     found = [learned(seed, lag, reversible=seed % 2 == 0)[0] for seed in range(16)]
     cores = [core.tolist() for core in found[0].cores]
     assert all([core.tolist() for core in one.cores] == cores for one in found)
@@ -194,7 +195,7 @@ def scores_of(results, cells: np.ndarray, matrix: np.ndarray, law: np.ndarray, l
     return scores
 
 
-@pytest.mark.parametrize("lag", [1, 5, 20])
+@pytest.mark.parametrize("lag", [1, 20])
 @pytest.mark.parametrize("name", WELLS)
 def test_wells_against_finite_volumes(name, lag):
     """Two data sets, everything learned: root mean squares of the z-scores of each kind.

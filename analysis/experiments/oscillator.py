@@ -98,8 +98,8 @@ WAYS = {"ours": "our own way", "published": "the published way"}
 LEVELS = {28: (7, 16.0), 55: (10, 24.0)}
 """Number of states → levels and shift."""
 RUNS = {
-    QUICK: [("ours", 28, 2 * N_POINTS, 4000, ("sequential",))],
-    STANDARD: [("ours", 28, 2 * N_POINTS, 4000, OBJECTIVES), ("ours", 55, 2 * N_POINTS, 4000, ("sequential",))],
+    QUICK: [("ours", 28, 2 * N_POINTS, 6000, ("sequential",))],
+    STANDARD: [("ours", 28, 2 * N_POINTS, 6000, ("sequential",)), ("ours", 55, 2 * N_POINTS, 3000, ("sequential",))],
     PUBLISHED: [("published", 28, batch, 500_000, OBJECTIVES) for batch in (128, 512)],
 }
 """Setting → (way, states, batch size in points, steps, objectives)."""
