@@ -18,7 +18,7 @@ from spectraldyn.spectra.timescales import TOO_LONG, Timescale
 EXACT = -1 / np.log([0.97, 0.95])
 """The eigenvalues of the chain are 1, 0.97 and 0.95: these timescales, in frames, at every lag time."""
 LAG = 5
-OPTIONS = {"n_modes": 2, "hidden": (16,), "max_steps": 150, "random_state": 0}
+OPTIONS = {"n_modes": 2, "n_networks": 1, "hidden": (16,), "max_steps": 150, "random_state": 0}
 
 
 @pytest.fixture(autouse=True)
@@ -201,8 +201,7 @@ def test_refits_are_drawn_over_the_lines(refitted, tmp_path):
     plots.save_figure(ax, tmp_path / "timescales.png")
 
 
-def test_command_line_writes_refits_and_says_whether_they_agree(file, frames, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 10)
+def test_command_line_writes_refits_and_says_whether_they_agree(quick, file, frames, tmp_path, capfd):
     np.save(file, frames[:4000])
     command = ["fit", file, "--lag", "5", "--modes", "2", "--refit-lags"]
     assert main(command) == 0

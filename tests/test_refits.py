@@ -297,7 +297,7 @@ def test_many_values_or_modes_are_not_learned_anew_by_default(frames, monkeypatc
     assert default_refits(Dataset([np.zeros((100, 60_000), np.float32)]), 1) == 0
 
 
-def test_command_line_learns_anew_and_takes_up_what_was_finished(frames, tmp_path, monkeypatch, capfd):
+def test_command_line_learns_anew_and_takes_up_what_was_finished(quick, frames, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("joblib.cpu_count", lambda: 1)
     np.save("x.npy", frames[:3000])

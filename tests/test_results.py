@@ -140,7 +140,7 @@ def test_frames_along_a_generators_mode_go_from_well_to_well(tmp_path):
     """A double well: along its mode from one bottom to the other, and over the top of the barrier at ½."""
     well = SYSTEMS["double-well"]
     np.savez(tmp_path / "x.npz", a=well.sample(4000, seed=0), b=well.sample(4000, seed=1))
-    options = {"n_modes": 1, "random_state": 0}
+    options = {"n_modes": 1, "max_steps": 500, "random_state": 0}
     results = spectraldyn.fit_generator(tmp_path / "x.npz", well, **options)
     out = spectraldyn.write_results(results, tmp_path / "out")
     with np.load(tmp_path / "x.npz") as arrays:
