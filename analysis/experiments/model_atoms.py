@@ -35,8 +35,8 @@ NEAR, FAR, SHARE = 1.1, 4.5, 0.7
 """The law of every coordinate: Laplace distributions of these widths, and the share of the near one."""
 FARTHEST = 140.0
 N_POINTS, N_ROWS = 251, 2
-"""Points of a lattice, and independently shifted lattices in a batch: independent points, as many in all, end with a
-third more error after 2,000 steps in four dimensions."""
+"""Points of a lattice, and independently shifted lattices in a batch. After 2,000 steps in four dimensions errors on
+seed 0 were 1.1 %, and 1.4 % with as many independent points."""
 SPARE = 2
 """Functions learned beside those asked for: a state that one network is slow to find is in the span of all."""
 N_SETS, LOG_POINTS = 8, 14
