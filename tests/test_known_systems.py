@@ -9,8 +9,6 @@ from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 KNOWN = SHARED / "known"
 POSITIONS = {"features": "positions", "lag": "1ps", "timestep": "0.2ps"}
-ALONE = POSITIONS | {"n_networks": 1}
-"""One network in place of the usual three, which the shipped data have: this module is among the longest."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,9 +20,9 @@ def few_replicates_of_what_is_not_judged(monkeypatch):
     ("system", "folder", "name", "options"),
     [
         ("double-well-2d", REPOSITORY_DATA / "double_well", "double_well", POSITIONS),
-        pytest.param("double-well-2d", KNOWN, "double_well_2d", ALONE, marks=needs_shared),
-        pytest.param("prinz", KNOWN, "prinz", ALONE | {"lag": "0.05ps", "timestep": "0.01ps"}, marks=needs_shared),
-        pytest.param("double-well", KNOWN, "dimer", ALONE | {"features": "heavy-distances"}, marks=needs_shared),
+        pytest.param("double-well-2d", KNOWN, "double_well_2d", POSITIONS, marks=needs_shared),
+        pytest.param("prinz", KNOWN, "prinz", POSITIONS | {"lag": "0.05ps", "timestep": "0.01ps"}, marks=needs_shared),
+        pytest.param("double-well", KNOWN, "dimer", POSITIONS | {"features": "heavy-distances"}, marks=needs_shared),
     ],
     ids=["shipped double well", "double well", "prinz", "dimer"],
 )
@@ -69,7 +67,6 @@ def test_alanine_dipeptide_lies_in_the_reference_ranges(name, files, top, timest
         lag="5ps",
         timestep=timestep,
         n_modes=3,
-        n_networks=1,
         max_steps=300,
         random_state=0,
     )

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from analysis.experiments import finite_differences, model_atoms, scaling
+from analysis.experiments.lattices import kronecker_lattices
 from spectraldyn.networks.derivatives import value_gradient_and_second
 from spectraldyn.systems import hydrogen
 
@@ -80,6 +81,13 @@ def test_lattices_have_the_same_law_and_less_noise_than_independent_points():
     means = terms.double().reshape(1000, -1).mean(dim=1)
     assert abs(float(means.mean()) - 1) < 4 * float(means.std()) / 1000**0.5
     assert float(means.std()) < 0.6 * float(terms.std()) / model_atoms.N_POINTS**0.5
+
+
+def test_kronecker_lattices_step_by_the_plastic_number():
+    (points,) = kronecker_lattices(1, 20, 2, torch.Generator().manual_seed(0))
+    steps = (points[1:] - points[:-1]) % 1
+    expected = torch.tensor([0.7548776662466927, 0.5698402909980532], dtype=torch.float64).expand(19, 2)
+    torch.testing.assert_close(steps, expected, rtol=0, atol=3e-6)
 
 
 def test_a_miniature_finds_two_electrons():

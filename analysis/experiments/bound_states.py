@@ -30,7 +30,7 @@ RITZ, LARGEST, NORMS = "eigenvalue error, Rayleighâ€“Ritz", "largest, Rayleighâ€
 def in_groups(operator: Operator, size: int) -> Operator:
     """A tied operator that takes every `size` points, one after the other, for one row of so many components.
 
-    Points of a `lattice` are no independent samples, but lattices are. Objectives that subtract what single rows
+    Points of a lattice are no independent samples, but lattices are. Objectives that subtract what single rows
     contribute to a product of averages then subtract what single rules do.
     """
 

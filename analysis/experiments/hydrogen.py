@@ -26,7 +26,8 @@ from torch import nn
 from analysis.experiments import experiment, published, shown
 from analysis.experiments.bound_states import BoundStates, cases_of
 from analysis.experiments.experiment import PUBLISHED, QUICK, STANDARD, Row
-from analysis.experiments.planar import CentralFeatures, lattice
+from analysis.experiments.lattices import fibonacci_lattices
+from analysis.experiments.planar import CentralFeatures
 from spectraldyn import Batch
 from spectraldyn.learning import LearnedSpectrum
 from spectraldyn.networks.factors import Factor, FourierFeatures, GaussianEnvelope
@@ -68,10 +69,10 @@ def normal_sampler(n: int, generator: torch.Generator, spread: float = 16.0) -> 
 def rules(n: int, generator: torch.Generator, spread: float) -> Batch:
     """Randomised rules of `N_POINTS` points each: half from N(0, s²), half from e^{−r/4}/(8π r), with weights 1/p.
 
-    p ∝ 1/r near the nucleus tames the variance of V ψ. Either half is a `lattice` in (radius, angle), mapped to its
+    p ∝ 1/r near the nucleus tames the variance of V ψ. Either half is a lattice in (radius, angle), mapped to its
     law.
     """
-    radial, turn = lattice(n // N_POINTS, 2, N_POINTS // 2, generator).unbind(dim=-1)
+    radial, turn = fibonacci_lattices(n // N_POINTS, 2, N_POINTS // 2, generator).unbind(dim=-1)
     tail = -torch.log1p(-radial)
     r = torch.stack((NEAR * tail[:, 0], spread * (2 * tail[:, 1]).sqrt()), dim=1)
     angle = 2 * torch.pi * turn

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from analysis.experiments.bound_states import in_groups
 from analysis.experiments.experiment import device
+from analysis.experiments.lattices import kronecker_lattices
 from spectraldyn import Batch, FreshSamples, learn_spectrum
 from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks.derivatives import Derivatives, Jet, affine, concatenate, elementwise, exponential, product
@@ -125,18 +126,9 @@ def states(uniform: Tensor) -> Batch:
 
 
 def lattices(n: int, dimension: int, generator: torch.Generator) -> Batch:
-    """Lattices of `N_POINTS` points each, shifted at random, of this law: n points, or one lattice.
-
-    The points are multiples of powers of 1/g, where g^(d+1) = g + 1, modulo 1: an additive recurrence with badly
-    approximable numbers (Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018).
-    """
-    where = generator.device
-    g = float(np.real(np.roots([1.0, *[0.0] * (dimension - 1), -1.0, -1.0])).max())
-    steps = g ** -torch.arange(1, dimension + 1, dtype=torch.float64, device=where)
-    points = torch.arange(N_POINTS, dtype=torch.float64, device=where)[:, None] * steps
-    shift = torch.rand(max(1, n // N_POINTS), 1, dimension, dtype=torch.float64, generator=generator, device=where)
-    # Never quite 0 or 1, where the law has its ends.
-    return states(((points + shift) % 1).clamp(1e-6, 1 - 1e-6).flatten(0, 1).float())
+    """Lattices of `N_POINTS` points each, shifted at random, of this law: n points, or one lattice."""
+    points = kronecker_lattices(n // N_POINTS, N_POINTS, dimension, generator)
+    return states(points.flatten(0, 1).float())
 
 
 def quasi_random(

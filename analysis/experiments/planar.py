@@ -1,4 +1,4 @@
-"""Functions of two coordinates around a centre: features, and randomised rules to average over."""
+"""Functions of two coordinates around a centre: features, and points to average over."""
 
 import math
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from analysis.experiments.lattices import fibonacci_lattices
 from spectraldyn.networks.derivatives import (
     Jet,
     added,
@@ -74,27 +75,13 @@ class CentralFeatures(nn.Module):
         return concatenate(features)
 
 
-def lattice(n_rows: int, n_parts: int, size: int, generator: torch.Generator) -> Tensor:
-    """Fibonacci lattices in the unit square, each shifted at random, (rows, parts, size, 2); at least one row.
-
-    Single points are evenly distributed, and averages over a lattice vary far less than averages over as many
-    independent points (Cranley, Patterson, SIAM J. Numer. Anal. 13 (1976) 904). `size` is a Fibonacci number.
-    """
-    index = torch.arange(size, device=generator.device)
-    step = round(size * (math.sqrt(5) - 1) / 2)
-    points = torch.stack((index / size, index * step % size / size), dim=1)
-    shift = torch.rand(max(1, n_rows), n_parts, 1, 2, generator=generator, device=generator.device)
-    # Never quite 0 or 1, where laws that reach to infinity have their ends.
-    return ((points + shift) % 1.0).clamp(1e-6, 1 - 1e-6)
-
-
 def normal_points(n_rows: int, size: int, spread: float, generator: torch.Generator) -> Tensor:
-    """Such lattices mapped to N(0, s²), one after the other, (points, 2).
+    """Fibonacci lattices mapped to N(0, s²), one after the other, (points, 2).
 
     The radius goes out and back: averages over lattices vary least where the function ends as it begins (Hickernell,
     Monte Carlo and Quasi-Monte Carlo Methods 2000, Springer 2002, 274).
     """
-    there_and_back, turn = lattice(n_rows, 1, size, generator).flatten(0, 2).unbind(dim=-1)
+    there_and_back, turn = fibonacci_lattices(n_rows, 1, size, generator).flatten(0, 2).unbind(dim=-1)
     radial = (1 - (2 * there_and_back - 1).abs()).clamp(1e-6, 1 - 1e-6)
     r, angle = spread * (-2 * torch.log1p(-radial)).sqrt(), 2 * math.pi * turn
     return torch.stack((r * angle.cos(), r * angle.sin()), dim=1)

@@ -24,10 +24,12 @@ def tables(rows: Sequence[Row], ways: Mapping[str, str], known: Published) -> tu
         ranked = sorted(_by(mine, "objective"), key=lambda group: np.mean(numbers(group, EIGENVALUE)))
         best = ranked[0]
         error, first = mean_and_spread(numbers(best, EIGENVALUE)), best[0]
+        order = f"; from smallest to largest: {_order(ranked)}" if len(ranked) > 1 else ""
+        unknown = " (one seed: ties are not known)" if order and len(best) == 1 else ""
         sentences.append(
-            f"{heading}: {first['objective']} has the smallest mean relative error of the eigenvalues, {error} after "
-            f"{first['steps']} steps of {first['batch']} points; "
-            f"from smallest to largest: {_order(ranked)}{'' if len(best) > 1 else ' (one seed: ties are not known)'}."
+            f"{heading}: {first['objective']} has {'the smallest' if order else 'a'} mean relative error of the "
+            f"eigenvalues{',' if order else ' of'} {error} after {first['steps']} steps of {first['batch']} points"
+            f"{order}{unknown}."
         )
     result["As published (figure 3, read off the bars, ± 5 %)"] = [
         {"objective": objective, "batch": batch, "steps": 500_000, **dict(zip(METRICS, values, strict=True))}
