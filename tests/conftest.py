@@ -27,6 +27,20 @@ def no_refits():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def few_replicates_of_the_kinetics():
+    """Two hundred Markov models take as long as all else in an analysis; see `as_many_replicates_as_users_get`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("spectraldyn.spectra.kinetics.N_REPLICATES", 20)
+        yield
+
+
+@pytest.fixture
+def as_many_replicates_as_users_get(monkeypatch):
+    """For tests that judge intervals of the kinetics."""
+    monkeypatch.setattr("spectraldyn.spectra.kinetics.N_REPLICATES", 200)
+
+
 @pytest.fixture
 def quick(monkeypatch):
     """Hardly any training after the warm start, and no pictures, which take twice as long as the rest."""
@@ -34,5 +48,4 @@ def quick(monkeypatch):
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
     for name, value in {"STEPS": 10, "STEPS_PER_MODE": 0, "PROBE_STEPS": 10, "SETTLING_STEPS": 10}.items():
         monkeypatch.setattr(f"spectraldyn.estimators.neural_svd.{name}", value)
-    monkeypatch.setattr("spectraldyn.spectra.kinetics.N_REPLICATES", 40)
     monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(header))

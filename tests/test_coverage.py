@@ -22,11 +22,6 @@ def judge(estimates, exact):
     assert missed <= stats.binom.ppf(0.999, len(z), 0.05)
 
 
-@pytest.fixture(autouse=True)
-def few_replicates_of_what_is_not_judged(monkeypatch):
-    monkeypatch.setattr("spectraldyn.spectra.kinetics.N_REPLICATES", 5)
-
-
 @pytest.mark.parametrize("reversible", [True, False])
 def test_learned_timescales_lie_in_their_intervals(reversible):
     """Three states in a plane, of timescales −1/ln 0.97 and −1/ln 0.91 rows, 0.5 ps and 2 stored frames apart; 4000

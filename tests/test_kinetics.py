@@ -18,6 +18,7 @@ from spectraldyn.systems import SYSTEMS
 from spectraldyn.systems.grids import Grid
 from spectraldyn.units import TimeAxis
 
+pytestmark = pytest.mark.usefixtures("as_many_replicates_as_users_get")
 PIECE = 500
 """Rows of a trajectory. Passages that lead from one to the next, were they counted, would be seen."""
 OFF = ~np.eye(3, dtype=bool)

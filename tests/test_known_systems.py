@@ -11,11 +11,6 @@ KNOWN = SHARED / "known"
 POSITIONS = {"features": "positions", "lag": "1ps", "timestep": "0.2ps"}
 
 
-@pytest.fixture(autouse=True)
-def few_replicates_of_what_is_not_judged(monkeypatch):
-    monkeypatch.setattr("spectraldyn.spectra.kinetics.N_REPLICATES", 5)
-
-
 @pytest.mark.parametrize(
     ("system", "folder", "name", "options"),
     [

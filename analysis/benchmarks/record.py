@@ -49,10 +49,13 @@ def write(
 
 
 def markdown(rows: Rows) -> str:
+    """A table, in whose narrow columns no number is parted from its error or unit."""
+
     def cell(value: Any) -> str:
         if value is None:
             return "–"
-        return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+        text = f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+        return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
 
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
     return "\n".join([*lines, *("| " + " | ".join(cell(v) for v in row.values()) + " |" for row in rows)]) + "\n"

@@ -124,9 +124,11 @@ RUNS = {
     QUICK: [("ours", 9, 220, 1500, OBJECTIVES), ("reduced", 9, 128, 2000, OBJECTIVES)],
     STANDARD: [
         ("ours", 9, 220, 4000, OBJECTIVES),
-        ("ours", 16, 220, 8000, OBJECTIVES),
-        ("ours", 36, 440, 8000, ("sequential",)),
-        ("reduced", 9, 128, 20_000, OBJECTIVES),
+        ("ours", 16, 220, 6000, ("sequential", "joint", "neuralef")),
+        # 136 backward passes a step.
+        ("ours", 16, 220, 2000, ("spin",)),
+        ("ours", 36, 440, 4000, ("sequential",)),
+        ("reduced", 9, 128, 4000, OBJECTIVES),
     ],
     PUBLISHED: [("published", 16, batch, 500_000, OBJECTIVES) for batch in (128, 512)],
 }
