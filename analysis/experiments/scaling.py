@@ -249,12 +249,12 @@ def finest_grid(rows: Sequence[Row], lines: Sequence[Row], dimension: int) -> st
     best = min(averaged(rows, dimension), key=lambda line: line[MEAN])
     return (
         f"The finest grid that LOBPCG holds in {LIMIT / 1e9:g} GB has {fits['points per axis']} points per axis and "
-        f"an error of {fits[MEAN]:.2g} % ({lean['points per axis']} points and {lean[MEAN]:.2g} % with {LEAN} blocks in place of scipy's {fits['blocks']:g}; {fits[BEST]:.2g} % "
-        f"and {lean[BEST]:.2g} % if the box is chosen with the answer in hand); an error below {WANTED} % takes "
-        f"{wanted['points per axis']} points per axis, {wanted['GB']:.3g} GB. NeuralSVD: {best[MEAN]:.2g} % after "
-        f"{best['steps']} steps, {best['seconds']:.0f} s (worst seed {best['worst']:.2g} %, "
-        f"standard error of the read-off {best['uncertain']:.1g} %). Counted from the potential at infinity the finest "
-        f"grid is off by {fits[TOTAL]:.2g} %, NeuralSVD by {best['total']:.2g} %."
+        f"an error of {fits[MEAN]:.2g} % ({lean['points per axis']} points and {lean[MEAN]:.2g} % with {LEAN} blocks "
+        f"in place of scipy's {fits['blocks']:g}; {fits[BEST]:.2g} % and {lean[BEST]:.2g} % if the box is chosen with "
+        f"the answer in hand); an error below {WANTED} % takes {wanted['points per axis']} points per axis, "
+        f"{wanted['GB']:.3g} GB. NeuralSVD: {best[MEAN]:.2g} % after {best['steps']} steps, {best['seconds']:.0f} s "
+        f"(worst seed {best['worst']:.2g} %, standard error of the read-off {best['uncertain']:.1g} %). Counted from "
+        f"the potential at infinity the finest grid is off by {fits[TOTAL]:.2g} %, NeuralSVD by {best['total']:.2g} %."
     )
 
 
