@@ -129,11 +129,11 @@ GOOD = {
 }
 
 
-def judged(name: str, case: Case, seed: int) -> dict[str, Any]:
-    """What the verdict says of one data set."""
+def judged(name: str, case: Case, seed: int, **options: Any) -> dict[str, Any]:
+    """What the verdict says of one data set; options of `NeuralSVD` are its defaults."""
     data = sd.Dataset([np.asarray(run, dtype=np.float32) for run in case.make(seed)], time=TimeAxis(1.0, 1))
     started = time.perf_counter()
-    fit = sd.NeuralSVD(case.n_modes, case.lag, random_state=seed, device="cpu").fit(data)
+    fit = sd.NeuralSVD(case.n_modes, case.lag, random_state=seed, device="cpu", **options).fit(data)
     verdict = sd.analyze(fit.model_, data, functions=fit.functions_).verdict
     said = [f"{one.level}: {one.message}" for one in verdict if one.level != "good"]
     seen = any(words in sentence for sentence in said for words in case.expected)

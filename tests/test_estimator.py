@@ -92,7 +92,8 @@ def test_finite_chain_meets_its_oracle(trajectories, objective, network):
 
 def test_driven_chain_has_the_right_singular_and_complex_eigenvalues():
     trajectories = realisation(DRIVEN)
-    model = NeuralSVD(n_modes=2, lagtime=3, reversible=False, random_state=0, max_steps=400).fit_fetch(trajectories)
+    options = {"reversible": False, "n_networks": 1, "random_state": 0, "max_steps": 400}
+    model = NeuralSVD(n_modes=2, lagtime=3, **options).fit_fetch(trajectories)
     matrix = np.linalg.matrix_power(DRIVEN, 3)
     p = stationary(matrix)
     singular_values = np.linalg.svd(np.diag(p**0.5) @ matrix @ np.diag(p**-0.5), compute_uv=False)[1:]
@@ -111,7 +112,7 @@ def test_driven_chain_has_the_right_singular_and_complex_eigenvalues():
 @pytest.mark.parametrize("objective", ["vamp-2", "low-rank", "neuralef"])
 def test_other_objectives_give_the_span_of_the_oracle(trajectories, objective, warm_start):
     """The span of the indicators of three states and no other, and the eigenvalues that the counts give in it."""
-    options = {"objective": objective, "warm_start": warm_start, "random_state": 0, "max_steps": 200}
+    options = {"objective": objective, "warm_start": warm_start, "random_state": 0, "max_steps": 200, "n_networks": 1}
     fit = NeuralSVD(2, 2, **options).fit(trajectories)
     assert fit.model_.settings.layout.network == ("separate" if objective == "neuralef" else "common-trunk")
     states = np.concatenate(states_of(trajectories))
@@ -175,7 +176,7 @@ def test_modes_are_orthonormal_eigenfunctions(fitted, trajectories):
 
 def test_list_single_array_and_pairs_are_the_same_data(trajectories):
     one = trajectories[0]
-    options = {"n_modes": 2, "lagtime": 2, "random_state": 0, "max_steps": 50}
+    options = {"n_modes": 2, "lagtime": 2, "n_networks": 1, "random_state": 0, "max_steps": 50}
     single = NeuralSVD(**options).fit_fetch(one)
     listed = NeuralSVD(**options).fit_fetch([one])
     np.testing.assert_array_equal(single.eigenvalues, listed.eigenvalues)
@@ -197,16 +198,22 @@ def test_pieces_lose_exactly_the_pairs_across_their_ends(trajectories):
 
 
 def test_same_seed_same_numbers(short):
-    models = [NeuralSVD(n_modes=2, random_state=seed, max_steps=60).fit_fetch(short) for seed in (3, 3, 4)]
+    models = [NeuralSVD(n_modes=2, random_state=seed, max_steps=20).fit_fetch(short) for seed in (3, 3, 4)]
     np.testing.assert_array_equal(models[0].eigenvalues, models[1].eigenvalues)
     assert (models[0].eigenvalues != models[2].eigenvalues).all()
 
 
+RESUMED = {"n_modes": 2, "random_state": 3, "max_steps": 60}
+
+
+@pytest.fixture(scope="module")
+def straight(short):
+    return NeuralSVD(**RESUMED).fit_fetch(short)
+
+
 @pytest.mark.parametrize("interrupted_at", [30, 75, 215, 255])
-def test_interrupted_fit_goes_on_to_the_same_numbers(short, tmp_path, monkeypatch, interrupted_at):
+def test_interrupted_fit_goes_on_to_the_same_numbers(short, straight, tmp_path, monkeypatch, interrupted_at):
     """In the trainings of several networks, and in the last one on all pairs."""
-    options = {"n_modes": 2, "random_state": 3, "max_steps": 60}
-    straight = NeuralSVD(**options).fit_fetch(short)
     steps = iter(range(10_000))
 
     def interrupting(formula):
@@ -220,7 +227,7 @@ def test_interrupted_fit_goes_on_to_the_same_numbers(short, tmp_path, monkeypatc
     for name in ("vamp-2", "joint"):
         framework = OBJECTIVES[name]
         monkeypatch.setitem(OBJECTIVES, name, dataclasses.replace(framework, formula=interrupting(framework.formula)))
-    estimator = NeuralSVD(**options, checkpoint_folder=tmp_path)
+    estimator = NeuralSVD(**RESUMED, checkpoint_folder=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         estimator.fit(short)
     assert list(tmp_path.iterdir())
@@ -235,9 +242,9 @@ def test_many_columns_are_looked_at_through_few_coordinates(trajectories, tmp_pa
     """The networks are trained on the slowest coordinates and take all columns; saved, they are the same."""
     random = np.random.default_rng(0)
     wide = [np.hstack((frames, random.standard_normal((len(frames), 200)))) + 50 for frames in trajectories]
-    estimator = NeuralSVD(1, 2, random_state=0, max_steps=100)
+    estimator = NeuralSVD(1, 2, n_networks=2, random_state=0, max_steps=100)
     model = estimator.fit_fetch(wide)
-    alone = NeuralSVD(1, 2, random_state=0, max_steps=100).fit_fetch(trajectories)
+    alone = NeuralSVD(1, 2, n_networks=1, random_state=0, max_steps=100).fit_fetch(trajectories)
     assert model.timescales() == pytest.approx(alone.timescales(), rel=0.1)
     (first, *_) = model.sides.left.trunk.parts
     assert (first[0].whitening.n_inputs, first[0].linear.in_features) == (wide[0].shape[1], MOST_INPUTS)
@@ -498,5 +505,6 @@ def test_wrong_data_is_named():
 def test_norms_agree_with_rayleigh_ritz_at_every_batch_size(batch_size, n_steps):
     files = sorted((SHARED / "known").glob("prinz_0*.dcd"))
     data = load_features(files, top=SHARED / "known" / "prinz.pdb", features="positions", timestep=0.01)
-    model = NeuralSVD(3, 5, batch_size=batch_size, max_steps=n_steps, random_state=0).fit_fetch(data)
+    options = {"batch_size": batch_size, "n_networks": 1, "max_steps": n_steps, "random_state": 0}
+    model = NeuralSVD(3, 5, **options).fit_fetch(data)
     np.testing.assert_allclose(model.spectrum.norms, model.singular_values, rtol=0.02)
