@@ -177,7 +177,8 @@ class BoundStates:
             ANGLE: angle_distance(trained, functions, weight, self.levels),
             LEVEL: level_distance(trained, functions, weight, self.levels),
             SPAN: subspace_distance(trained, functions, weight),
-            ORTHOGONALITY: orthogonality(trained, weight),
+            # SpIN's were made orthogonal on this very rule.
+            ORTHOGONALITY: None if objective == "spin" else orthogonality(trained, weight),
             RITZ: float(ritz.mean()),
             LARGEST: float(ritz.max()),
             NORMS: float(norms.mean()) if objective in ("joint", "sequential") else None,

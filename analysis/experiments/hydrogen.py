@@ -182,7 +182,7 @@ def eigenfunction_figure(picture: list[list[float]]) -> Figure:
                 if column == 0:
                     kind = "exact" if line % 2 else "learned"
                     energy = "−1" if level == 0 else f"−1/{(2 * level + 1) ** 2}"
-                    panel.set_title(f"{kind}, E = {energy}, ± {size:g}", fontsize=8, loc="left")
+                    panel.set_title(f"{kind}, E = {energy}, |x|, |y| < {size:g}", fontsize=8, loc="left")
             number += 1
     return figure
 
