@@ -43,8 +43,8 @@ WHAT = (
     "Gram–Schmidt, which it leaves to be done): relative error of the Rayleigh quotients, mean over the modes; "
     "(2/π) × angle to the exact functions after the best rotation within every level; 1 − tr(P P̂)/k of the spans of "
     "every level, and of all; mean square of the off-diagonal entries of the normalised Gram matrix, which after "
-    "Gram–Schmidt is 0. Beside them the errors of the values from Rayleigh–Ritz and from the norms of the functions. All by quadrature. Mean ± standard "
-    "deviation over seeds."
+    "Gram–Schmidt is 0. Beside them the errors of the values from Rayleigh–Ritz and from the norms of the functions. "
+    "All by quadrature. Mean ± standard deviation over seeds."
 )
 
 
