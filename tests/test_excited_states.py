@@ -154,7 +154,7 @@ def test_networks_carry_their_own_derivatives(name):
 def test_both_objectives_find_the_states_of_the_oscillator(tmp_path, monkeypatch):
     monkeypatch.setattr(excited_states, "WIDE", 40)
     monkeypatch.setattr(loop, "EVALUATIONS", 2)
-    case = {"system": "oscillator", "seed": 0, "n_steps": 10, "walkers": 16, "width": 40}
+    case = {"system": "oscillator", "seed": 0, "n_steps": 10, "walkers": 16, "width": 40, "learning_rate": 3e-5}
     rows = []
     for objective in excited_states.OBJECTIVES:
         row = {**case, "objective": objective}
@@ -164,6 +164,7 @@ def test_both_objectives_find_the_states_of_the_oscillator(tmp_path, monkeypatch
         nine = {key: row[key][:9] for key in ("exact", "energies", "standard errors")}
         trace = [{**point, "energies": point["energies"][:9]} for point in row["trace"]]
         rows.append({**row, "system": "hydrogen", **nine, "trace": trace})
-    assert len(excited_states.tables(rows)["Energies"]) == 19
+        rows.append({**row, "system": "oscillator, 16 units"})
+    assert len(excited_states.tables(rows)["Energies"]) == 29
     assert "missed" in excited_states.text(rows)
     excited_states.figure(rows).savefig(tmp_path / "figure.png")
