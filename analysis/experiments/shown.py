@@ -44,7 +44,7 @@ WHAT = (
     "(2/π) × angle to the exact functions after the best rotation within every level; 1 − tr(P P̂)/k of the spans of "
     "every level, and of all; mean square of the off-diagonal entries of the normalised Gram matrix, which after "
     "Gram–Schmidt is 0. Beside them the errors of the values from Rayleigh–Ritz and from the norms of the functions. "
-    "All by quadrature. Mean ± standard deviation over seeds. SpIN's steps, each of which takes as many backward passes "
+    "All by quadrature. Mean ± standard deviation over seeds. SpIN's steps, each with as many backward passes "
     "as there are pairs of states, are fewer where so many take longer than those of the others."
 )
 
