@@ -3,8 +3,8 @@
 Two-dimensional hydrogen, −∇² − 1/r, nine states, and harmonic oscillator, −∇² + r², ten states; NeuralSVD's objective
 (joint nesting) beside that of natural excited states, with the same networks, the same beginning and as many walkers:
 
-    python -m analysis.experiments.excited_states --quick        # one seed: about two minutes on one core
-    python -m analysis.experiments.excited_states                # three seeds: about ten minutes on one core
+    python -m analysis.experiments.excited_states --quick        # one seed: about five minutes on one core
+    python -m analysis.experiments.excited_states                # three seeds: half an hour on one core
     python -m analysis.experiments.excited_states --published    # 200,000 steps of 4,096 walkers a state: for a GPU
 
 Nearly all accuracy comes from the beginning, the last layer solved for on the walkers, with hidden units, envelopes
@@ -273,7 +273,7 @@ def text(rows: list[Row]) -> str:
     parts = [
         f"Walkers in the density of the learned functions, {case['walkers']} for every state, {case['n_steps']} steps, "
         f"a hidden layer of {case['width']}, and the oscillator once more in one that is too narrow for its states, "
-        f"where training has something to learn; both objectives begin with the best combinations of the same random "
+        "where training has something to learn; both objectives begin with the best combinations of the same random "
         "functions. Energies by Rayleigh–Ritz from the walkers alone, errors by a jackknife over walkers. Mean ± "
         "standard deviation over seeds. Nothing is published for these systems with this way of sampling; with a law "
         f"made by hand, NeuralSVD's is {100 * HYDROGEN['sequential', 512][0]:.2g} % in the mean over 16 states of "
