@@ -276,7 +276,7 @@ def test_the_best_rate_counts_and_a_difference_within_its_spread_is_a_tie(tmp_pa
     ordered_digits_report.write_report("ordered_digits", options, rows, {8: 10}, "none")
     text = (tmp_path / "ordered_digits.md").read_text()
     assert "0.85 ± 0.07; differences 0.30 ± 0 to a (ahead), 0.1 ± 0.2 to b (a tie), -0.09 ± 0.01 to c (behind)." in text
-    assert "| 8 | a | 0.01 | 1.00 ± 0 | 1.00 ± 0 | 0.55 ± 0.07 |" in text
+    assert "| 8 | a | 0.01 | 1.00 ± 0 | 1.00 ± 0 | 0.55 ± 0.07 |" in text.replace("\u00a0", " ")
 
 
 def test_the_published_encoder_takes_images_of_any_size():
