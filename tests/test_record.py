@@ -9,7 +9,7 @@ def test_record_holds_what_the_numbers_are_worth(tmp_path):
     rows = [
         {"system": "prinz", "seconds": 1.23456},
         {"system": "dimer", "seconds": None},
-        {"system": 1, "seconds": "2 ± 1 %"},
+        {"system": 1, "seconds": "2 ± 1e-05 %"},
     ]
     write("speed", rows, folder=tmp_path / "new")
     stored = json.loads((tmp_path / "new" / "speed.json").read_text())
@@ -18,7 +18,7 @@ def test_record_holds_what_the_numbers_are_worth(tmp_path):
     assert {"python", "torch", "deeptime", "numpy", "spectraldyn", "commit"} == stored["versions"].keys()
     assert stored["command"].startswith("python ")
     page = (tmp_path / "new" / "speed.md").read_text()
-    assert "| prinz | 1.235 |\n| dimer | – |\n| 1 | 2\u00a0±\u00a01\u00a0% |" in page
+    assert "| prinz | 1.235 |\n| dimer | – |\n| 1 | 2\u00a0±\u00a01e\u201105\u00a0% |" in page
     assert stored["versions"]["commit"] in page
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -49,12 +50,13 @@ def write(
 
 
 def markdown(rows: Rows) -> str:
-    """A table, in whose narrow columns no number is parted from its error or unit."""
+    """A table, in whose narrow columns no number is parted from its exponent, error or unit."""
 
     def cell(value: Any) -> str:
         if value is None:
             return "–"
         text = f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+        text = re.sub(r"(?<=\d)e-(?=\d)", "e\u2011", text)
         return text.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
 
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
