@@ -172,3 +172,11 @@ def test_tables_rank_objectives_by_their_errors_and_call_ties_so():
     assert [line["objective"] for line in first] == ["joint", "spin", "sequential"]
     assert first[0][EIGENVALUE] == "0.4 ± 0.1"
     assert published[0]["orthogonality"] == 1.4e-4
+
+
+def test_the_well_is_seen_from_its_centre():
+    """Its corners at −π and π, in every coordinate, and nothing of that is learned."""
+    layer = potentials.centred(2)
+    ends = torch.tensor([[0.0, torch.pi], [torch.pi, torch.pi / 2]])
+    torch.testing.assert_close(layer(ends), torch.tensor([[-torch.pi, torch.pi], [torch.pi, 0.0]]))
+    assert not any(parameter.requires_grad for parameter in layer.parameters())

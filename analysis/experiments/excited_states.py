@@ -59,13 +59,13 @@ from spectraldyn.systems import SchroedingerSum, harmonic_oscillator, hydrogen
 NAME = "excited_states"
 NESTED, NATURAL = OBJECTIVES = ("NeuralSVD", "natural excited states")
 SETTINGS = {
-    experiment.STANDARD: {"n_steps": 2_000, "walkers": 64, "width": 128, "learning_rate": 3e-5},
-    experiment.QUICK: {"n_steps": 500, "walkers": 64, "width": 128, "learning_rate": 3e-5},
-    experiment.PUBLISHED: {"n_steps": 200_000, "walkers": 4096, "width": 256, "learning_rate": 3e-5},
+    experiment.STANDARD: {"n_steps": 2_000, "walkers": 64, "width": 128},
+    experiment.QUICK: {"n_steps": 500, "walkers": 64, "width": 128},
+    experiment.PUBLISHED: {"n_steps": 200_000, "walkers": 4096, "width": 256},
 }
 """Walkers are those of every state, width that of the hidden layer."""
 N_SEEDS = {experiment.STANDARD: 3, experiment.QUICK: 1, experiment.PUBLISHED: 3}
-RISE, AVERAGE_SHARE = 100, 0.1
+LEARNING_RATE, RISE, AVERAGE_SHARE = 3e-5, 100, 0.1
 WIDE = 128
 """Functions from which the states of the beginning are combined."""
 
@@ -319,7 +319,14 @@ def figure(rows: list[Row]) -> Figure:
 def main(arguments: list[str] | None = None) -> None:
     options: Any = experiment.arguments(__doc__, N_SEEDS, arguments)
     cases = [
-        {"system": name, "objective": objective, "seed": seed, **SETTINGS[options.setting], **system.training}
+        {
+            "system": name,
+            "objective": objective,
+            "seed": seed,
+            "learning_rate": LEARNING_RATE,
+            **SETTINGS[options.setting],
+            **system.training,
+        }
         for seed in options.seeds
         for name, system in SYSTEMS.items()
         for objective in OBJECTIVES
