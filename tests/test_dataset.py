@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from spectraldyn.data import Column, Dataset, InputFile, Rows, Source, dataset, plain_columns
+from spectraldyn.data import Column, Dataset, InputFile, Source, dataset, plain_columns, rows_of
 from spectraldyn.units import TimeAxis
 
 
@@ -139,7 +139,7 @@ def test_rows_for_the_training_are_those_of_the_data(rows, keep_apart):
     one = Dataset([np.concatenate(several)])
     index = torch.randint(several.n_rows, (300,), generator=torch.Generator().manual_seed(0))
     for data, n_parts in ((one, 1), (several, 3)):
-        gatherer = Rows.of(data, torch.device("cpu"))
+        gatherer = rows_of(data, torch.device("cpu"))
         assert (len(gatherer), len(gatherer.parts)) == (several.n_rows, n_parts)
         np.testing.assert_array_equal(gatherer.gather(index).numpy(), several.rows(index.numpy()))
         assert np.shares_memory(gatherer.parts[0].numpy(), data.parts[0])
@@ -147,5 +147,5 @@ def test_rows_for_the_training_are_those_of_the_data(rows, keep_apart):
 
 def test_rows_of_arrays_that_may_not_be_written(rows):
     rows.flags.writeable = False
-    gatherer = Rows.of(Dataset([rows]), torch.device("cpu"))
+    gatherer = rows_of(Dataset([rows]), torch.device("cpu"))
     np.testing.assert_array_equal(gatherer.gather(torch.tensor([5, 3])).numpy(), rows[[5, 3]])

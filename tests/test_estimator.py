@@ -16,7 +16,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from analysis.distances import subspace_distance
 from spectraldyn import Dataset, InputError, InputWarning, NeuralSVD, NeuralSVDModel, load_features
-from spectraldyn.data import PairSamples, Rows
+from spectraldyn.data import PairSamples, Rows, rows_of
 from spectraldyn.estimators import neural_svd
 from spectraldyn.learning.warm_start import MOST_INPUTS, slow_coordinates
 from spectraldyn.networks import Whitening
@@ -145,14 +145,13 @@ def test_data_on_disk_stay_there(tmp_path, monkeypatch):
     np.save(path, np.random.default_rng(0).normal(size=(3000, 2)).astype(np.float32))
     source = np.load(path, mmap_mode="r")
     seen = []
-    original = Rows.of.__func__
 
-    def watched(cls, data, device):
-        rows = original(cls, data, device)
+    def watched(data, device):
+        rows = rows_of(data, device)
         seen.extend((data, rows))
         return rows
 
-    monkeypatch.setattr(Rows, "of", classmethod(watched))
+    monkeypatch.setattr(neural_svd, "rows_of", watched)
     NeuralSVD(1, max_steps=2, hidden=(4,), random_state=0).fit(Dataset([source[:1000], source[1000:]]))
     data, rows = seen
     (part,) = rows.parts

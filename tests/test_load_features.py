@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from spectraldyn import io
-from spectraldyn.data import Column, Dataset, InputFile, Rows, Source, dataset
+from spectraldyn.data import Column, Dataset, InputFile, Source, dataset, rows_of
 from spectraldyn.errors import InputError
 from spectraldyn.features import cache_folder, featurize, load_features, store
 from spectraldyn.units import TimeAxis
@@ -326,7 +326,7 @@ def test_rows_on_disk_stay_there(monkeypatch, tmp_path, top, walk, options):
     assert (len(found), len(found.parts)) == (4 if "columns" in options else 6, 2)
     for rows, source in zip(found, found.sources, strict=True):
         assert np.shares_memory(rows, mapping(found[0 if source.file_index == 0 else -1]))
-    tensors = Rows.of(found, torch.device("cpu"))
+    tensors = rows_of(found, torch.device("cpu"))
     for part, tensor in zip(found.parts, tensors.parts, strict=True):
         assert np.shares_memory(part, found[0]) or np.shares_memory(part, found[-1])
         assert tensor.data_ptr() == part.__array_interface__["data"][0]

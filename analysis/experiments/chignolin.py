@@ -30,7 +30,8 @@ from analysis.experiments import experiment, hairpin
 from analysis.experiments.chignolin_report import LINEAR, OBJECTIVES, by_objective, figure, modes_of, published, verdict
 from spectraldyn import Batch, Dataset, InputError, InputWarning, learn_spectrum, load_features
 from spectraldyn.data import pair_starts
-from spectraldyn.data.samples import PairSamples, Rows, in_batches
+from spectraldyn.data.rows import rows_of
+from spectraldyn.data.samples import PairSamples, in_batches
 from spectraldyn.estimators.base import whitening_of
 from spectraldyn.learning.averages import operator_moments
 from spectraldyn.learning.warm_start import slow_coordinates
@@ -136,7 +137,7 @@ def matched(coordinates: Sequence[np.ndarray], seed: int) -> tuple[list[int], li
 
 def split_of(data: Dataset, seed: int = 0) -> Split:
     """Test trajectories that match the others in the slowest linear coordinates; among the others likewise."""
-    pairs = PairSamples.of(Rows.of(data, torch.device("cpu")), LAG, pair_starts(data.stretches, LAG))
+    pairs = PairSamples.of(rows_of(data, torch.device("cpu")), LAG, pair_starts(data.stretches, LAG))
     slow, _ = slow_coordinates(whitening_of(data), pairs)
     step = -(-data.n_rows // MATCHED_ROWS)
     found = [slow(torch.tensor(rows[::step]))[:, :COORDINATES].numpy() for rows in data]
@@ -169,7 +170,7 @@ class Prepared:
     @classmethod
     def of(cls, data: Dataset, split: Split) -> "Prepared":
         train, validation, test = (starts_in(data, part) for part in (split.train, split.validation, split.test))
-        samples = PairSamples.of(Rows.of(data, experiment.device()), LAG, train, validation)
+        samples = PairSamples.of(rows_of(data, experiment.device()), LAG, train, validation)
         own = Dataset(array for array, at in zip(data, data.sources, strict=True) if at.file_index in split.train)
         slow, scales = slow_coordinates(whitening_of(own).to(samples.device), samples)
         inputs = slow.followed_by(torch.diag(scales))

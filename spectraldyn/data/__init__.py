@@ -17,13 +17,16 @@ from spectraldyn.data.stretches import (
 from spectraldyn.units import TimeAxis, TimeUnit
 
 if TYPE_CHECKING:
-    from spectraldyn.data.samples import FreshSamples, PairSamples, Rows, Samples, Scored, WeightedSamples
+    from spectraldyn.data.rows import Rows, rows_of
+    from spectraldyn.data.samples import FreshSamples, PairSamples, Samples, Scored, WeightedSamples
 
-_SAMPLES = ("FreshSamples", "PairSamples", "Rows", "Samples", "Scored", "WeightedSamples")
+_ROWS = ("Rows", "rows_of")
+_SAMPLES = ("FreshSamples", "PairSamples", "Samples", "Scored", "WeightedSamples")
 
 
 def __getattr__(name: str) -> Any:
     # Samples import torch, which takes seconds that reading files and making features should not pay.
-    if name in _SAMPLES:
-        return getattr(import_module("spectraldyn.data.samples"), name)
+    for module, names in {"rows": _ROWS, "samples": _SAMPLES}.items():
+        if name in names:
+            return getattr(import_module(f"spectraldyn.data.{module}"), name)
     raise AttributeError(f"module 'spectraldyn.data' has no attribute {name!r}")

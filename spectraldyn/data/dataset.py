@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from spectraldyn.data.mapped import RESIDENT_BYTES, TOUCHED_BYTES, release
 from spectraldyn.data.stretches import stretches_of
 from spectraldyn.units import TimeAxis, TimeUnit
 
@@ -214,13 +215,22 @@ class Dataset(list):
         result.weight = weight
         return result
 
+    @property
+    def resident(self) -> bool:
+        """Whether the rows may stay in memory: not where they take too much of it (see `RESIDENT_BYTES`)."""
+        return sum(array.nbytes for array in self) <= RESIDENT_BYTES
+
     def chunks(self) -> Iterator[tuple[range, np.ndarray]]:
         """All rows in order, some thousand at once: their numbers and a view of them."""
-        step = max(1024, CHUNK_VALUES // max(self[0].shape[1], 64))
+        step, resident, touched = max(1024, CHUNK_VALUES // max(self[0].shape[1], 64)), self.resident, 0
         for stretch, array in zip(stretches_of([len(part) for part in self.parts]), self.parts, strict=True):
             for start in range(0, len(array), step):
                 view = array[start : start + step]
                 yield range(stretch.start + start, stretch.start + start + len(view)), view
+                touched += view.nbytes
+                if not resident and (touched > TOUCHED_BYTES or start + step >= len(array)):
+                    release(array)
+                    touched = 0
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Rows by their numbers, (len(index), d): read from where they lie."""
@@ -228,8 +238,10 @@ class Dataset(list):
         starts = np.array([0, *accumulate(len(part) for part in self.parts)])
         home = np.searchsorted(starts, index, side="right") - 1
         for number in np.unique(home):
-            mine = home == number
+            mine = np.flatnonzero(home == number)
             result[mine] = self.parts[number][np.asarray(index)[mine] - starts[number]]
+            if not self.resident:
+                release(self.parts[number])
         return result
 
     def column(self, number: int) -> np.ndarray:

@@ -1,23 +1,23 @@
 """Where the batches of a training come from: lagged pairs, weighted states, or a sampler that never runs out."""
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from spectraldyn.data.dataset import Dataset
+from spectraldyn.data.rows import SCORED_AT_ONCE, Rows, StoredRows
+from spectraldyn.data.shuffled import ShuffledBlocks
 from spectraldyn.linalg import n_rows, total
 from spectraldyn.records import Batch
 
 MAX_SCORED = 10_000
 """Pairs or states of either part that a score is taken from."""
 
-SCORED_AT_ONCE = 4096
 Scored = tuple[list[Batch], list[Batch]]
 """Training and held-out rows, some thousand at once."""
 
@@ -28,6 +28,10 @@ class Samples(Protocol):
     @property
     def device(self) -> torch.device: ...
 
+    def seek(self, step: int, seed: int) -> None:
+        """Make ready what the batches of this step of a training, counted from 0, are drawn from."""
+        ...
+
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         """A batch of n independent rows."""
         ...
@@ -37,57 +41,10 @@ class Samples(Protocol):
         ...
 
 
-class Rows:
-    """Rows of features where the training runs, gathered by index.
-
-    Parameters
-    ----------
-    parts : sequence of Tensor (T, d)
-        That hold the rows, in order.
-    """
-
-    def __init__(self, *parts: Tensor) -> None:
-        self.parts = parts
-        ends = torch.tensor([len(part) for part in parts], device=parts[0].device).cumsum(0)
-        self._starts = torch.cat((ends.new_zeros(1), ends))
-
-    @classmethod
-    def of(cls, data: Dataset, device: torch.device) -> "Rows":
-        """Those of a data set: in main memory as views of it, on another device as one copy."""
-        with warnings.catch_warnings():
-            # Of arrays that may not be written; nothing writes here.
-            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-            parts = [torch.from_numpy(part) for part in data.parts]
-        return cls(*parts) if device.type == "cpu" else cls(torch.cat([part.to(device) for part in parts]))
-
-    def mapped(self, function: Callable[[Tensor], Tensor]) -> "Rows":
-        """What a function (B, d) → (B, k) makes of the rows, in single precision, computed some thousand at once."""
-        several = (torch.cat([function(some).float() for some in part.split(SCORED_AT_ONCE)]) for part in self.parts)
-        return Rows(*several)
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    @property
-    def device(self) -> torch.device:
-        return self.parts[0].device
-
-    def gather(self, index: Tensor) -> Tensor:
-        """Rows (len(index), d)."""
-        if len(self.parts) == 1:
-            return self.parts[0].index_select(0, index)
-        home = torch.bucketize(index, self._starts, right=True) - 1
-        result = self.parts[0].new_empty(len(index), self.parts[0].shape[1])
-        for number, part in enumerate(self.parts):
-            mine = (home == number).nonzero().squeeze(1)
-            result.index_copy_(0, mine, part.index_select(0, index[mine] - self._starts[number]))
-        return result
-
-
 class _HeldOutSamples(ABC):
     """Samples at rows of a data set, some of which are held out."""
 
-    rows: Rows
+    rows: Rows | StoredRows
     train: Tensor
     test: Tensor
 
@@ -99,9 +56,20 @@ class _HeldOutSamples(ABC):
     def batch(self, index: Tensor) -> Batch:
         """The samples at these rows."""
 
+    @cached_property
+    def _in_memory(self) -> ShuffledBlocks | None:
+        """Of rows on disk some in memory, which batches are drawn from; None where all are there."""
+        return ShuffledBlocks(self.batch, self.train, self.rows) if isinstance(self.rows, StoredRows) else None
+
+    def seek(self, step: int, seed: int) -> None:
+        if self._in_memory is not None:
+            self._in_memory.seek(step, seed)
+
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         # With replacement, so that the rows of a batch are independent.
-        return self.batch(self.train[torch.randint(len(self.train), (n,), generator=generator, device=self.device)])
+        n_samples = len(self.train) if self._in_memory is None else len(self._in_memory)
+        drawn = torch.randint(n_samples, (n,), generator=generator, device=self.device)
+        return self.batch(self.train[drawn]) if self._in_memory is None else self._in_memory.batch(drawn)
 
     def scored(self) -> Scored | None:
         if len(self.test) < 2:
@@ -113,7 +81,7 @@ class _HeldOutSamples(ABC):
 class PairSamples(_HeldOutSamples):
     """Lagged pairs among the rows of a data set."""
 
-    rows: Rows
+    rows: Rows | StoredRows
     distance: int
     """From the left to the right end of a pair, in rows."""
     train: Tensor
@@ -121,7 +89,9 @@ class PairSamples(_HeldOutSamples):
     """train and test: rows of the left ends. `test` may be empty: then there is no early stopping."""
 
     @classmethod
-    def of(cls, rows: Rows, distance: int, train: np.ndarray, test: np.ndarray | Sequence[int] = ()) -> "PairSamples":
+    def of(
+        cls, rows: Rows | StoredRows, distance: int, train: np.ndarray, test: np.ndarray | Sequence[int] = ()
+    ) -> "PairSamples":
         """From left ends as arrays."""
         ends = (torch.as_tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
         return cls(rows, distance, *ends)
@@ -135,7 +105,7 @@ class PairSamples(_HeldOutSamples):
 class WeightedSamples(_HeldOutSamples):
     """States with importance weights."""
 
-    rows: Rows
+    rows: Rows | StoredRows
     weight: Tensor | None
     """(n,) or None: divided here by their mean over all samples that have any, never by that of a batch; None means
     1."""
@@ -160,6 +130,9 @@ class FreshSamples:
     """(n, torch.Generator) → Batch."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
+    def seek(self, step: int, seed: int) -> None:
+        pass
+
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         return self.sampler(n, generator)
 
@@ -168,5 +141,10 @@ class FreshSamples:
 
 
 def in_batches(data: _HeldOutSamples, rows: Tensor, most: int) -> list[Batch]:
-    """At most so many of these rows, evenly picked, some thousand at once."""
-    return [data.batch(some) for some in rows[:: -(-len(rows) // most)].split(SCORED_AT_ONCE)]
+    """Samples at at most so many of these rows, evenly picked, some thousand at once."""
+    return [data.batch(some) for some in evenly_picked(rows, most)]
+
+
+def evenly_picked(rows: Tensor, most: int) -> tuple[Tensor, ...]:
+    """At most so many of these rows, some thousand at once."""
+    return rows[:: -(-len(rows) // most)].split(SCORED_AT_ONCE)

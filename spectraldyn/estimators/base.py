@@ -70,13 +70,15 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Checked data as one data set; that of `load_features` as it is."""
         if isinstance(X, list) and any(isinstance(part, np.ndarray) and part.ndim == 1 for part in X):
             raise InputError(f"{what} must be 2-D, (frames, features): write x.reshape(-1, 1) for one feature")
+        if isinstance(X, Dataset):
+            for numbers, rows in X.chunks():
+                validate_data(self, rows, reset=numbers.start == 0, dtype=[np.float64, np.float32])
+            return X
         parts = X if is_trajectory_list(X) else [X]
         checked = [
             validate_data(self, part, reset=i == 0, dtype=[np.float64, np.float32], ensure_min_samples=at_least)
             for i, part in enumerate(parts)
         ]
-        if isinstance(X, Dataset):
-            return X
         precision = np.result_type(*checked)
         return Dataset([part.astype(precision, copy=False) for part in checked])
 
@@ -205,14 +207,18 @@ def whitening_of(data: Dataset, weight: np.ndarray | None = None) -> Whitening:
             "memory and time, choose fewer features"
         )
     mean, covariance = torch.zeros(width, dtype=torch.float64), torch.zeros(width, width, dtype=torch.float64)
-    share = torch.full((data.n_rows, 1), 1 / data.n_rows, dtype=torch.float64)
-    if weight is not None:
-        share = torch.tensor(weight[:, None] / weight.sum(), dtype=torch.float64)
+    total = data.n_rows if weight is None else float(weight.sum())
+
+    def share(numbers: range) -> torch.Tensor | float:
+        if weight is None:
+            return 1 / total
+        return torch.tensor(weight[numbers.start : numbers.stop, None] / total, dtype=torch.float64)
+
     for numbers, rows in data.chunks():
-        mean += (share[numbers.start : numbers.stop] * torch.tensor(rows, dtype=torch.float64)).sum(dim=0)
+        mean += (share(numbers) * torch.tensor(rows, dtype=torch.float64)).sum(dim=0)
     for numbers, rows in data.chunks():
         part = torch.tensor(rows, dtype=torch.float64) - mean
-        covariance += part.T @ (share[numbers.start : numbers.stop] * part)
+        covariance += part.T @ (share(numbers) * part)
     return Whitening.of(mean, covariance)
 
 

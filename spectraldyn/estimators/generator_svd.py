@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from spectraldyn.data import Dataset, Rows, WeightedSamples, cut_blocks, held_out_rows
+from spectraldyn.data import Dataset, WeightedSamples, cut_blocks, held_out_rows, rows_of
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
 from spectraldyn.estimators.model import GeneratorModel, GeneratorSettings, evaluate
@@ -210,7 +210,7 @@ def _split(data: Dataset, test_fraction: float, seed: int, device: torch.device)
     if held_out[counted].all():
         held_out[:] = False
     # Derivatives are taken with respect to the states themselves, in the precision of the networks.
-    rows = Rows(*(part.float() for part in Rows.of(data, device).parts))
+    rows = rows_of(data, device, torch.float32)
     w = None if data.weight is None else torch.tensor(data.weight, dtype=torch.float32, device=device)
     # States without weight would fill the batches with nothing.
     parts = (counted & ~held_out, counted & held_out, counted)

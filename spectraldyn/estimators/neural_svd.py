@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from spectraldyn.data import Dataset, PairSamples, Rows, cut_blocks, n_rows
+from spectraldyn.data import Dataset, PairSamples, cut_blocks, n_rows, rows_of
 from spectraldyn.data.samples import MAX_SCORED, in_batches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
@@ -177,7 +177,7 @@ class NeuralSVD(base.NeuralEstimator):
         data, pairs, counts = self._pairs(X, seed, sample_weight)
         operator = reversible_transfer if self.reversible else transfer
 
-        rows = Rows.of(data, device)
+        rows = rows_of(data, device)
         splits = [PairSamples.of(rows, pairs.distance, *part) for part in pairs.parts]
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
         slow, scales = slow_coordinates(base.whitening_of(data, counts).to(device), splits[0])

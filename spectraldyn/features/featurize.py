@@ -26,6 +26,8 @@ class Featurizer:
     atoms: str | None  # the selection `features` was defined with
     cache: bool
     notes: list[str] = field(default_factory=list)  # what the user should know about the store is added here
+    seen: Callable[[int], Any] = lambda n_frames: None
+    """Told how many frames have been read, each time that some have."""
 
     def __post_init__(self) -> None:
         self._names = [column.name for column in self.features.columns]
@@ -42,15 +44,20 @@ class Featurizer:
 
         InputError if the file fails a check, ends before `first`, or gives a feature that is not a number.
         """
-        if self.cache and self.features.kept and (key := self._key(path, first, step)):
-            stored = self._from_store(key, path) or self._into_store(key, path, first, step)
+        if key := self.key(path, first, step):
+            stored = self._from_store(key, path)
+            if stored is None and self.into_store(key, path, first, step):
+                stored = self._from_store(key, path)
             if stored is not None:
                 return stored
         gathered: list[np.ndarray] = []
         summary = self._read(path, first, step, gathered.append)
         return np.concatenate(gathered), summary
 
-    def _key(self, path: Path, first: int, step: int) -> str | None:
+    def key(self, path: Path, first: int, step: int) -> str | None:
+        """Of these features of a file in the store; None where they are not kept there."""
+        if not (self.cache and self.features.kept):
+            return None
         try:
             file = io.file_key(path)
         except OSError:
@@ -74,9 +81,11 @@ class Featurizer:
             self.notes.append(f"the stored features of {path} were damaged and have been computed again")
             return None
 
-    def _into_store(self, key: str, path: Path, first: int, step: int) -> tuple[np.ndarray, FileSummary] | None:
-        def fill(append: Callable[[np.ndarray], None]) -> dict[str, Any]:
-            summary = self._read(path, first, step, append)
+    def into_store(self, key: str, path: Path, first: int, step: int) -> bool:
+        """Make the entry of a file; whether the disk took it, of which else a note is made."""
+
+        def fill(append: store.Append, done: int) -> dict[str, Any]:
+            summary = self._read(path, first, step, append, done)
             timestep_ps = None if summary.timestep_ps is None else float(summary.timestep_ps)
             plain = {
                 "path": str(path),
@@ -90,14 +99,17 @@ class Featurizer:
         except OSError as error:
             folder = store.cache_folder()
             self.notes.append(f"features are not kept on disk: {folder} cannot be written ({error.strerror})")
-            return None
-        return self._from_store(key, path)
+            return False
+        return True
 
-    def _read(self, path: Path, first: int, step: int, append: Callable[[np.ndarray], None]) -> FileSummary:
+    def _read(self, path: Path, first: int, step: int, append: store.Append, done: int = 0) -> FileSummary:
+        """Check every frame; hand the features of those asked for to `append`, all but the first so many."""
         block = max(1, _BLOCK_VALUES // len(self._names))
 
         def visit(chunk: mdtraj.Trajectory, first_frame: int) -> None:
-            offset = first - first_frame if first >= first_frame else (first - first_frame) % step
+            self.seen(chunk.n_frames)
+            begin = first + step * done
+            offset = begin - first_frame if begin >= first_frame else (begin - first_frame) % step
             if offset >= chunk.n_frames:
                 return
             kept = chunk if (offset, step) == (0, 1) else chunk.slice(slice(offset, None, step), copy=False)

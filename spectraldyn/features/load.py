@@ -1,22 +1,26 @@
 """From files to features: the one call that the rest of the package starts from."""
 
+import contextlib
 import math
 import operator
 import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import mdtraj
 import numpy as np
 from tqdm.auto import tqdm
 
 from spectraldyn.data import Column, Dataset, InputFile, Source, plain_columns
+from spectraldyn.data.mapped import RESIDENT_BYTES
 from spectraldyn.errors import InputError
+from spectraldyn.features import store
 from spectraldyn.features.definitions import Features, define_features
 from spectraldyn.features.featurize import Featurizer, check_left
-from spectraldyn.io import SUFFIXES, common_timestep, load_topology, open_trajectory, read_arrays
+from spectraldyn.features.several import StoreFile, fill_store
+from spectraldyn.io import SUFFIXES, common_timestep, file_key, load_topology, open_trajectory, read_arrays
 from spectraldyn.units import Duration, TimeAxis, parse_duration
 
 Files = str | Path | Sequence[str | Path]
@@ -50,6 +54,8 @@ class _Table(NamedTuple):
     first: int
     step: int
     segment_starts: tuple[int, ...]
+    key: str | None = None
+    """Of the entry of the store that the rows are, if they are one."""
 
 
 class _Loaded(NamedTuple):
@@ -76,6 +82,7 @@ def load_features(
     columns: Sequence[str] | int | None = None,
     cache: bool = True,
     progress: bool = False,
+    cluster: str | None = None,
 ) -> Dataset:
     """Read trajectory files, or arrays of ready-made features, into rows of features.
 
@@ -104,6 +111,10 @@ def load_features(
         Keep the features on disk and use them again when file, topology and options are the same.
     progress : bool
         Show a progress bar over the files on stderr.
+    cluster : str, optional
+        Address of the scheduler of a Dask cluster whose workers compute the features, file by file; they must see the
+        files and the cache folder where this process does. By default processes of this machine do, where there are
+        several files.
 
     Returns
     -------
@@ -127,13 +138,13 @@ def load_features(
                 raise InputError(f"`{option}` means nothing for ready-made features such as {paths[0]}: leave it out")
         loaded = _from_arrays(paths, sampling, progress)
     else:
-        loaded = _from_trajectories(paths, top, features, atoms, sampling, cache, progress)
+        loaded = _from_trajectories(paths, top, features, atoms, sampling, cache, progress, cluster)
     notes += loaded.notes
     skipped = sampling.skipped(loaded.timestep_ps)
     tables = [_asked_for(table, skipped, sampling.stride) for table in loaded.tables]
     whole = Dataset([table.rows for table in tables], columns=loaded.columns)
     keep = _varying(whole, notes) if columns is None else _named(whole, columns)
-    tables = [table._replace(rows=rows) for table, rows in zip(tables, _selected(whole, keep), strict=True)]
+    tables = _selected(tables, whole, keep)
     pieces = [(index, *piece) for index, table in enumerate(tables) for piece in _stretches(table)]
     return Dataset(
         [rows for _, _, rows in pieces],
@@ -190,7 +201,7 @@ def _ready_made(paths: list[Path]) -> bool:
 
 def _from_arrays(paths: list[Path], sampling: _Sampling, progress: bool) -> _Loaded:
     tables = [
-        _Table(InputFile(path, len(rows), name), rows, 0, 1, (0,))
+        _array_table(path, name, rows)
         for path in tqdm(paths, "files", leave=False, disable=not progress)
         for name, rows in read_arrays(path)
     ]
@@ -201,8 +212,38 @@ def _from_arrays(paths: list[Path], sampling: _Sampling, progress: bool) -> _Loa
     return _Loaded(tables, plain_columns(width), sampling.timestep_ps)
 
 
+def _array_table(path: Path, name: str | None, rows: np.ndarray) -> _Table:
+    """Rows of an array in single precision: where it is large and has another one, an entry of the store."""
+    file = InputFile(path, len(rows), name)
+    if rows.nbytes <= RESIDENT_BYTES:
+        return _Table(file, rows.astype(np.float32, copy=False), 0, 1, (0,))
+    key = store.entry_key({"file": file_key(path), "array": name})
+    if rows.dtype != np.float32:
+
+        def fill(append: store.Append, done: int) -> dict[str, Any]:
+            for numbers, some in Dataset([rows]).chunks():
+                append(some[max(0, done - numbers.start) :])
+            return {}
+
+        try:
+            rows = store.kept(key, rows.shape[1], fill)
+        except OSError as error:
+            raise InputError(
+                f"{path} holds {rows.dtype}, of which a copy in single precision cannot be written to "
+                f"{store.cache_folder()} ({error.strerror}): make room there, or save the array as float32"
+            ) from error
+    return _Table(file, rows, 0, 1, (0,), key)
+
+
 def _from_trajectories(
-    paths: list[Path], top: Top, features: Features, atoms: str | None, sampling: _Sampling, cache: bool, progress: bool
+    paths: list[Path],
+    top: Top,
+    features: Features,
+    atoms: str | None,
+    sampling: _Sampling,
+    cache: bool,
+    progress: bool,
+    cluster: str | None,
 ) -> _Loaded:
     topology = top if isinstance(top, mdtraj.Trajectory) else load_topology(top, paths)
     bare = topology.n_frames == 0
@@ -216,11 +257,20 @@ def _from_trajectories(
     notes = [on_first] if bare and "aligned-positions" in chosen.names else []
     featurizer = Featurizer(chosen, topology, atoms, cache, notes)
     first, step = sampling.computed()
+    keys = [featurizer.key(path, first, step) for path in paths]
+    missing = {key: path for key, path in zip(keys, paths, strict=True) if key is not None and not store.holds(key)}
+    place = topology, chosen.names, atoms, store.cache_folder().absolute()
+    tasks = [StoreFile(path.absolute(), first, step, key, paths[0].absolute(), *place) for key, path in missing.items()]
     tables, summaries = [], []
-    for path in tqdm(paths, "files", leave=False, disable=not progress):
-        rows, summary = featurizer.rows(path, first, step)
-        tables.append(_Table(InputFile(path, summary.n_frames), rows, first, step, summary.segment_starts))
-        summaries.append(summary)
+    with tqdm(total=len(paths), desc="files", leave=False, disable=not progress) as bar:
+        for _ in fill_store(tasks, cluster):
+            bar.update()
+        bar.reset()
+        for path, key in zip(paths, keys, strict=True):
+            rows, summary = featurizer.rows(path, first, step)
+            tables.append(_Table(InputFile(path, summary.n_frames), rows, first, step, summary.segment_starts, key))
+            summaries.append(summary)
+            bar.update()
     timestep_ps = common_timestep(summaries, sampling.timestep_ps)
     notes += chosen.notes + [warning for summary in summaries for warning in summary.warnings]
     notes += chosen.periodic_notes if any(summary.periodic for summary in summaries) else []
@@ -273,14 +323,30 @@ def _varying(data: Dataset, notes: list[str]) -> slice | np.ndarray:
     return _as_slice(np.flatnonzero(varies))
 
 
-def _selected(data: Dataset, keep: slice | np.ndarray) -> list[np.ndarray]:
-    """Columns of every array of the data: views where they follow each other, one copy otherwise."""
+def _selected(tables: list[_Table], whole: Dataset, keep: slice | np.ndarray) -> list[_Table]:
+    """These columns of every table: views where they follow each other, else one copy, on disk where it is large."""
     if isinstance(keep, slice):
-        return [rows[:, keep] for rows in data]
-    copy = np.empty((data.n_rows, len(keep)), data[0].dtype)
-    for numbers, rows in data.chunks():
+        return [table._replace(rows=table.rows[:, keep]) for table in tables]
+    if not whole.resident and all(table.key for table in tables):
+        with contextlib.suppress(OSError):  # of a disk that has no room; perhaps the memory has
+            return [table._replace(rows=_stored_selection(table, keep)) for table in tables]
+    copy = np.empty((whole.n_rows, len(keep)), whole[0].dtype)
+    for numbers, rows in whole.chunks():
         copy[numbers.start : numbers.stop] = rows[:, keep]
-    return [copy[stretch.start : stretch.stop] for stretch in data.stretches]
+    return [table._replace(rows=copy[s.start : s.stop]) for table, s in zip(tables, whole.stretches, strict=True)]
+
+
+def _stored_selection(table: _Table, keep: np.ndarray) -> np.ndarray:
+    """Columns of a table as an entry of the store."""
+    frames = {"first": table.first, "step": table.step, "rows": len(table.rows)}
+    key = store.entry_key({"of": table.key, "columns": keep.tolist(), **frames})
+
+    def fill(append: store.Append, done: int) -> dict[str, Any]:
+        for numbers, rows in Dataset([table.rows]).chunks():
+            append(rows[max(0, done - numbers.start) :, keep])
+        return {}
+
+    return store.kept(key, len(keep), fill)
 
 
 def _as_slice(places: np.ndarray) -> slice | np.ndarray:

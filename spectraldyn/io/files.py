@@ -14,6 +14,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 
+from spectraldyn.data.mapped import release
 from spectraldyn.errors import InputError
 from spectraldyn.io.checks import FrameChecks, read_times
 from spectraldyn.io.formats import check_readable
@@ -117,7 +118,9 @@ def common_timestep(summaries: Sequence[FileSummary], timestep_ps: float | None)
 
 
 def read_arrays(path: Path) -> list[tuple[str | None, np.ndarray]]:
-    """Every array in a .npy or .npz file, with its name in the latter; each is a trajectory of its own, (T, d) float32.
+    """Every array in a .npy or .npz file, with its name in the latter; each is a trajectory of its own, (T, d).
+
+    Of whatever real numbers the file holds, all within the range of float32; mapped where it is a .npy file.
 
     Raises
     ------
@@ -149,11 +152,13 @@ def _rows(array: np.ndarray, where: str) -> np.ndarray:
         array = array[:, None]
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{where} has shape {array.shape}: features are (frames, columns), neither of them 0")
-    with np.errstate(over="ignore"):  # beyond the range of float32 is infinite, and found below
-        rows = array.view(np.ndarray).astype(np.float32, copy=False)
+    rows = array.view(np.ndarray)
     step = max(1, _SCAN_VALUES // rows.shape[1])
     for start in range(0, len(rows), step):
-        bad = np.flatnonzero(~np.isfinite(rows[start : start + step]).all(axis=1))
+        with np.errstate(over="ignore"):  # beyond the range of float32 is infinite
+            some = rows[start : start + step].astype(np.float32, copy=False)
+        bad = np.flatnonzero(~np.isfinite(some).all(axis=1))
+        release(rows)
         if len(bad):
             where = f"{where} holds NaN or a number too large for float32"
             raise InputError(f"{where} in row {start + bad[0]} (counted from 0)")

@@ -126,6 +126,7 @@ def learn(
         tqdm(total=n_steps, initial=run.step, desc="training", unit="step", leave=False, disable=not progress) as bar,
     ):
         while run.step < n_steps:
+            samples.seek(run.step, seed)
             loss = run.advance(take_step)
             bar.update()
             if run.step % every == 0 or run.step == n_steps:

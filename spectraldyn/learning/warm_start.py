@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spectraldyn.data.samples import PairSamples, in_batches
+from spectraldyn.data.samples import PairSamples, evenly_picked
 from spectraldyn.learning.averages import operator_moments
 from spectraldyn.learning.loop import cpu_settings, descend
 from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, linear_layers
@@ -78,10 +78,10 @@ def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Whitenin
     Molgedey, Schuster, Phys. Rev. Lett. 72 (1994) 3634; Pérez-Hernández et al., J. Chem. Phys. 139 (2013) 015102;
     Noé, Clementi, J. Chem. Theory Comput. 11 (2015) 5002 for coordinates scaled by their eigenvalues.
     """
-    batches = in_batches(pairs, pairs.train, MAX_LINEAR_PAIRS)
-    n_pairs = sum(len(batch.x) for batch in batches)
+    some = evenly_picked(pairs.train, MAX_LINEAR_PAIRS)
+    n_pairs = sum(map(len, some))
     # Raw inputs are multiplied and only their moments are whitened: a third of the work where inputs are many.
-    lagged = sum(whitening.centred(x).T @ whitening.centred(y) for x, y in (batch.pair for batch in batches))
+    lagged = sum(whitening.centred(x).T @ whitening.centred(y) for x, y in (pairs.batch(part).pair for part in some))
     lagged = whitening.matrix.T @ (lagged / n_pairs) @ whitening.matrix
     autocorrelations, rotation = torch.linalg.eigh((lagged + lagged.T) / 2)
     slow = autocorrelations.flip(0).clamp_min(1e-9)
@@ -109,6 +109,7 @@ def warm_start(operator: Operator, samples: PairSamples, inputs: Whitening, layo
         return projected_low_rank_loss(action, 1 + n_modes, RIDGE), state
 
     with cpu_settings(wide):
+        samples.seek(0, seed)
         optimiser = torch.optim.Adam(wide.parameters(), LEARNING_RATE, fused=True)
         for step in range(STEPS):
             for group in optimiser.param_groups:

@@ -1,0 +1,158 @@
+"""Trajectories larger than memory may be: time, peak memory and disk of `spectraldyn fit`, against what they must cost.
+
+    python -m analysis.benchmarks.big_data                       # 2.5, 5 and 10 GB, 20 minutes of two cores, 15 GB of disk
+    python -m analysis.benchmarks.big_data --gigabytes 0.5
+
+A chain of 100 residues, the backbone with Cβ, in one DCD file made on the spot: thermal noise, and one ψ in the middle
+that jumps between two angles by a Markov chain whose timescale is known. What reading costs at least is measured beside
+it: the file read in chunks by mdtraj, and the same torsions computed by mdtraj. Every run is a process of its own, with a
+cache of its own.
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mdtraj
+import numpy as np
+
+from analysis.benchmarks.record import RESULTS, write
+
+N_RESIDUES, SWITCH = 100, 1 / 400
+"""Residues, and probability per frame that the torsion jumps: a timescale of 1 / −ln(1 − 2 SWITCH) frames."""
+NOISE, ANGLES = 0.004, (-0.7, 2.3)
+LAG = 20
+CHUNK = 5000
+READING = """
+import sys, mdtraj, numpy as np
+for chunk in mdtraj.iterload(sys.argv[1], top=sys.argv[2], chunk={chunk}):
+    angles = np.concatenate([mdtraj.compute_phi(chunk)[1], mdtraj.compute_psi(chunk)[1]], axis=1)
+    np.cos(angles), np.sin(angles)
+"""
+
+
+def chain(psi: float) -> mdtraj.Trajectory:
+    """The chain with this angle in the middle, all others those of a helix, from ideal bond lengths and angles."""
+    topology = mdtraj.Topology()
+    own = topology.add_chain()
+    places: list[np.ndarray] = []
+    names = ["N", "CA", "C", "O", "CB"]
+    for number in range(N_RESIDUES):
+        residue = topology.add_residue("ALA", own)
+        for name in names:
+            topology.add_atom(name, mdtraj.element.Element.getBySymbol(name[0]), residue)
+    topology.create_standard_bonds()
+    backbone = [np.zeros(3), np.array([0.1458, 0, 0]), np.array([0.2, 0.14, 0])]
+    helix = {"psi": math.radians(-47), "omega": math.pi, "phi": math.radians(-57)}
+    bonds = {"psi": (0.1329, 116.2), "omega": (0.1458, 121.7), "phi": (0.1525, 111.2)}
+    for number in range(1, N_RESIDUES):
+        for kind in ("psi", "omega", "phi"):
+            angle = psi if kind == "psi" and number == N_RESIDUES // 2 else helix[kind]
+            backbone.append(placed(*backbone[-3:], *bonds[kind], angle))
+    for number in range(N_RESIDUES):
+        n, ca, c = backbone[3 * number : 3 * number + 3]
+        oxygen = placed(n, ca, c, 0.1231, 120.5, math.radians(133))
+        places += [n, ca, c, oxygen, placed(c, n, ca, 0.153, 110.5, math.radians(-122))]
+    return mdtraj.Trajectory(np.array(places, dtype=np.float32)[None], topology)
+
+
+def placed(a: np.ndarray, b: np.ndarray, c: np.ndarray, length: float, angle: float, torsion: float) -> np.ndarray:
+    """An atom behind three others: distance to the last in nm, angle in degrees, torsion in radians."""
+    along = (c - b) / np.linalg.norm(c - b)
+    normal = np.cross(b - a, along)
+    normal /= np.linalg.norm(normal)
+    bend = math.radians(180 - angle)
+    away = np.cross(normal, along)
+    turned = math.cos(torsion) * away + math.sin(torsion) * normal
+    return c + length * (math.cos(bend) * along + math.sin(bend) * turned)
+
+
+def make(folder: Path, gigabytes: float) -> tuple[Path, Path]:
+    """A trajectory of that size, and its topology."""
+    shapes = np.concatenate([chain(angle).xyz for angle in ANGLES])
+    top, path = folder / "chain.pdb", folder / "chain.dcd"
+    chain(ANGLES[0]).save_pdb(str(top))
+    random, state = np.random.default_rng(0), 0
+    noise = NOISE * random.standard_normal((2 * CHUNK, *shapes.shape[1:]), dtype=np.float32)
+    n_frames = int(gigabytes * 1e9 / (12 * shapes.shape[1] + 24))
+    with mdtraj.formats.DCDTrajectoryFile(str(path), "w") as file:
+        for start in range(0, n_frames, CHUNK):
+            jumps = random.random(min(CHUNK, n_frames - start)) < SWITCH
+            states = (state + np.cumsum(jumps)) % 2
+            state, shift = int(states[-1]), int(random.integers(CHUNK))
+            # The noise is taken from a store of it: no two frames of a chunk have the same.
+            sign = np.float32(random.choice((-1, 1)))
+            file.write(10 * (shapes[states] + sign * noise[shift : shift + len(states)]))
+    return path, top
+
+
+@contextlib.contextmanager
+def watched(command: list[str], environment: dict[str, str]) -> Iterator[dict[str, float]]:
+    """Run a command; its seconds, and peak memory in MB of it and of all it starts, sampled."""
+    import psutil
+
+    found: dict[str, float] = {"peak_mb": 0.0}
+    started = time.perf_counter()
+    child = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    while child.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            everyone = [child, *child.children(recursive=True)]
+            found["peak_mb"] = max(found["peak_mb"], sum(one.memory_info().rss for one in everyone) / 1e6)
+        time.sleep(0.05)
+    if child.returncode:
+        raise SystemExit(f"{command} ended with {child.returncode}")
+    found["seconds"] = time.perf_counter() - started
+    yield found
+
+
+def measured(folder: Path, gigabytes: float) -> dict[str, Any]:
+    path, top = make(folder, gigabytes)
+    environment = os.environ | {"SPECTRALDYN_CACHE": str(folder / "store"), "OMP_NUM_THREADS": "1"}
+    with watched([sys.executable, "-c", READING.format(chunk=CHUNK), str(path), str(top)], environment) as reading:
+        pass
+    fit = ["-W", "ignore", "-m", "spectraldyn", "fit", str(path), "--top", str(top), "--lag", str(LAG), "--modes", "2"]
+    with watched([sys.executable, *fit, "--force", "--out", str(folder / "out"), "--seed", "0"], environment) as run:
+        pass
+    results = json.loads((folder / "out" / "results.json").read_text())
+    stages = {stage["name"]: stage["seconds"] for stage in results.get("stages", [])}
+    scale = results["timescales"][0]
+    exact = -1 / math.log(1 - 2 * SWITCH)
+    store = sum(file.stat().st_size for file in (folder / "store").rglob("*") if file.is_file())
+    return {
+        "GB": gigabytes,
+        "frames": results["n_frames"] if "n_frames" in results else None,
+        "reading alone (s)": reading["seconds"],
+        "fit (s)": run["seconds"],
+        **{f"{name} (s)": seconds for name, seconds in stages.items()},
+        "peak memory (MB)": run["peak_mb"],
+        "store (GB)": store / 1e9,
+        "timescale": scale if not isinstance(scale, dict) else scale.get("value"),
+        "exact": exact,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gigabytes", type=float, nargs="+", default=[2.5, 5, 10])
+    parser.add_argument("--folder", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    rows = []
+    for size in options.gigabytes:
+        with tempfile.TemporaryDirectory(dir=shutil.os.environ.get("TMPDIR")) as folder:
+            rows.append(measured(Path(folder), size))
+            print(rows[-1], flush=True)
+    write("big_data", rows, folder=options.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""Data larger than memory: the store in chunks, training from blocks of it, and several processes that fill it."""
+
+import os
+import zlib
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+from problems import exchanging_frames
+
+from spectraldyn import Dataset, InputError, NeuralSVD, data, load_features
+from spectraldyn.data import PairSamples, rows_of, shuffled
+from spectraldyn.data.rows import StoredRows
+from spectraldyn.features import several, store
+from spectraldyn.learning import loop
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def nothing_resident(monkeypatch):
+    """Rows of any size are read piece by piece."""
+    for module in (data.mapped, data.dataset, store, load_features.__globals__):
+        where = module if isinstance(module, dict) else vars(module)
+        monkeypatch.setitem(where, "RESIDENT_BYTES", 0)
+
+
+# The store.
+
+
+def rows_of_entry(n_rows=1000, n_columns=3):
+    return np.random.default_rng(0).normal(size=(n_rows, n_columns)).astype(np.float32)
+
+
+def filled_with(rows, asked=None, stop_at=None, piece=70):
+    """A `fill` that hands these rows over in pieces, and is interrupted before it would hand over that row."""
+
+    def fill(append, done):
+        if asked is not None:
+            asked.append(done)
+        for start in range(done, len(rows), piece):
+            if stop_at is not None and start >= stop_at:
+                raise KeyboardInterrupt
+            append(rows[start : start + piece])
+        return {"note": "whole"}
+
+    return fill
+
+
+@pytest.fixture
+def chunks_of_100_rows(monkeypatch):
+    monkeypatch.setattr(store, "CHUNK_BYTES", 4 * 3 * 100)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_entries_are_arrays_of_numpy_with_a_checksum_of_every_chunk(chunks_of_100_rows, feature_store):
+    rows = rows_of_entry(950)
+    store.write_entry("key", 3, filled_with(rows))
+    np.testing.assert_array_equal(np.load(feature_store / "key.npy"), rows)
+    entry = store.read_entry("key")
+    assert entry is not None
+    assert entry[1] == {"note": "whole"}
+    sums = [zlib.crc32(rows[start : start + 100].tobytes()) for start in range(0, 950, 100)]
+    assert f'"crc32": {sums}' in (feature_store / "key.json").read_text()
+    assert names(feature_store) == ["key.json", "key.npy"]
+
+
+def test_an_interrupted_run_loses_no_finished_chunk(chunks_of_100_rows, feature_store):
+    rows, asked = rows_of_entry(), []
+    with pytest.raises(KeyboardInterrupt):
+        store.write_entry("key", 3, filled_with(rows, stop_at=560))
+    assert not store.holds("key")
+    assert store.read_entry("key") is None
+    assert names(feature_store) == [".key.part", ".key.sums"]
+    store.write_entry("key", 3, filled_with(rows, asked))
+    assert asked == [500]
+    assert names(feature_store) == ["key.json", "key.npy"]
+    resumed = (feature_store / "key.npy").read_bytes()
+    store.write_entry("other", 3, filled_with(rows))
+    assert resumed == (feature_store / "other.npy").read_bytes()
+
+
+@pytest.mark.parametrize("harm", ["rows", "sums", "no sums", "cut"])
+def test_chunks_that_are_not_what_was_written_are_made_again(chunks_of_100_rows, feature_store, harm):
+    rows, asked = rows_of_entry(), []
+    with pytest.raises(KeyboardInterrupt):
+        store.write_entry("key", 3, filled_with(rows, stop_at=560))
+    part, sums = feature_store / ".key.part", feature_store / ".key.sums"
+    if harm == "rows":
+        content = bytearray(part.read_bytes())
+        content[128 + 250 * 12] ^= 1  # in the third chunk
+        part.write_bytes(content)
+    elif harm == "sums":
+        sums.write_text("\n".join([*sums.read_text().splitlines()[:2], "no number"]))
+    elif harm == "cut":
+        os.truncate(part, 128 + 299 * 12)
+    else:
+        sums.unlink()
+    store.write_entry("key", 3, filled_with(rows, asked))
+    assert asked == [0 if harm == "no sums" else 200]
+    np.testing.assert_array_equal(np.load(feature_store / "key.npy"), rows)
+
+
+def test_a_part_that_another_run_is_writing_is_left_alone(chunks_of_100_rows, feature_store):
+    rows, asked = rows_of_entry(), []
+
+    def fill(append, done):
+        append(rows[:500])
+        store.write_entry("key", 3, filled_with(rows, asked))  # of another run, meanwhile
+        store.forget_parts(-1)
+        append(rows[500:])
+        return {}
+
+    store.write_entry("key", 3, fill)
+    assert asked == [0]
+    np.testing.assert_array_equal(np.load(feature_store / "key.npy"), rows)
+    assert names(feature_store) == ["key.json", "key.npy"]
+
+
+def test_parts_that_no_run_has_gone_on_with_are_removed(chunks_of_100_rows, feature_store):
+    for key in ("old", "new"):
+        with pytest.raises(KeyboardInterrupt):
+            store.write_entry(key, 3, filled_with(rows_of_entry(), stop_at=560))
+    os.utime(feature_store / ".old.part", (0, 0))
+    store.write_entry("key", 3, filled_with(rows_of_entry()))
+    assert names(feature_store) == [".new.part", ".new.sums", "key.json", "key.npy"]
+
+
+@pytest.mark.usefixtures("nothing_resident")
+def test_pages_of_large_files_are_given_back(monkeypatch, tmp_path):
+    rows = np.random.default_rng(0).normal(size=(400_000, 20)).astype(np.float32)  # 32 MB
+    np.save(tmp_path / "x.npy", rows)
+    monkeypatch.setattr(data.dataset, "TOUCHED_BYTES", 2**20)
+    mapped = Dataset([np.load(tmp_path / "x.npy", mmap_mode="r").view(np.ndarray)])
+
+    def in_memory():
+        smaps = Path("/proc/self/smaps").read_text().split("x.npy\n")[1]
+        return int(next(line for line in smaps.splitlines() if line.startswith("Rss:")).split()[1])
+
+    if not Path("/proc/self/smaps").exists():
+        pytest.skip("only Linux tells which pages of a file are in memory")
+    most = max(in_memory() for _ in mapped.chunks())
+    assert in_memory() == 0
+    assert most < 4096
+    np.testing.assert_array_equal(mapped.rows(np.array([5, 399_999, 7])), rows[[5, 399_999, 7]])
+    assert in_memory() == 0
+
+
+# Columns and precisions that are not those of the rows on disk.
+
+
+@pytest.mark.usefixtures("nothing_resident")
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_large_arrays_are_read_from_disk_whatever_their_precision_and_columns(tmp_path, precision, feature_store):
+    rows = np.random.default_rng(0).normal(size=(3000, 4)).astype(precision)
+    rows[:, 1] = 1.0
+    np.save(tmp_path / "x.npy", rows)
+    found = load_features(tmp_path / "x.npy")
+    assert found.column_names == ["feature 0", "feature 2", "feature 3"]
+    np.testing.assert_array_equal(found[0], rows[:, [0, 2, 3]].astype(np.float32))
+    assert not found.resident
+    kept = [np.load(path) for path in feature_store.glob("*.npy")]
+    assert len(kept) == (1 if precision == np.float32 else 2)
+    again = load_features(tmp_path / "x.npy")
+    np.testing.assert_array_equal(again[0], found[0])
+    assert len(list(feature_store.glob("*.npy"))) == len(kept)
+
+
+# Training.
+
+
+@pytest.mark.usefixtures("nothing_resident")
+def test_every_sample_is_drawn_equally_often_and_the_seed_says_when():
+    states = np.arange(1000, dtype=np.float32)[:, None]
+    pairs = PairSamples.of(rows_of(Dataset([states]), CPU), 3, np.arange(0, 997))
+    assert isinstance(pairs.rows, StoredRows)
+    generator, counts = torch.Generator().manual_seed(0), np.zeros(1000)
+    seen = []
+    for step in range(40 * shuffled.CYCLE):
+        pairs.seek(step, 1)
+        batch = pairs.draw(64, generator)
+        assert batch.y is not None
+        assert (batch.y - batch.x == 3).all()
+        np.add.at(counts, batch.x[:, 0].numpy().astype(int), 1)
+        seen.append(batch.x)
+    expected, blocks = counts[:997].mean(), 40 * (997 // shuffled.BLOCK)
+    assert counts[997:].sum() == 0
+    # Each sample is in as many selections as blocks happen to hold it, about 40, and drawn at random from these.
+    z = (counts[:997] - expected) / (expected * np.sqrt(997 / (blocks * shuffled.BLOCK) + 1 / expected))
+    assert np.abs(z).max() < 4.5
+    # A training that goes on somewhere sees what it would have seen.
+    again = PairSamples.of(rows_of(Dataset([states]), CPU), 3, np.arange(0, 997))
+    generator.manual_seed(7)
+    again.seek(5 * shuffled.CYCLE + 3, 1)
+    first = again.draw(64, generator).x
+    generator.manual_seed(7)
+    pairs.seek(5 * shuffled.CYCLE, 1)
+    assert torch.equal(first, pairs.draw(64, generator).x)
+    pairs.seek(5 * shuffled.CYCLE, 2)
+    generator.manual_seed(7)
+    assert not torch.equal(first, pairs.draw(64, generator).x)
+
+
+RESUMED = {"n_modes": 2, "lagtime": 2, "max_steps": 3 * shuffled.CYCLE, "n_networks": 2, "hidden": (16,)}
+
+
+@pytest.mark.usefixtures("nothing_resident")
+def test_fits_from_disk_find_the_timescales_and_go_on_after_an_interruption(monkeypatch, tmp_path):
+    frames = Dataset([exchanging_frames(20_000)])
+    estimator = NeuralSVD(**RESUMED, random_state=0, checkpoint_folder=tmp_path)
+    drawn: list[int] = []
+    draw = shuffled.ShuffledBlocks.batch
+
+    def counted(self, index):
+        drawn.append(len(index))
+        return draw(self, index)
+
+    monkeypatch.setattr(shuffled.ShuffledBlocks, "batch", counted)
+    straight = estimator.fit_fetch(frames)
+    assert len(drawn) > 2 * RESUMED["max_steps"]
+    exact = -1 / np.log([0.97, 0.95])
+    # Statistical errors of the data, 20,000 frames for some 300 exchanges: those of a fit from memory as well.
+    np.testing.assert_allclose(straight.timescales(), exact, rtol=0.1)
+    saved, save = [], loop._Run.save
+
+    def interrupted(self, path):
+        save(self, path)
+        saved.append(path)
+        if len(saved) == 25:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop._Run, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(frames)
+    again = estimator.fit_fetch(frames)
+    np.testing.assert_array_equal(again.timescales(), straight.timescales())
+    monkeypatch.setattr(data.dataset, "RESIDENT_BYTES", 2**29)
+    resident = NeuralSVD(**RESUMED, random_state=0).fit_fetch(frames)
+    np.testing.assert_allclose(straight.timescales(), resident.timescales(), rtol=0.01)
+    assert straight.scores["vamp2_test"] == pytest.approx(resident.scores["vamp2_test"], rel=0.005)
+
+
+# Several processes.
+
+
+@pytest.fixture
+def walks(tmp_path):
+    """Four trajectories of a pair of particles, and their topology."""
+    top = mdtraj.Topology()
+    chain = top.add_chain()
+    for _ in range(2):
+        top.add_atom("C", mdtraj.element.carbon, top.add_residue("PRT", chain))
+    paths = []
+    for number in range(4):
+        xyz = np.random.default_rng(number).normal(size=(200, 2, 3)).astype(np.float32)
+        mdtraj.Trajectory(xyz, top).save(str(tmp_path / f"{number}.dcd"))
+        paths.append(tmp_path / f"{number}.dcd")
+    return paths, mdtraj.Trajectory(xyz[:1], top)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_several_processes_fill_the_store_as_one_does(monkeypatch, tmp_path, walks, feature_store):
+    paths, top = walks
+    one = load_features(paths, top, "heavy-distances")
+    alone = contents(feature_store)
+    for path in feature_store.iterdir():
+        path.unlink()
+    monkeypatch.setattr(several, "PROCESS_BYTES", 0)
+    two = load_features(paths, top, "heavy-distances")
+    assert contents(feature_store) == alone
+    assert two.warnings == one.warnings
+    np.testing.assert_array_equal(np.concatenate(two), np.concatenate(one))
+    # What is wrong with a file is said as it is by one process.
+    paths[2].write_bytes(paths[2].read_bytes()[:-100])
+    (tmp_path / "text.dcd").write_text("no trajectory")
+    with pytest.raises(InputError, match=r"text\.dcd: this is not a"):
+        load_features([*paths, tmp_path / "text.dcd"], top, "heavy-distances")
+
+
+@pytest.mark.filterwarnings("ignore")  # of Dask, and of the sockets that a killed worker leaves open
+def test_a_dask_cluster_fills_the_store_as_one_process_does_though_a_worker_dies(walks, feature_store):
+    distributed = pytest.importorskip("distributed")
+    paths, top = walks
+    load_features(paths, top, "heavy-distances")
+    alone = contents(feature_store)
+    for path in feature_store.iterdir():
+        path.unlink()
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        victim = next(iter(client.run(os.getpid).values()))
+        os.kill(victim, 9)
+        load_features(paths, top, "heavy-distances", cluster=cluster.scheduler_address)
+    assert contents(feature_store) == alone
+
+
+def test_a_cluster_that_is_not_there(walks, monkeypatch):
+    monkeypatch.setattr(several, "CONNECT_SECONDS", 0.2)
+    paths, top = walks
+    with pytest.raises(InputError, match="no Dask cluster answers at 'tcp://127.0.0.1:9'"):
+        load_features(paths, top, "heavy-distances", cluster="tcp://127.0.0.1:9")
+    with pytest.raises(InputError, match="no Dask cluster answers at 'nonsense'"):
+        load_features(paths, top, "heavy-distances", cluster="nonsense")
