@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from spectraldyn.commands.cache import add_cache
 from spectraldyn.commands.compare import add_compare
 from spectraldyn.commands.files import add_features, add_info
 from spectraldyn.commands.fit import add_fit, add_transform, fit
@@ -65,6 +66,7 @@ def _parser() -> Parser:
         add_features,
         add_systems,
         add_simulate,
+        add_cache,
     ):
         add(commands)
     return parser

@@ -3,6 +3,7 @@
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -10,11 +11,13 @@ import pytest
 import torch
 from problems import exchanging_frames
 
-from spectraldyn import Dataset, InputError, NeuralSVD, data, load_features
+from spectraldyn import Dataset, InputError, NeuralSVD, data, fit_trajectories, load_features
+from spectraldyn.cli import main
 from spectraldyn.data import PairSamples, rows_of, shuffled
 from spectraldyn.data.rows import StoredRows
 from spectraldyn.features import several, store
 from spectraldyn.learning import loop
+from spectraldyn.pipeline import forecast as forecasts
 
 CPU = torch.device("cpu")
 
@@ -306,7 +309,72 @@ def test_a_dask_cluster_fills_the_store_as_one_process_does_though_a_worker_dies
 def test_a_cluster_that_is_not_there(walks, monkeypatch):
     monkeypatch.setattr(several, "CONNECT_SECONDS", 0.2)
     paths, top = walks
-    with pytest.raises(InputError, match="no Dask cluster answers at 'tcp://127.0.0.1:9'"):
+    with pytest.raises(InputError, match=r"no Dask cluster answers at 'tcp://127\.0\.0\.1:9'"):
         load_features(paths, top, "heavy-distances", cluster="tcp://127.0.0.1:9")
     with pytest.raises(InputError, match="no Dask cluster answers at 'nonsense'"):
         load_features(paths, top, "heavy-distances", cluster="nonsense")
+
+
+# What is said before anything starts, and what is kept.
+
+
+def test_a_forecast_counts_rows_columns_and_bytes(monkeypatch, tmp_path, walks, feature_store):
+    monkeypatch.setattr(forecasts, "LARGE_BYTES", 0)
+    paths, top = walks
+    top.save_pdb(str(tmp_path / "top.pdb"))
+    arguments: Any = (paths, tmp_path / "top.pdb", NeuralSVD(2, max_steps=10), "heavy-distances,positions", None)
+    found = forecasts.forecast(*arguments, stride=2, skip=None, timestep=None)
+    assert (found.n_rows, found.n_columns, found.disk_bytes) == (400, 7, 4 * 400 * 7)
+    assert found.reading_seconds > 0
+    assert "400 frames × 7 columns take about 0.6 GB of memory" in str(found)
+    load_features(*arguments[:2], "heavy-distances,positions", stride=2)
+    there = forecasts.forecast(*arguments, stride=2, skip=None, timestep=None)
+    assert (there.n_rows, there.disk_bytes, there.reading_seconds) == (400, 0, 0)
+    # Text, of which the frames are estimated.
+    mdtraj.load(str(paths[0]), top=top).save(str(tmp_path / "0.pdb"))
+    (of_text := list(arguments))[0] = [tmp_path / "0.pdb"]
+    assert forecasts.forecast(*of_text, stride=1, skip=None, timestep=None).n_rows == pytest.approx(200, rel=0.3)
+    np.save(tmp_path / "x.npy", np.zeros((300, 5), np.float32))
+    of_array = tmp_path / "x.npy", None, NeuralSVD(2), None, None
+    found = forecasts.forecast(*of_array, stride=1, skip=None, timestep=None)
+    assert (found.n_rows, found.n_columns, found.disk_bytes) == (300, 5, 0)
+
+
+@pytest.mark.parametrize("lacking", ["memory", "disk"])
+def test_what_the_machine_has_not_is_refused_before_anything_is_read(
+    monkeypatch, walks, capsys, lacking, feature_store
+):
+    monkeypatch.setattr(forecasts, "LARGE_BYTES", 0)
+    monkeypatch.setattr(forecasts, f"free_{lacking}", lambda: 100.0)
+    paths, top = walks
+    said = (
+        rf"of {lacking}.* are needed for 800 frames × 1 columns, and 0 MB are free: use every N-th frame \(`stride`\)"
+    )
+    with pytest.raises(InputError, match=said):
+        fit_trajectories(paths, top=top, lag=2, features="heavy-distances", progress=True)
+    assert "forecast: 800 frames × 1 columns take about 0.6 GB" in capsys.readouterr().err
+    assert not feature_store.exists()
+
+
+def test_the_cache_is_listed_and_pruned_by_age(monkeypatch, walks, capsys, feature_store):
+    paths, top = walks
+    load_features(paths[:2], top, "heavy-distances")
+    with pytest.raises(KeyboardInterrupt):
+        store.write_entry("cut", 3, filled_with(rows_of_entry(), stop_at=560))
+    (feature_store / "training-1").mkdir()
+    (feature_store / "training-1" / "first.pt").write_bytes(b"x" * 5000)
+    assert main(["cache"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == 5
+    assert "used 0 days ago  unfinished features: .cut.part" in listed[0]
+    assert "5.0 kB  used 0 days ago  training: training-1" in listed[1]
+    assert f"features: 200 × 1 of {paths[0]}" in "".join(listed[2:4])
+    for path in feature_store.rglob("*"):
+        os.utime(path, (0, 0))
+    load_features(paths[:1], top, "heavy-distances")  # which is used again
+    assert main(["cache", "--prune", "30"]) == 0
+    assert capsys.readouterr().out.startswith("removed 3, ")
+    assert [path.suffix for path in sorted(feature_store.iterdir())] == [".json", ".npy"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["cache", "--prune", "-1"])
+    assert "-1 is not a number of days" in capsys.readouterr().err

@@ -1,12 +1,12 @@
 """Trajectories larger than memory may be: time, peak memory and disk of `spectraldyn fit`, against what they must cost.
 
-    python -m analysis.benchmarks.big_data                       # 2.5, 5 and 10 GB, 20 minutes of two cores, 15 GB of disk
+    python -m analysis.benchmarks.big_data    # 2.5, 5 and 10 GB: 20 minutes of two cores, 15 GB of disk
     python -m analysis.benchmarks.big_data --gigabytes 0.5
 
 A chain of 100 residues, the backbone with Cβ, in one DCD file made on the spot: thermal noise, and one ψ in the middle
-that jumps between two angles by a Markov chain whose timescale is known. What reading costs at least is measured beside
-it: the file read in chunks by mdtraj, and the same torsions computed by mdtraj. Every run is a process of its own, with a
-cache of its own.
+that jumps between two angles by a Markov chain whose timescale is known. What reading costs at least is measured
+beside it: the file read in chunks by mdtraj, and the same torsions computed by mdtraj. Every run is a process of its
+own, with a cache of its own.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def chain(psi: float) -> mdtraj.Trajectory:
     own = topology.add_chain()
     places: list[np.ndarray] = []
     names = ["N", "CA", "C", "O", "CB"]
-    for number in range(N_RESIDUES):
+    for _ in range(N_RESIDUES):
         residue = topology.add_residue("ALA", own)
         for name in names:
             topology.add_atom(name, mdtraj.element.Element.getBySymbol(name[0]), residue)
@@ -130,7 +130,7 @@ def measured(folder: Path, gigabytes: float) -> dict[str, Any]:
     store = sum(file.stat().st_size for file in (folder / "store").rglob("*") if file.is_file())
     return {
         "GB": gigabytes,
-        "frames": results["n_frames"] if "n_frames" in results else None,
+        "frames": results.get("n_frames"),
         "reading alone (s)": reading["seconds"],
         "fit (s)": run["seconds"],
         **{f"{name} (s)": seconds for name, seconds in stages.items()},

@@ -49,6 +49,9 @@ def add_fit(commands: shared.Commands) -> None:
         "ten times as long",
     )
     shared.add_learning_options(parser)
+    where = "scheduler of a Dask cluster that computes the features, file by file, such as tcp://node1:8786; its "
+    where += "workers must see the files and the cache folder where this machine does"
+    parser.group("features").add_argument("--cluster", metavar="ADDRESS", help=where)
 
 
 def add_transform(commands: shared.Commands) -> None:
@@ -72,7 +75,7 @@ def fit(options: argparse.Namespace) -> int:
 
     out = check_results_folder(shared.output_name(options, "-results"), options.force)
     arguments |= {"n_states": options.states, "temperature": options.temperature, "refits": options.refits}
-    arguments |= {"checkpoint_folder": cache_folder()}
+    arguments |= {"checkpoint_folder": cache_folder(), "cluster": options.cluster}
     results: Results
     if options.operator == "generator":
         potential = _potential(options.potential)

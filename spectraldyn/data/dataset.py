@@ -21,6 +21,9 @@ quicker, and the copy is small. Larger ones stay where they are, in memory or on
 CHUNK_VALUES = 2**18
 """Values of one chunk (2 MB in double precision), so that a pass over all rows needs no memory to speak of."""
 
+AT_ONCE = 8192
+"""Rows gathered from a large file before its pages are given back: each may lie on pages of its own."""
+
 NAMES_SHOWN = 3
 """Files, and features of one kind, that are named where the data are shown."""
 
@@ -236,17 +239,25 @@ class Dataset(list):
         """Rows by their numbers, (len(index), d): read from where they lie."""
         result = np.empty((len(index), self[0].shape[1]), self[0].dtype)
         starts = np.array([0, *accumulate(len(part) for part in self.parts)])
-        home = np.searchsorted(starts, index, side="right") - 1
+        home, resident = np.searchsorted(starts, index, side="right") - 1, self.resident
         for number in np.unique(home):
-            mine = np.flatnonzero(home == number)
-            result[mine] = self.parts[number][np.asarray(index)[mine] - starts[number]]
-            if not self.resident:
-                release(self.parts[number])
+            mine, part = np.flatnonzero(home == number), self.parts[number]
+            places = np.asarray(index)[mine] - starts[number]
+            if resident:
+                result[mine] = part[places]
+                continue
+            for start in range(0, len(mine), AT_ONCE):
+                some = slice(start, start + AT_ONCE)
+                result[mine[some]] = part[places[some]]
+                release(part)
         return result
 
     def column(self, number: int) -> np.ndarray:
         """One column of all rows, (n_rows,)."""
-        return np.concatenate([part[:, number] for part in self.parts])
+        result = np.empty(self.n_rows, self[0].dtype)
+        for rows, view in self.chunks():
+            result[rows.start : rows.stop] = view[:, number]
+        return result
 
     def frame(self, row: int) -> tuple[InputFile, int]:
         """The file that a row comes from, and the 0-based number of its frame there."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
+from functools import cache
 
 import numpy as np
 import torch
@@ -18,6 +19,12 @@ CYCLE = 32
 BLOCK = 16
 """Samples that follow each other in the data and are read together. They are alike: with many at once the blocks would
 be few, and with them what a batch knows of a slow process; with one at a time, a disk would be busy finding them."""
+
+
+@cache
+def _reader() -> ThreadPoolExecutor:
+    """One thread for all: the memory that each has used would stay with it."""
+    return ThreadPoolExecutor(1, "spectraldyn-reads-ahead")
 
 
 class ShuffledBlocks:
@@ -40,7 +47,6 @@ class ShuffledBlocks:
     def __init__(self, read: Callable[[Tensor], Batch], train: Tensor, rows: StoredRows) -> None:
         self._read, self._train = read, train
         self._n_blocks = max(1, min(BUFFER_BYTES // (2 * rows.row_bytes), len(train)) // BLOCK)
-        self._reader = ThreadPoolExecutor(1, "spectraldyn-reads-ahead")
         self._place: tuple[int, int] | None = None
         self._ahead: dict[tuple[int, int], Future[Batch]] = {}
         self._held = Batch(train)
@@ -62,7 +68,7 @@ class ShuffledBlocks:
                 if (new := getattr(batch, field.name)) is not None:
                     getattr(self._held, field.name).copy_(new)
         self._place, following = place, (place[0] + 1, seed)
-        self._ahead = {following: self._reader.submit(self._selection, *following)}
+        self._ahead = {following: _reader().submit(self._selection, *following)}
 
     def batch(self, drawn: Tensor) -> Batch:
         """Samples by their places in what is held, each in [0, len)."""

@@ -10,5 +10,6 @@ from spectraldyn.features.definitions import (
     define_features,
     move_paths,
 )
-from spectraldyn.features.load import load_features
+from spectraldyn.features.load import Files, Top, load_features
+from spectraldyn.features.plan import FeaturePlan, plan_features
 from spectraldyn.features.store import cache_folder

@@ -1,7 +1,9 @@
 """Feature rows of one trajectory file: from the store, or computed while the file is read."""
 
+import contextlib
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ class Featurizer:
     atoms: str | None  # the selection `features` was defined with
     cache: bool
     notes: list[str] = field(default_factory=list)  # what the user should know about the store is added here
-    seen: Callable[[int], Any] = lambda n_frames: None
-    """Told how many frames have been read, each time that some have."""
+    seen: Callable[[Path, int], Any] = lambda path, n_frames: None
+    """Told of which file so many frames have been read, each time that some have."""
 
     def __post_init__(self) -> None:
         self._names = [column.name for column in self.features.columns]
@@ -102,12 +104,29 @@ class Featurizer:
             return False
         return True
 
+    def speed(self, path: Path, first: int, step: int, seconds: float) -> float:
+        """Frames of a file that are read, with their features, in a second: of those read in so many seconds."""
+        started, n_frames = 0.0, 0
+
+        def seen(_: Path, count: int) -> None:
+            nonlocal started, n_frames
+            started = started or time.perf_counter()  # not before the file has been opened
+            n_frames += count
+
+        def append(rows: np.ndarray) -> None:
+            if time.perf_counter() - started > seconds:
+                raise _Enough
+
+        with contextlib.suppress(_Enough):
+            replace(self, seen=seen)._read(path, first, step, append)
+        return n_frames / (time.perf_counter() - started)
+
     def _read(self, path: Path, first: int, step: int, append: store.Append, done: int = 0) -> FileSummary:
         """Check every frame; hand the features of those asked for to `append`, all but the first so many."""
         block = max(1, _BLOCK_VALUES // len(self._names))
 
         def visit(chunk: mdtraj.Trajectory, first_frame: int) -> None:
-            self.seen(chunk.n_frames)
+            self.seen(path, chunk.n_frames)
             begin = first + step * done
             offset = begin - first_frame if begin >= first_frame else (begin - first_frame) % step
             if offset >= chunk.n_frames:
@@ -133,6 +152,10 @@ class Featurizer:
         summary = io.scan(path, self.topology.topology, visit)
         check_left(path, summary.n_frames, first)
         return summary
+
+
+class _Enough(Exception):
+    """No more frames are wanted."""
 
 
 def check_left(path: Path, n_frames: int, skipped: int) -> None:

@@ -20,19 +20,25 @@ from spectraldyn.features import store
 from spectraldyn.features.definitions import Features, define_features
 from spectraldyn.features.featurize import Featurizer, check_left
 from spectraldyn.features.several import StoreFile, fill_store
-from spectraldyn.io import SUFFIXES, common_timestep, file_key, load_topology, open_trajectory, read_arrays
+from spectraldyn.io import SUFFIXES, common_timestep, file_key, frame_count, load_topology, open_trajectory, read_arrays
 from spectraldyn.units import Duration, TimeAxis, parse_duration
 
 Files = str | Path | Sequence[str | Path]
 Top: TypeAlias = str | Path | mdtraj.Trajectory | None
 
 
-class _Sampling(NamedTuple):
+class Sampling(NamedTuple):
     """Which frames the user asked for."""
 
     stride: int
     skip: Duration
     timestep_ps: float | None
+
+    @classmethod
+    def of(cls, stride: int, skip: str | float | None, timestep: str | float | None) -> "Sampling":
+        """As users say it; InputError where that cannot be right."""
+        left_out = parse_duration(0 if skip is None else skip, "`skip`")
+        return cls(_as_stride(stride), left_out, _as_picoseconds(timestep))
 
     def computed(self) -> tuple[int, int]:
         """(first, step) of the frames to compute features of."""
@@ -129,10 +135,9 @@ def load_features(
     paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(path) for path in files]
     if not paths:
         raise InputError("`files` is empty: give at least one file")
-    left_out = parse_duration(0 if skip is None else skip, "`skip`")
-    sampling = _Sampling(_as_stride(stride), left_out, _as_picoseconds(timestep))
+    sampling = Sampling.of(stride, skip, timestep)
     notes = [f"{path} is given more than once" for path in dict.fromkeys(paths) if paths.count(path) > 1]
-    if _ready_made(paths):
+    if is_ready_made(paths):
         for option, value in {"features": features, "atoms": atoms, "top": top}.items():
             if value is not None:
                 raise InputError(f"`{option}` means nothing for ready-made features such as {paths[0]}: leave it out")
@@ -190,7 +195,7 @@ def _as_picoseconds(timestep: str | float | None) -> float | None:
     return float(timestep)
 
 
-def _ready_made(paths: list[Path]) -> bool:
+def is_ready_made(paths: list[Path]) -> bool:
     """Whether the files hold features already."""
     arrays = [path for path in paths if path.suffix.lower() in SUFFIXES]
     others = [path for path in paths if path not in arrays]
@@ -199,7 +204,7 @@ def _ready_made(paths: list[Path]) -> bool:
     return not others
 
 
-def _from_arrays(paths: list[Path], sampling: _Sampling, progress: bool) -> _Loaded:
+def _from_arrays(paths: list[Path], sampling: Sampling, progress: bool) -> _Loaded:
     tables = [
         _array_table(path, name, rows)
         for path in tqdm(paths, "files", leave=False, disable=not progress)
@@ -240,7 +245,7 @@ def _from_trajectories(
     top: Top,
     features: Features,
     atoms: str | None,
-    sampling: _Sampling,
+    sampling: Sampling,
     cache: bool,
     progress: bool,
     cluster: str | None,
@@ -262,19 +267,44 @@ def _from_trajectories(
     place = topology, chosen.names, atoms, store.cache_folder().absolute()
     tasks = [StoreFile(path.absolute(), first, step, key, paths[0].absolute(), *place) for key, path in missing.items()]
     tables, summaries = [], []
-    with tqdm(total=len(paths), desc="files", leave=False, disable=not progress) as bar:
-        for _ in fill_store(tasks, cluster):
-            bar.update()
-        bar.reset()
+    with _Progress(paths, topology.topology, progress) as bar:
+        for path in fill_store(tasks, cluster):
+            bar.done(path)
+        featurizer.seen = bar.seen
         for path, key in zip(paths, keys, strict=True):
             rows, summary = featurizer.rows(path, first, step)
             tables.append(_Table(InputFile(path, summary.n_frames), rows, first, step, summary.segment_starts, key))
             summaries.append(summary)
-            bar.update()
+            bar.done(path)
     timestep_ps = common_timestep(summaries, sampling.timestep_ps)
     notes += chosen.notes + [warning for summary in summaries for warning in summary.warnings]
     notes += chosen.periodic_notes if any(summary.periodic for summary in summaries) else []
     return _Loaded(tables, chosen.columns, timestep_ps, chosen.names, topology, notes, chosen.digests)
+
+
+class _Progress(tqdm):
+    """A bar over the bytes of files, with their rate and the time that the rest will take."""
+
+    def __init__(self, paths: list[Path], topology: mdtraj.Topology, shown: bool) -> None:
+        self._sizes = {path.absolute(): path.stat().st_size if path.exists() else 0 for path in paths}
+        self._read: dict[Path, float] = {}
+        self._topology = topology
+        total = sum(self._sizes.values())
+        super().__init__(total=total, desc="reading", unit="B", unit_scale=True, leave=False, disable=not shown)
+
+    def seen(self, path: Path, n_frames: int) -> None:
+        """So many frames more have been read of a file."""
+        if not self.disable and (count := frame_count(path, self._topology)) is not None:
+            path = path.absolute()
+            self._count(path, self._read.get(path, 0.0) + n_frames / count * self._sizes[path])
+
+    def done(self, path: Path) -> None:
+        """All of a file has been read."""
+        self._count(path.absolute(), self._sizes[path.absolute()])
+
+    def _count(self, path: Path, n_bytes: float) -> None:
+        self.update(n_bytes - self._read.get(path, 0.0))
+        self._read[path] = n_bytes
 
 
 def _asked_for(table: _Table, skipped: int, stride: int) -> _Table:

@@ -78,7 +78,9 @@ def read_entry(key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
     """
     folder = cache_folder()
     try:
-        record = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))
+        record = json.loads((path := folder / f"{key}.json").read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError):
+            os.utime(path)  # when it was used last
         # a plain array on the same memory: np.memmap changes what reductions return
         rows = _mapped(folder / f"{key}.npy").view(np.ndarray)
         if list(rows.shape) != record["shape"] or rows.dtype != np.float32 or not _sound(rows, record["crc32"]):

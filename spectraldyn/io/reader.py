@@ -4,7 +4,7 @@ import operator
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import mdtraj
@@ -15,7 +15,7 @@ from spectraldyn.errors import InputError
 from spectraldyn.io.checks import FrameChecks
 from spectraldyn.io.containers import check_hdf5
 from spectraldyn.io.formats import FORMATS, check_kind, check_readable, plain_extension, recognise
-from spectraldyn.io.frames import Frames
+from spectraldyn.io.frames import Frames, Indexed
 from spectraldyn.io.silence import Damaged, ask, told
 from spectraldyn.io.text import Lines
 
@@ -121,6 +121,25 @@ def open_trajectory(path: str | Path, topology: mdtraj.Topology | None = None) -
     if topology.n_atoms == 0:
         raise InputError(f"{path}: the topology has no atoms: give that of these very atoms")
     return Reader(path, format, topology)
+
+
+def frame_count(path: str | Path, topology: mdtraj.Topology) -> int | None:
+    """Frames of a file of which they can be counted without reading it; None of text.
+
+    Raises
+    ------
+    InputError
+        As `open_trajectory` does.
+    """
+    state = Path(path).stat()
+    return _frame_count(str(path), state.st_size, state.st_mtime_ns, topology.n_atoms)
+
+
+@lru_cache(maxsize=1024)
+def _frame_count(path: str, size: int, changed: int, n_atoms: int) -> int | None:
+    with told(path):
+        source = FORMATS[recognise(path).removesuffix(".gz")].source(Path(path), n_atoms)
+    return source.n_frames if isinstance(source, Indexed) else None
 
 
 def load_topology(top: str | Path | None, files: Sequence[str | Path]) -> mdtraj.Trajectory:

@@ -14,6 +14,7 @@ from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD, attribute
 from spectraldyn.features import load_features
+from spectraldyn.pipeline.forecast import foretell
 from spectraldyn.pipeline.remarks import Judgement, in_order, mode_remarks, refit_remarks, set_remarks
 from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
 from spectraldyn.pipeline.results import GeneratorResults
@@ -55,6 +56,7 @@ def fit_generator(
     temperature: float | None = None,
     refits: int | None = None,
     progress: bool = False,
+    cluster: str | None = None,
     **estimator: Any,
 ) -> GeneratorResults:
     """Relaxation rates of overdamped Langevin dynamics in a known potential, from the states in trajectory files.
@@ -77,6 +79,8 @@ def fit_generator(
         See `fit_trajectories`.
     progress : bool
         Show progress bars on stderr.
+    cluster : str, optional
+        See `load_features`.
     **estimator
         Options of `GeneratorSVD`, except diffusion, force and beta.
 
@@ -99,8 +103,10 @@ def fit_generator(
     check_refits(refits)
     first = Path(files if isinstance(files, str | Path) else files[0])
     features = None if first.suffix.lower() in (".npy", ".npz") else "positions"
-    reading: dict[str, Any] = {"stride": stride, "skip": skip, "timestep": timestep, "progress": progress}
-    data = load_features(files, top, features=features, columns=potential.dimension, **reading)
+    reading: dict[str, Any] = {"stride": stride, "skip": skip, "timestep": timestep}
+    foretell(progress, files, top, learner, features, None, **reading)
+    reading |= {"progress": progress, "cluster": cluster, "columns": potential.dimension}
+    data = load_features(files, top, features=features, **reading)
     _check_domain(data, name or "the potential", potential.domain)
     learner.fit(data)
     model, functions = learner.model_, learner.functions_

@@ -14,6 +14,7 @@ from spectraldyn.data.stretches import Stretches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, NeuralSVD, NeuralSVDModel, attribute
 from spectraldyn.features import Features, load_features
+from spectraldyn.pipeline.forecast import foretell
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
 from spectraldyn.pipeline.remarks import Findings, refit_remarks, set_remarks
 from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
@@ -166,6 +167,7 @@ def fit_trajectories(
     refits: int | None = None,
     refit_lags: bool = False,
     progress: bool = False,
+    cluster: str | None = None,
     **estimator: Any,
 ) -> TransferResults:
     """From trajectory files to the slow spectrum: what `spectraldyn fit` does.
@@ -185,6 +187,8 @@ def fit_trajectories(
         Also fit anew at each lag time; see `refit_at_lags`.
     progress : bool
         Show progress bars on stderr.
+    cluster : str, optional
+        See `load_features`.
     **estimator
         Options of `NeuralSVD`, except the lag time.
 
@@ -198,9 +202,10 @@ def fit_trajectories(
     check_states(n_states, learner.n_modes)
     check_temperature(temperature)
     check_refits(refits)
-    data, lagtime = load_for_lag(
-        lag, files, top, features=features, atoms=atoms, stride=stride, skip=skip, timestep=timestep, progress=progress
-    )
+    reading: dict[str, Any] = {"features": features, "atoms": atoms, "stride": stride, "skip": skip}
+    reading["timestep"] = timestep
+    foretell(progress, files, top, learner, **reading)
+    data, lagtime = load_for_lag(lag, files, top, **reading, progress=progress, cluster=cluster)
     learner.set_params(lagtime=lagtime)
     n_refits = default_refits(data, learner.n_modes) if refits is None else refits
     # What an interruption between two refits must not cost includes the fit that came before them.

@@ -251,10 +251,10 @@ def coordinates(results: Results) -> tuple[np.ndarray, np.ndarray, tuple[str, st
     torsions = _torsions(data.columns)
     if torsions:
         rows = some_rows(data.n_rows)
+        features, followed = data.rows(rows), modes[rows].T
 
         def strength(residue: str) -> float:
-            picked = data.rows(rows)[:, torsions[residue]]
-            return float(np.nansum(np.corrcoef(picked.T, modes[rows].T)[:4, 4:] ** 2))
+            return float(np.nansum(np.corrcoef(features[:, torsions[residue]].T, followed)[:4, 4:] ** 2))
 
         best = max(torsions, key=strength)
         values = [data.column(number) for number in torsions[best]]
