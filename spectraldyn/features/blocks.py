@@ -4,12 +4,16 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import mdtraj
 import numpy as np
 from mdtraj import geometry
+from torch import Tensor
 
 from spectraldyn.data import MAX_COLUMNS, Column
+from spectraldyn.features import tensors
+from spectraldyn.features.tensors import Frames, Geometry
 
 CONTACT_RADIUS_NM = 0.45  # where a contact counts one half; the usual heavy-atom contact cut-off
 RESIDUE_SEPARATION = 3  # i, i+1 and i, i+2 are set by bonds and angles and say nothing slow
@@ -50,6 +54,7 @@ class Block:
     depends_on_images: bool = False  # in which periodic image a whole molecule sits changes the rows
     digest: str = ""  # hash of what the rows depend on beside the topology, the selected atoms and the name
     kept: bool = True  # in the store: not where there is no telling what the rows depend on
+    geometry: Geometry | None = None  # the same columns in torch, where there is such a form
 
 
 def residue_labels(topology: mdtraj.Topology) -> list[str]:
@@ -107,7 +112,7 @@ def _dihedrals(molecule: Molecule, kinds: Sequence[str], missing: str) -> Block:
         angles = mdtraj.compute_dihedrals(chunk, indices, periodic=periodic)
         return np.stack([np.cos(angles), np.sin(angles)], axis=2).reshape(chunk.n_frames, -1)
 
-    return Block(columns, compute)
+    return Block(columns, compute, geometry=Geometry(indices, tensors.torsions))
 
 
 def torsions(molecule: Molecule) -> Block:
@@ -157,7 +162,7 @@ def _distances(molecule: Molecule, atoms: np.ndarray, left_out: set[tuple[int, i
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         return mdtraj.compute_distances(chunk, pairs, periodic=periodic)
 
-    return Block(columns, compute)
+    return Block(columns, compute, geometry=Geometry(pairs, tensors.distances))
 
 
 def ca_distances(molecule: Molecule) -> Block:
@@ -205,18 +210,22 @@ def contacts(molecule: Molecule) -> Block:
     if refused := too_many(n_pairs):
         return refused
     pairs = pairs_of(len(residues), close)
-    closest = closest_distances(list(members.values()), pairs)
+    closest, geometry = closest_distances(list(members.values()), pairs)
 
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         return 1 / (1 + (closest(chunk, periodic) / np.float32(CONTACT_RADIUS_NM)) ** 6)
 
+    def in_torch(frames: Frames, atoms: Tensor) -> Tensor:
+        return 1 / (1 + (geometry.compute(frames, atoms) / CONTACT_RADIUS_NM) ** 6)
+
     labels = residue_labels(molecule.topology)
     names = [f"{labels[residues[i].index]} {labels[residues[j].index]}" for i, j in pairs]
-    return Block(tuple(Column("contact", name) for name in names), compute)
+    columns = tuple(Column("contact", name) for name in names)
+    return Block(columns, compute, geometry=Geometry(geometry.atoms, in_torch))
 
 
-def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.ndarray) -> Compute:
-    """Distance (nm) of the closest two atoms of pairs of groups: from chunks to (n_frames, n_pairs) float32.
+def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.ndarray) -> tuple[Compute, Geometry]:
+    """Distance (nm) of the closest two atoms of pairs of groups, (n_frames, n_pairs) float32: by mdtraj, and in torch.
 
     Parameters
     ----------
@@ -227,7 +236,8 @@ def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.nd
     """
     grids = [np.stack(np.meshgrid(groups[i], groups[j]), axis=-1).reshape(-1, 2) for i, j in pairs]
     atom_pairs = np.concatenate(grids)
-    starts = np.cumsum([0] + [len(grid) for grid in grids[:-1]])
+    counts = np.array([len(grid) for grid in grids])
+    starts = np.cumsum(counts) - counts
     step = max(1, _BLOCK_VALUES // len(atom_pairs))
 
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
@@ -238,7 +248,7 @@ def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.nd
             closest[i : i + step] = np.minimum.reduceat(distances, starts, axis=1)
         return closest
 
-    return compute
+    return compute, Geometry(atom_pairs, partial(tensors.closest, counts=counts))
 
 
 def _coordinates(
