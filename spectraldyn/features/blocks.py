@@ -3,17 +3,14 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import mdtraj
 import numpy as np
 from mdtraj import geometry
-from torch import Tensor
 
 from spectraldyn.data import MAX_COLUMNS, Column
-from spectraldyn.features import tensors
-from spectraldyn.features.tensors import Frames, Geometry
 
 CONTACT_RADIUS_NM = 0.45  # where a contact counts one half; the usual heavy-atom contact cut-off
 RESIDUE_SEPARATION = 3  # i, i+1 and i, i+2 are set by bonds and angles and say nothing slow
@@ -40,6 +37,17 @@ class Molecule:
     def without_water(self, atoms: np.ndarray) -> np.ndarray:
         """These atoms, by index, less those of water."""
         return np.array([i for i in atoms.tolist() if not self.topology.atom(i).residue.is_water], dtype=int)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What some columns are of the coordinates: so much as `spectraldyn.features.tensors` must be told."""
+
+    kind: Literal["distances", "torsions", "closest", "contacts"]
+    atoms: np.ndarray
+    """(n, 2) or, for torsions, (n, 4): indices."""
+    counts: np.ndarray | None = None
+    """(n_columns,) for the closest of several pairs, and contacts: how many pairs belong to each column, in order."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,7 @@ def _dihedrals(molecule: Molecule, kinds: Sequence[str], missing: str) -> Block:
         angles = mdtraj.compute_dihedrals(chunk, indices, periodic=periodic)
         return np.stack([np.cos(angles), np.sin(angles)], axis=2).reshape(chunk.n_frames, -1)
 
-    return Block(columns, compute, geometry=Geometry(indices, tensors.torsions))
+    return Block(columns, compute, geometry=Geometry("torsions", indices))
 
 
 def torsions(molecule: Molecule) -> Block:
@@ -162,7 +170,7 @@ def _distances(molecule: Molecule, atoms: np.ndarray, left_out: set[tuple[int, i
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         return mdtraj.compute_distances(chunk, pairs, periodic=periodic)
 
-    return Block(columns, compute, geometry=Geometry(pairs, tensors.distances))
+    return Block(columns, compute, geometry=Geometry("distances", pairs))
 
 
 def ca_distances(molecule: Molecule) -> Block:
@@ -215,13 +223,10 @@ def contacts(molecule: Molecule) -> Block:
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         return 1 / (1 + (closest(chunk, periodic) / np.float32(CONTACT_RADIUS_NM)) ** 6)
 
-    def in_torch(frames: Frames, atoms: Tensor) -> Tensor:
-        return 1 / (1 + (geometry.compute(frames, atoms) / CONTACT_RADIUS_NM) ** 6)
-
     labels = residue_labels(molecule.topology)
     names = [f"{labels[residues[i].index]} {labels[residues[j].index]}" for i, j in pairs]
     columns = tuple(Column("contact", name) for name in names)
-    return Block(columns, compute, geometry=Geometry(geometry.atoms, in_torch))
+    return Block(columns, compute, geometry=replace(geometry, kind="contacts"))
 
 
 def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.ndarray) -> tuple[Compute, Geometry]:
@@ -248,7 +253,7 @@ def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.nd
             closest[i : i + step] = np.minimum.reduceat(distances, starts, axis=1)
         return closest
 
-    return compute, Geometry(atom_pairs, partial(tensors.closest, counts=counts))
+    return compute, Geometry("closest", atom_pairs, counts)
 
 
 def _coordinates(

@@ -7,12 +7,10 @@ from functools import partial
 
 import mdtraj
 import numpy as np
-import torch
 
 from spectraldyn.data import MAX_COLUMNS, Column
 from spectraldyn.errors import InputError, did_you_mean
 from spectraldyn.features import blocks as make
-from spectraldyn.features import tensors
 from spectraldyn.features.blocks import CONTACT_RADIUS_NM, RESIDUE_SEPARATION, Block, Molecule
 from spectraldyn.features.groups import GROUPS, centres_of_groups, closest_between_groups
 from spectraldyn.features.own import Function, OwnFeature, as_given, from_file, is_own
@@ -46,7 +44,7 @@ class FeatureSet:
     """(n_bonds, 2) int32: spanning tree of every molecule that holds a selected atom, from its first atom outwards."""
     notes: list[str]  # what the user should know about the choice, one sentence each
     periodic_notes: list[str]  # the same, for frames that carry a periodic box
-    device: torch.device | None = None  # where torch computes what it can; None: mdtraj computes everything
+    device: str | None = None  # where torch computes what it can; None: mdtraj computes everything
 
     @property
     def digests(self) -> list[str]:
@@ -56,7 +54,7 @@ class FeatureSet:
     @property
     def arithmetic(self) -> list[str]:
         """For every name, whose arithmetic its rows are of: they agree to 1e-5, but not to the last digit."""
-        return [f"torch {self.device.type}" if self.device and block.geometry else "mdtraj" for block in self.blocks]
+        return [f"torch {self.device}" if self.device and block.geometry else "mdtraj" for block in self.blocks]
 
     @property
     def kept(self) -> bool:
@@ -100,13 +98,15 @@ class FeatureSet:
         geometries = {i: block.geometry for i, block in enumerate(self.blocks) if block.geometry}
         if self.device is None or not geometries:
             return {}
-        try:
-            pieces = list(tensors.compute(list(geometries.values()), chunk, periodic, self.device))
-        except torch.cuda.OutOfMemoryError:
+        # torch takes seconds to import
+        from spectraldyn.features.tensors import compute
+
+        rows = compute(list(geometries.values()), chunk, periodic, self.device)
+        if rows is None:
             if NO_ROOM not in self.notes:
                 self.notes.append(NO_ROOM)
             return {}
-        return {i: np.concatenate(own) for i, own in zip(geometries, zip(*pieces, strict=True), strict=True)}
+        return dict(zip(geometries, rows, strict=True))
 
 
 FEATURES: dict[str, Feature] = {
@@ -250,7 +250,7 @@ def define_features(
     features: Features = None,
     atoms: str | None = None,
     first_frame: Callable[[], mdtraj.Trajectory] | None = None,
-    device: torch.device | None = None,
+    device: str | None = None,
 ) -> FeatureSet:
     """Fix what the columns are, for this molecule.
 
@@ -268,7 +268,7 @@ def define_features(
     first_frame : callable, optional
         Gives a frame of all atoms for which functions of the user's own say what their columns are. Default: that of
         the reference.
-    device : torch.device, optional
+    device : {"cpu", "cuda"}, optional
         Where torch computes torsions, distances and contacts; mdtraj computes all others, and these too by default.
 
     Raises

@@ -9,9 +9,8 @@ from scipy.sparse.csgraph import connected_components
 
 from spectraldyn.data import Column
 from spectraldyn.errors import InputError
-from spectraldyn.features.blocks import Block, Molecule, closest_distances, pairs_of, too_many
+from spectraldyn.features.blocks import Block, Geometry, Molecule, closest_distances, pairs_of, too_many
 from spectraldyn.features.selection import select
-from spectraldyn.features.tensors import Geometry
 
 GROUPS = "SELECTION;SELECTION"
 MAX_ATOM_PAIRS = 2**24

@@ -5,7 +5,7 @@ within half an edge. In any other box the box vectors are reduced, the displacem
 and of it and its 26 neighbours, one box vector up or down along each, the shortest is taken.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,6 +13,8 @@ import mdtraj
 import numpy as np
 import torch
 from torch import Tensor
+
+from spectraldyn.features.blocks import CONTACT_RADIUS_NM, Geometry
 
 CHUNK_BYTES = 2**28
 """Of tensors that live at once, at most: larger chunks are no faster."""
@@ -34,28 +36,12 @@ class Frames:
     """Of the box, in every frame."""
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """What some columns are of the coordinates."""
-
-    atoms: np.ndarray
-    """(n, 2) or (n, 4): indices of the atoms."""
-    compute: Callable[[Frames, Tensor], Tensor]
-    """From frames and places of these atoms in them to (n_frames, n_columns)."""
-
-    @property
-    def n_values(self) -> int:
-        """Numbers that live at once for each frame."""
-        n, ends = self.atoms.shape
-        return VALUES_PER_PAIR * n * (ends - 1)
-
-
-def distances(frames: Frames, pairs: Tensor) -> Tensor:
+def distances(frames: Frames, pairs: Tensor, _: Tensor | None = None) -> Tensor:
     """Distances (nm) between atoms, (n_frames, n_pairs), to the nearest image."""
     return _displacements(frames, pairs).square().sum(dim=2).sqrt()
 
 
-def torsions(frames: Frames, quartets: Tensor) -> Tensor:
+def torsions(frames: Frames, quartets: Tensor, _: Tensor | None = None) -> Tensor:
     """Cosine and sine of dihedral angles, (n_frames, 2 n_quartets); of the angle 0 where three atoms lie on a line.
 
     Formula: Blondel and Karplus, J. Comput. Chem. 17, 1132 (1996).
@@ -67,13 +53,26 @@ def torsions(frames: Frames, quartets: Tensor) -> Tensor:
     return torch.stack([angles.cos(), angles.sin()], dim=2).flatten(1)
 
 
-def closest(frames: Frames, pairs: Tensor, counts: np.ndarray) -> Tensor:
+def closest(frames: Frames, pairs: Tensor, counts: Tensor) -> Tensor:
     """The smallest of the distances (nm) of the first counts[0] pairs, of the next counts[1], ...: (n_frames, n)."""
     squares = _displacements(frames, pairs).square().sum(dim=2)
-    group = torch.arange(len(counts), device=pairs.device)
-    group = group.repeat_interleave(torch.as_tensor(counts, device=pairs.device))
+    column = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
     smallest = squares.new_full((len(squares), len(counts)), torch.inf)
-    return smallest.scatter_reduce_(1, group.expand_as(squares), squares, "amin").sqrt()
+    return smallest.scatter_reduce_(1, column.expand_as(squares), squares, "amin").sqrt()
+
+
+def contacts(frames: Frames, pairs: Tensor, counts: Tensor) -> Tensor:
+    """The same as contacts; see `spectraldyn.features.blocks.contacts`."""
+    return 1 / (1 + (closest(frames, pairs, counts) / CONTACT_RADIUS_NM) ** 6)
+
+
+FORMULAS: dict[str, Callable[..., Tensor]] = {
+    "distances": distances,
+    "torsions": torsions,
+    "closest": closest,
+    "contacts": contacts,
+}
+"""From frames, places of atoms in them and counts of pairs to (n_frames, n_columns)."""
 
 
 def _displacements(frames: Frames, pairs: Tensor) -> Tensor:
@@ -108,47 +107,43 @@ def _reduced(box: Tensor) -> Tensor:
 
 
 def compute(
-    geometries: Sequence[Geometry], chunk: mdtraj.Trajectory, periodic: bool, device: torch.device
-) -> Iterator[list[np.ndarray]]:
-    """Columns of every geometry for a chunk of frames, computed on a device.
+    geometries: Sequence[Geometry], chunk: mdtraj.Trajectory, periodic: bool, device: str
+) -> list[np.ndarray] | None:
+    """Columns of every geometry, (n_frames, n_columns) float32, for a chunk of frames, computed on a device.
 
-    Yields
-    ------
-    list of (n, n_columns) float32
-        One array for every geometry, for as many frames as the memory of the device takes at once.
-
-    Raises
-    ------
-    torch.cuda.OutOfMemoryError
-        If it does not take a single frame.
+    As many frames at once as its memory takes; None where it does not take a single one.
     """
+    pieces: list[list[np.ndarray]] = []
     used, places = np.unique(np.concatenate([one.atoms.ravel() for one in geometries]), return_inverse=True)
     parts = np.split(places, np.cumsum([one.atoms.size for one in geometries])[:-1])
-    step = max(1, _available(device) // (4 * (3 * len(used) + max(one.n_values for one in geometries))))
     box = torch.from_numpy(chunk.unitcell_vectors.astype(np.float32)) if periodic else None
     right_angles = periodic and np.allclose(chunk.unitcell_angles, 90)  # of all frames, as mdtraj asks
-    start = 0
+    values = 3 * len(used) + max(VALUES_PER_PAIR * one.atoms[:, 1:].size for one in geometries)
+    step, start = max(1, _available(device) // (4 * values)), 0
     while start < chunk.n_frames:
         rows = slice(start, start + step)
         try:
-            atoms = (
-                torch.from_numpy(part.reshape(one.atoms.shape)).to(device)
-                for one, part in zip(geometries, parts, strict=True)
-            )
             xyz = torch.from_numpy(chunk.xyz[rows, used]).to(device)
             frames = Frames(xyz, None if box is None else box[rows].to(device), right_angles)
-            columns = [one.compute(frames, own).cpu().numpy() for one, own in zip(geometries, atoms, strict=True)]
+            pieces.append([_columns(one, frames, own) for one, own in zip(geometries, parts, strict=True)])
         except torch.cuda.OutOfMemoryError:
             if step == 1:
-                raise
+                return None
             step //= 2
-            continue
-        yield columns
-        start += step
+        else:
+            start += step
+    return [np.concatenate(own) for own in zip(*pieces, strict=True)]
 
 
-def _available(device: torch.device) -> int:
+def _columns(geometry: Geometry, frames: Frames, places: np.ndarray) -> np.ndarray:
+    device = frames.xyz.device
+    atoms = torch.from_numpy(places.reshape(geometry.atoms.shape)).to(device)
+    counts = None if geometry.counts is None else torch.from_numpy(geometry.counts).to(device)
+    return FORMULAS[geometry.kind](frames, atoms, counts).cpu().numpy()
+
+
+def _available(device: str) -> int:
     """Bytes that a chunk may take."""
-    if device.type != "cuda":
+    if device == "cpu":
         return CHUNK_BYTES
     return min(CHUNK_BYTES, int(FREE_SHARE * torch.cuda.mem_get_info(device)[0]))
