@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from spectraldyn.commands.cache import add_cache
 from spectraldyn.commands.compare import add_compare
+from spectraldyn.commands.doctor import add_doctor
 from spectraldyn.commands.files import add_features, add_info
 from spectraldyn.commands.fit import add_fit, add_transform, fit
 from spectraldyn.commands.options import as_options
@@ -67,6 +68,7 @@ def _parser() -> Parser:
         add_systems,
         add_simulate,
         add_cache,
+        add_doctor,
     ):
         add(commands)
     return parser

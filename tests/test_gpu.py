@@ -1,4 +1,4 @@
-"""Training on a GPU: the benchmark's dry run, and where there is a GPU, that it computes what the CPU does."""
+"""On a GPU: the benchmark's dry run, and where there is a GPU, that it computes what the CPU does."""
 
 import dataclasses
 import json
@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.benchmarks import gpu, gpu_steps
+from analysis.benchmarks import gpu, gpu_features, gpu_steps
 from spectraldyn import InputWarning, NeuralSVD
 from spectraldyn.data import Dataset, PairSamples, Rows
 from spectraldyn.estimators.base import NeuralEstimator
 from spectraldyn.estimators.model import evaluate
+from spectraldyn.features import define_features, tensors
 from spectraldyn.learning import Schedule, held_out_score, learn, loop
 from spectraldyn.learning.graphs import WARM_UP, GraphedStep, learning_rate, set_learning_rate
 from spectraldyn.networks import CommonTrunk, Sides, Whitening
@@ -76,13 +77,18 @@ def dry_run(tmp_path_factory):
 
 def test_a_dry_run_measures_every_case(dry_run):
     rows, page = dry_run
-    assert [row["section"] for row in rows] == 4 * ["throughput"] + 4 * ["fit"] + 6 * ["precision"]
+    sections = {"throughput": 4, "features": 9, "projections": 2, "fit": 4, "precision": 6}
+    assert [row["section"] for row in rows] == [name for name, n in sections.items() for _ in range(n)]
     for row in rows:
         assert {"date", "GPU", "torch", "commit"} <= row["about"].keys()
     for row in rows[:4]:
         assert all(row[f"{loop} (ms)"] > 0 for loop in ("ours", "ours without graph", "VAMPNet"))
         assert "floor (ms)" not in row
+    for row in rows[4:15]:
+        assert row["largest deviation"] < 1e-5
+        assert all(value > 0 for name, value in row.items() if name.endswith("/s)"))
     assert "| 256-256-256 | 32 | " in page
+    assert "| contacts | skewed | " in page
     assert "| timescale 3 (frames) | " in page
     assert "| bfloat16 | " in page
 
@@ -308,6 +314,43 @@ def test_functions_are_those_of_the_cpu():
     data = Dataset([walks().numpy()])
     on = {device: evaluate(sides(device).double(), data) for device in ("cpu", "cuda")}
     np.testing.assert_allclose(on["cuda"], on["cpu"], rtol=1e-10, atol=1e-12)
+
+
+@on_a_gpu
+def test_the_networks_stay_where_they_were_trained_and_what_they_give_does_not():
+    model = NeuralSVD(2, 2, device="cuda", random_state=0, max_steps=20, n_networks=1).fit_fetch(walks().numpy())
+    modes = model.transform(walks().numpy())
+    assert model.sides.device.type == "cuda"
+    assert {parameter.dtype for parameter in model.sides.parameters()} == {torch.float64}
+    assert isinstance(modes, np.ndarray)
+    assert modes.dtype == np.float64
+
+
+@on_a_gpu
+@pytest.mark.parametrize("box", gpu_features.BOXES)
+def test_features_are_those_of_mdtraj(box):
+    frames = gpu_features.helix(20, 50)[:]
+    if angles := gpu_features.BOXES[box]:
+        frames.unitcell_lengths, frames.unitcell_angles = np.full((50, 3), 1.5), np.tile(angles, (50, 1))
+    names = ",".join(gpu_features.FEATURES)
+    on_device = define_features(frames[0], names, device="cuda")
+    expected = define_features(frames[0], names).compute(frames)
+    np.testing.assert_allclose(on_device.compute(frames), expected, rtol=0, atol=1e-5)
+    assert not on_device.notes
+
+
+@on_a_gpu
+@pytest.mark.parametrize("features", gpu_features.FEATURES)
+def test_chunks_take_the_memory_that_is_planned(features, monkeypatch):
+    """In the box that takes most."""
+    monkeypatch.setattr(tensors, "CHUNK_BYTES", 2**24)
+    frames = gpu_features.helix(40, 300)[:]
+    frames.unitcell_lengths, frames.unitcell_angles = np.full((300, 3), 1.5), np.tile([60.0, 60.0, 90.0], (300, 1))
+    chosen = define_features(frames[0], features, device="cuda")
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    chosen.compute(frames)
+    assert torch.cuda.max_memory_allocated() - before < 2**24
 
 
 @on_a_gpu

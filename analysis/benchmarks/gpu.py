@@ -1,4 +1,4 @@
-"""Training on a GPU: pairs a second against other loops, whole fits against the CPU, lower precision, torch.compile.
+"""On a GPU: steps of training against other loops, features, projections, whole fits, lower precision, compilation.
 
     python -m analysis.benchmarks.gpu                            # under 8 minutes; appends to analysis/results/gpu.md
     python -m analysis.benchmarks.gpu --dry-run --folder FOLDER  # all of the code at tiny sizes, on any machine
@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 import spectraldyn as sd
+from analysis.benchmarks.gpu_features import feature_cases, features, projection, projection_cases
 from analysis.benchmarks.gpu_steps import (
     FULL,
     LARGE,
@@ -199,6 +200,8 @@ def off(row: Row, reference: Sequence[float], what: str) -> float:
 
 SECTIONS = {
     "throughput": Section("Pairs a second", 170, speed_cases, speed, speed_table),
+    "features": Section("Features", 40, feature_cases, features, list),
+    "projections": Section("Projections", 15, projection_cases, projection, list),
     "fit": Section("Whole fits with the defaults", 110, fit_cases, fit, fit_table),
     "precision": Section("Precision of matrix products", 50, precision_cases, precision, precision_table),
     "compile": Section("torch.compile within the graph", 60, compile_cases, compiled, compile_table),
@@ -244,7 +247,9 @@ def heading(about: Row, sizes: Sizes, device: torch.device) -> list[str]:
         f"Speed: {N_INPUTS} inputs, {N_MODES} modes, {sizes.steps} steps ({LONG:.0%} of them above "
         f"{sizes.batch} pairs), medians of {sizes.rounds} rounds; our loop with all "
         f"that it sets up, the graph included. Fits: {sizes.fit_frames:,} frames of double wells in "
-        f"{sizes.fit_dimensions} dimensions. Precision: {LARGE} network, {sizes.batch} pairs, {sizes.steps} steps.",
+        f"{sizes.fit_dimensions} dimensions. Precision: {LARGE} network, {sizes.batch} pairs, {sizes.steps} steps. "
+        f"Features: {sizes.residues} residues, {sizes.molecule_frames} frames; mdtraj in one process. Projections: "
+        f"{sizes.n_frames:,} rows, in double precision.",
     ]
     return notes if device.type == "cuda" else [*notes, WITHOUT]
 

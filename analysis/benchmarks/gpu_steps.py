@@ -54,14 +54,17 @@ class Sizes:
     batch: int
     """For precision and compilation."""
     compiler: str
+    residues: int
+    """Of the molecule whose features are computed."""
+    molecule_frames: int
 
 
 SMALL, LARGE = "64-64", "256-256-256"
 FULL = Sizes(
-    {SMALL: (64, 64), LARGE: (256, 256, 256)}, (512, 2048, 8192, 32768, 65536), 300_000, 1000, 2, 1.5, 30, 100_000,
-    None, 4, 8192, "inductor",
+    {SMALL: (64, 64), LARGE: (256, 256, 256)}, (512, 4096, 8192, 32768, 65536), 300_000, 1000, 2, 1.5, 30, 100_000,
+    None, 4, 8192, "inductor", 64, 2000,
 )  # fmt: skip
-TINY = Sizes({SMALL: (8, 8), LARGE: (8, 8, 8)}, (16, 32), 500, 4, 1, 0.01, 3, 2000, 20, 2, 16, "eager")
+TINY = Sizes({SMALL: (8, 8), LARGE: (8, 8, 8)}, (16, 32), 500, 4, 1, 0.01, 3, 2000, 20, 2, 16, "eager", 6, 20)
 
 
 def speed_cases(sizes: Sizes) -> list[Row]:

@@ -3,7 +3,8 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import mdtraj
 import numpy as np
@@ -39,6 +40,17 @@ class Molecule:
 
 
 @dataclass(frozen=True)
+class Geometry:
+    """What some columns are of the coordinates: so much as `spectraldyn.features.tensors` must be told."""
+
+    kind: Literal["distances", "torsions", "closest", "contacts"]
+    atoms: np.ndarray
+    """(n, 2) or, for torsions, (n, 4): indices."""
+    counts: np.ndarray | None = None
+    """(n_columns,) for the closest of several pairs, and contacts: how many pairs belong to each column, in order."""
+
+
+@dataclass(frozen=True)
 class Block:
     """One feature of one molecule: its columns, or the reason why it has none."""
 
@@ -50,6 +62,7 @@ class Block:
     depends_on_images: bool = False  # in which periodic image a whole molecule sits changes the rows
     digest: str = ""  # hash of what the rows depend on beside the topology, the selected atoms and the name
     kept: bool = True  # in the store: not where there is no telling what the rows depend on
+    geometry: Geometry | None = None  # the same columns in torch, where there is such a form
 
 
 def residue_labels(topology: mdtraj.Topology) -> list[str]:
@@ -107,7 +120,7 @@ def _dihedrals(molecule: Molecule, kinds: Sequence[str], missing: str) -> Block:
         angles = mdtraj.compute_dihedrals(chunk, indices, periodic=periodic)
         return np.stack([np.cos(angles), np.sin(angles)], axis=2).reshape(chunk.n_frames, -1)
 
-    return Block(columns, compute)
+    return Block(columns, compute, geometry=Geometry("torsions", indices))
 
 
 def torsions(molecule: Molecule) -> Block:
@@ -157,7 +170,7 @@ def _distances(molecule: Molecule, atoms: np.ndarray, left_out: set[tuple[int, i
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         return mdtraj.compute_distances(chunk, pairs, periodic=periodic)
 
-    return Block(columns, compute)
+    return Block(columns, compute, geometry=Geometry("distances", pairs))
 
 
 def ca_distances(molecule: Molecule) -> Block:
@@ -205,18 +218,19 @@ def contacts(molecule: Molecule) -> Block:
     if refused := too_many(n_pairs):
         return refused
     pairs = pairs_of(len(residues), close)
-    closest = closest_distances(list(members.values()), pairs)
+    closest, geometry = closest_distances(list(members.values()), pairs)
 
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         return 1 / (1 + (closest(chunk, periodic) / np.float32(CONTACT_RADIUS_NM)) ** 6)
 
     labels = residue_labels(molecule.topology)
     names = [f"{labels[residues[i].index]} {labels[residues[j].index]}" for i, j in pairs]
-    return Block(tuple(Column("contact", name) for name in names), compute)
+    columns = tuple(Column("contact", name) for name in names)
+    return Block(columns, compute, geometry=replace(geometry, kind="contacts"))
 
 
-def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.ndarray) -> Compute:
-    """Distance (nm) of the closest two atoms of pairs of groups: from chunks to (n_frames, n_pairs) float32.
+def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.ndarray) -> tuple[Compute, Geometry]:
+    """Distance (nm) of the closest two atoms of pairs of groups, (n_frames, n_pairs) float32: by mdtraj, and in torch.
 
     Parameters
     ----------
@@ -227,7 +241,8 @@ def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.nd
     """
     grids = [np.stack(np.meshgrid(groups[i], groups[j]), axis=-1).reshape(-1, 2) for i, j in pairs]
     atom_pairs = np.concatenate(grids)
-    starts = np.cumsum([0] + [len(grid) for grid in grids[:-1]])
+    counts = np.array([len(grid) for grid in grids])
+    starts = np.cumsum(counts) - counts
     step = max(1, _BLOCK_VALUES // len(atom_pairs))
 
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
@@ -238,7 +253,7 @@ def closest_distances(groups: Sequence[Sequence[int] | np.ndarray], pairs: np.nd
             closest[i : i + step] = np.minimum.reduceat(distances, starts, axis=1)
         return closest
 
-    return compute
+    return compute, Geometry("closest", atom_pairs, counts)
 
 
 def _coordinates(

@@ -19,7 +19,7 @@ from spectraldyn.features.selection import select
 from spectraldyn.features.structure import REFERENCE, rmsd, secondary_structure, surface
 
 MAX_DEFAULT_COLUMNS = 2_000  # nobody asked for more by name: about 65 Cα
-
+NO_ROOM = "the GPU's memory does not take the features of a single frame, so mdtraj computed some of them on the CPU"
 
 Features = str | Function | Sequence[str | Function] | None
 
@@ -44,11 +44,17 @@ class FeatureSet:
     """(n_bonds, 2) int32: spanning tree of every molecule that holds a selected atom, from its first atom outwards."""
     notes: list[str]  # what the user should know about the choice, one sentence each
     periodic_notes: list[str]  # the same, for frames that carry a periodic box
+    device: str | None = None  # where torch computes what it can; None: mdtraj computes everything
 
     @property
     def digests(self) -> list[str]:
         """For every name, hash of what its rows depend on beside the topology and the selected atoms."""
         return [block.digest for block in self.blocks]
+
+    @property
+    def arithmetic(self) -> list[str]:
+        """For every name, whose arithmetic its rows are of: they agree to 1e-5, but not to the last digit."""
+        return [f"torch {self.device}" if self.device and block.geometry else "mdtraj" for block in self.blocks]
 
     @property
     def kept(self) -> bool:
@@ -79,8 +85,28 @@ class FeatureSet:
         cut = periodic and len(self.bonds) and any(block.needs_whole_molecules for block in self.blocks)
         uncut = whole(chunk, self.bonds) if cut else chunk
         frames = [uncut if block.needs_whole_molecules else chunk for block in self.blocks]
-        parts = [block.compute(own, periodic) for block, own in zip(self.blocks, frames, strict=True) if block.compute]
+        there = self._on_device(chunk, periodic)
+        parts = [
+            there[i] if i in there else block.compute(own, periodic)
+            for i, (block, own) in enumerate(zip(self.blocks, frames, strict=True))
+            if block.compute
+        ]
         return np.concatenate(parts, axis=1, dtype=np.float32)
+
+    def _on_device(self, chunk: mdtraj.Trajectory, periodic: bool) -> dict[int, np.ndarray]:
+        """Rows of the blocks that the device computes, by their places."""
+        geometries = {i: block.geometry for i, block in enumerate(self.blocks) if block.geometry}
+        if self.device is None or not geometries:
+            return {}
+        # torch takes seconds to import
+        from spectraldyn.features.tensors import compute
+
+        rows = compute(list(geometries.values()), chunk, periodic, self.device)
+        if rows is None:
+            if NO_ROOM not in self.notes:
+                self.notes.append(NO_ROOM)
+            return {}
+        return dict(zip(geometries, rows, strict=True))
 
 
 FEATURES: dict[str, Feature] = {
@@ -224,6 +250,7 @@ def define_features(
     features: Features = None,
     atoms: str | None = None,
     first_frame: Callable[[], mdtraj.Trajectory] | None = None,
+    device: str | None = None,
 ) -> FeatureSet:
     """Fix what the columns are, for this molecule.
 
@@ -241,6 +268,8 @@ def define_features(
     first_frame : callable, optional
         Gives a frame of all atoms for which functions of the user's own say what their columns are. Default: that of
         the reference.
+    device : {"cpu", "cuda"}, optional
+        Where torch computes torsions, distances and contacts; mdtraj computes all others, and these too by default.
 
     Raises
     ------
@@ -270,8 +299,11 @@ def define_features(
         many = f"{len(columns):,} columns, more than the {MAX_COLUMNS:,} that can be analysed together"
         fewer = "choose fewer atoms with `atoms`, or fewer `features`"
         raise InputError(f"the features {', '.join(blocks)} have {many}; {fewer}")
+    if device is not None and (others := [name for name, block in blocks.items() if block.geometry is None]):
+        only = "only torsions, distances between atoms and contacts have a form for the GPU"
+        notes.append(f"{' and '.join(others)}: computed by mdtraj on the CPU, {only}")
     periodic_notes = _periodic_notes(blocks, molecule, bonds)
-    return FeatureSet(list(blocks), columns, list(blocks.values()), bonds, notes, periodic_notes)
+    return FeatureSet(list(blocks), columns, list(blocks.values()), bonds, notes, periodic_notes, device)
 
 
 def _built(

@@ -39,6 +39,7 @@ class Featurizer:
             "features": self.features.names,
             "atoms": self.atoms,
             "digests": self.features.digests,
+            "arithmetic": self.features.arithmetic,
         }
 
     def rows(self, path: Path, first: int, step: int) -> tuple[np.ndarray, FileSummary]:

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 
 from spectraldyn.data import Column
 from spectraldyn.errors import InputError
-from spectraldyn.features.blocks import Block, Molecule, closest_distances, pairs_of, too_many
+from spectraldyn.features.blocks import Block, Geometry, Molecule, closest_distances, pairs_of, too_many
 from spectraldyn.features.selection import select
 
 GROUPS = "SELECTION;SELECTION"
@@ -32,7 +32,8 @@ def closest_between_groups(molecule: Molecule, argument: str) -> Block:
             return Block(reason=f"{names[i]!r} and {names[j]!r} share atoms, {label} for one: they are always at 0 nm")
     if (many := sum(len(members[i]) * len(members[j]) for i, j in pairs)) > MAX_ATOM_PAIRS:
         return Block(reason=f"it has {many:,} pairs of atoms, more than {MAX_ATOM_PAIRS:,}: choose smaller groups")
-    return _block("closest-distance", names, closest_distances(members, pairs))
+    compute, geometry = closest_distances(members, pairs)
+    return _block("closest-distance", names, compute, geometry=geometry)
 
 
 def centres_of_groups(molecule: Molecule, argument: str) -> Block:
@@ -59,13 +60,14 @@ def _block(
     names: list[str],
     compute: Callable[[mdtraj.Trajectory, bool], np.ndarray],
     needs_whole_molecules: bool = False,
+    geometry: Geometry | None = None,
 ) -> Block:
     """One column for every pair of groups."""
     pairs = pairs_of(len(names), set())
     if refused := too_many(len(pairs)):
         return refused
     columns = (Column(kind, f"{names[i]}; {names[j]}", unit="nm", of_residues=False) for i, j in pairs)
-    return Block(tuple(columns), compute, needs_whole_molecules=needs_whole_molecules)
+    return Block(tuple(columns), compute, needs_whole_molecules=needs_whole_molecules, geometry=geometry)
 
 
 def _groups(molecule: Molecule, argument: str, feature: str) -> dict[str, np.ndarray]:

@@ -1,0 +1,149 @@
+"""Distances, torsions and closest distances in torch, for frames on any device; mdtraj's formulas, in single precision.
+
+Which periodic image is nearest is mdtraj's definition, too. In a box whose angles are 90° every component is brought
+within half an edge. In any other box the box vectors are reduced, the displacement is brought into the reduced cell,
+and of it and its 26 neighbours, one box vector up or down along each, the shortest is taken.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import mdtraj
+import numpy as np
+import torch
+from torch import Tensor
+
+from spectraldyn.features.blocks import CONTACT_RADIUS_NM, Geometry
+
+CHUNK_BYTES = 2**28
+"""Of tensors that live at once, at most: larger chunks are no faster."""
+FREE_SHARE = 0.5
+"""Of a GPU's free memory that a chunk may take."""
+VALUES_PER_PAIR = 32
+"""Numbers that live at once for each pair of atoms in a frame, while its nearest image is looked for."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Coordinates of some frames, and their box."""
+
+    xyz: Tensor
+    """(n_frames, n_atoms, 3): nm."""
+    box: Tensor | None
+    """(n_frames, 3, 3): box vectors, one a row; None for no box."""
+    right_angles: bool
+    """Of the box, in every frame."""
+
+
+def distances(frames: Frames, pairs: Tensor, _: Tensor | None = None) -> Tensor:
+    """Distances (nm) between atoms, (n_frames, n_pairs), to the nearest image."""
+    return _displacements(frames, pairs).square().sum(dim=2).sqrt()
+
+
+def torsions(frames: Frames, quartets: Tensor, _: Tensor | None = None) -> Tensor:
+    """Cosine and sine of dihedral angles, (n_frames, 2 n_quartets); of the angle 0 where three atoms lie on a line.
+
+    Formula: Blondel and Karplus, J. Comput. Chem. 17, 1132 (1996).
+    """
+    first, axis, last = (_displacements(frames, quartets[:, [i, i + 1]]) for i in range(3))
+    before, after = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
+    sine = (first * after).sum(dim=2) * axis.square().sum(dim=2).sqrt()
+    angles = torch.atan2(sine, (before * after).sum(dim=2))
+    return torch.stack([angles.cos(), angles.sin()], dim=2).flatten(1)
+
+
+def closest(frames: Frames, pairs: Tensor, counts: Tensor) -> Tensor:
+    """The smallest of the distances (nm) of the first counts[0] pairs, of the next counts[1], ...: (n_frames, n)."""
+    squares = _displacements(frames, pairs).square().sum(dim=2)
+    column = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    smallest = squares.new_full((len(squares), len(counts)), torch.inf)
+    return smallest.scatter_reduce_(1, column.expand_as(squares), squares, "amin").sqrt()
+
+
+def contacts(frames: Frames, pairs: Tensor, counts: Tensor) -> Tensor:
+    """The same as contacts; see `spectraldyn.features.blocks.contacts`."""
+    return 1 / (1 + (closest(frames, pairs, counts) / CONTACT_RADIUS_NM) ** 6)
+
+
+FORMULAS: dict[str, Callable[..., Tensor]] = {
+    "distances": distances,
+    "torsions": torsions,
+    "closest": closest,
+    "contacts": contacts,
+}
+"""From frames, places of atoms in them and counts of pairs to (n_frames, n_columns)."""
+
+
+def _displacements(frames: Frames, pairs: Tensor) -> Tensor:
+    """(n_frames, n_pairs, 3) from the first to the second atom, to its nearest image."""
+    r = frames.xyz[:, pairs[:, 1]] - frames.xyz[:, pairs[:, 0]]
+    if frames.box is None:
+        return r
+    if frames.right_angles:
+        edges = frames.box.diagonal(dim1=1, dim2=2)[:, None]
+        return r - (r * (1 / edges)).round() * edges
+    box = _reduced(frames.box)
+    for axis in (2, 1, 0):
+        r = r - (r[:, :, axis, None] * (1 / box[:, axis, axis, None, None])).round() * box[:, axis, None]
+    shortest, nearest = torch.full_like(r[:, :, 0], torch.inf), r
+    steps = box.new_tensor(list(product((-1.0, 0.0, 1.0), repeat=3)))
+    # not as a product of matrices, which may be set to a lower precision
+    for shift in (steps[:, None, :, None] * box).sum(dim=2):
+        image = r + shift[:, None]
+        length = image.square().sum(dim=2)
+        nearer = length < shortest
+        shortest, nearest = torch.where(nearer, length, shortest), torch.where(nearer[:, :, None], image, nearest)
+    return nearest
+
+
+def _reduced(box: Tensor) -> Tensor:
+    """The same lattice by vectors (n_frames, 3, 3) of which none leans over another by more than half of it."""
+    a, b, c = box.unbind(dim=1)
+    c = c - b * (c[:, 1] / b[:, 1]).round()[:, None]
+    c = c - a * (c[:, 0] / a[:, 0]).round()[:, None]
+    b = b - a * (b[:, 0] / a[:, 0]).round()[:, None]
+    return torch.stack([a, b, c], dim=1)
+
+
+def compute(
+    geometries: Sequence[Geometry], chunk: mdtraj.Trajectory, periodic: bool, device: str
+) -> list[np.ndarray] | None:
+    """Columns of every geometry, (n_frames, n_columns) float32, for a chunk of frames, computed on a device.
+
+    As many frames at once as its memory takes; None where it does not take a single one.
+    """
+    pieces: list[list[np.ndarray]] = []
+    used, places = np.unique(np.concatenate([one.atoms.ravel() for one in geometries]), return_inverse=True)
+    parts = np.split(places, np.cumsum([one.atoms.size for one in geometries])[:-1])
+    box = torch.from_numpy(chunk.unitcell_vectors.astype(np.float32)) if periodic else None
+    right_angles = periodic and np.allclose(chunk.unitcell_angles, 90)  # of all frames, as mdtraj asks
+    values = 3 * len(used) + max(VALUES_PER_PAIR * one.atoms[:, 1:].size for one in geometries)
+    step, start = max(1, _available(device) // (4 * values)), 0
+    while start < chunk.n_frames:
+        rows = slice(start, start + step)
+        try:
+            xyz = torch.from_numpy(chunk.xyz[rows, used]).to(device)
+            frames = Frames(xyz, None if box is None else box[rows].to(device), right_angles)
+            pieces.append([_columns(one, frames, own) for one, own in zip(geometries, parts, strict=True)])
+        except torch.cuda.OutOfMemoryError:
+            if step == 1:
+                return None
+            step //= 2
+        else:
+            start += step
+    return [np.concatenate(own) for own in zip(*pieces, strict=True)]
+
+
+def _columns(geometry: Geometry, frames: Frames, places: np.ndarray) -> np.ndarray:
+    device = frames.xyz.device
+    atoms = torch.from_numpy(places.reshape(geometry.atoms.shape)).to(device)
+    counts = None if geometry.counts is None else torch.from_numpy(geometry.counts).to(device)
+    return FORMULAS[geometry.kind](frames, atoms, counts).cpu().numpy()
+
+
+def _available(device: str) -> int:
+    """Bytes that a chunk may take."""
+    if device == "cpu":
+        return CHUNK_BYTES
+    return min(CHUNK_BYTES, int(FREE_SHARE * torch.cuda.mem_get_info(device)[0]))
