@@ -8,7 +8,7 @@ import pytest
 import torch
 from problems import REPOSITORY_DATA, SHARED, needs_shared
 
-from spectraldyn.features import define_features, tensors
+from spectraldyn.features import define_features, load_features, tensors
 from spectraldyn.features.blocks import Geometry
 from spectraldyn.features.definitions import NO_ROOM
 from spectraldyn.features.featurize import Featurizer
@@ -252,3 +252,23 @@ def test_angles_that_mdtraj_takes_for_right_ones():
     skewed = in_torch("distances", PAIRS, frames)
     np.testing.assert_allclose(skewed, mdtraj.compute_distances(frames, PAIRS), rtol=0, atol=1e-5)
     assert np.abs(skewed - found).max() > 1e-4
+
+
+def test_the_device_of_a_fit_computes_its_features(monkeypatch):
+    """Asked for a device, which here is the CPU in a GPU's place, the pipeline hands it on; files that several
+    processes read get it, too."""
+    asked = []
+
+    def defined(reference, features=None, atoms=None, first_frame=None, device=None):
+        asked.append(device)
+        return define_features(reference, features, atoms, first_frame, device and "cpu")
+
+    monkeypatch.setattr("spectraldyn.features.load.define_features", defined)
+    monkeypatch.setattr("spectraldyn.features.several.define_features", defined)
+    files = [TETRAPEPTIDE / f"run{number}.xtc" for number in (0, 1)]
+    options = {"top": TETRAPEPTIDE / "top.pdb", "features": "torsions"}
+    by_torch, by_mdtraj = (load_features(files, **options, device=device) for device in ("cuda", "cpu"))
+    assert asked == ["cuda", None]
+    for one, other in zip(by_torch, by_mdtraj, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+        assert not np.array_equal(one, other)

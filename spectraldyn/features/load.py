@@ -89,6 +89,7 @@ def load_features(
     cache: bool = True,
     progress: bool = False,
     cluster: str | None = None,
+    device: str = "cpu",
 ) -> Dataset:
     """Read trajectory files, or arrays of ready-made features, into rows of features.
 
@@ -121,6 +122,9 @@ def load_features(
         Address of the scheduler of a Dask cluster whose workers compute the features, file by file; they must see the
         files and the cache folder where this process does. By default processes of this machine do, where there are
         several files.
+    device : {"cpu", "cuda"}
+        With "cuda", a GPU computes torsions, distances and contacts, unless a cluster does. Not to be found out here:
+        `spectraldyn.estimators.base.pick_device` knows.
 
     Returns
     -------
@@ -143,7 +147,7 @@ def load_features(
                 raise InputError(f"`{option}` means nothing for ready-made features such as {paths[0]}: leave it out")
         loaded = _from_arrays(paths, sampling, progress)
     else:
-        loaded = _from_trajectories(paths, top, features, atoms, sampling, cache, progress, cluster)
+        loaded = _from_trajectories(paths, top, features, atoms, sampling, cache, progress, cluster, device)
     notes += loaded.notes
     skipped = sampling.skipped(loaded.timestep_ps)
     tables = [_asked_for(table, skipped, sampling.stride) for table in loaded.tables]
@@ -249,6 +253,7 @@ def _from_trajectories(
     cache: bool,
     progress: bool,
     cluster: str | None,
+    device: str,
 ) -> _Loaded:
     topology = top if isinstance(top, mdtraj.Trajectory) else load_topology(top, paths)
     bare = topology.n_frames == 0
@@ -257,14 +262,15 @@ def _from_trajectories(
         return open_trajectory(paths[0], topology.topology).read([0])
 
     topology = first_frame() if bare else topology[0]
-    chosen = define_features(topology, features, atoms, first_frame)
+    on_device = None if device == "cpu" or cluster is not None else device
+    chosen = define_features(topology, features, atoms, first_frame, on_device)
     on_first = f"aligned-positions are superposed on the first frame of {paths[0]}: the topology has none"
     notes = [on_first] if bare and "aligned-positions" in chosen.names else []
     featurizer = Featurizer(chosen, topology, atoms, cache, notes)
     first, step = sampling.computed()
     keys = [featurizer.key(path, first, step) for path in paths]
     missing = {key: path for key, path in zip(keys, paths, strict=True) if key is not None and not store.holds(key)}
-    place = topology, chosen.names, atoms, store.cache_folder().absolute()
+    place = topology, chosen.names, atoms, store.cache_folder().absolute(), on_device
     tasks = [StoreFile(path.absolute(), first, step, key, paths[0].absolute(), *place) for key, path in missing.items()]
     tables, summaries = [], []
     with _Progress(paths, topology.topology, progress) as bar:

@@ -44,6 +44,7 @@ def plan_features(
     stride: int,
     skip: str | float | None,
     timestep: str | float | None,
+    device: str = "cpu",
 ) -> FeaturePlan:
     """Count frames, and time the features of the first ones for `SAMPLE_SECONDS`; see `load_features`."""
     sampling = Sampling.of(stride, skip, timestep)
@@ -57,7 +58,8 @@ def plan_features(
         return open_trajectory(paths[0], topology.topology).read([0])
 
     reference = topology[0] if topology.n_frames else first_frame()
-    featurizer = Featurizer(define_features(reference, features, atoms, first_frame), reference, atoms, True)
+    on_device = None if device == "cpu" else device
+    featurizer = Featurizer(define_features(reference, features, atoms, first_frame, on_device), reference, atoms, True)
     first, step = sampling.computed()
     counts = {path: _frames(path, reference.topology) for path in dict.fromkeys(paths)}
     keys = {path: featurizer.key(path, first, step) for path in counts}

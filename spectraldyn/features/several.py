@@ -34,14 +34,18 @@ class StoreFile:
     features: list[str]
     atoms: str | None
     store: Path
+    device: str | None
+    """As `define_features` takes it."""
 
     def __call__(self) -> Path:
         """Do it, in whatever process; the file."""
         os.environ["SPECTRALDYN_CACHE"] = str(self.store)  # of the process that asked
         topology = self.topology
-        chosen = define_features(
-            topology, self.features, self.atoms, lambda: open_trajectory(self.first_path, topology.topology).read([0])
-        )
+
+        def first_frame() -> mdtraj.Trajectory:
+            return open_trajectory(self.first_path, topology.topology).read([0])
+
+        chosen = define_features(topology, self.features, self.atoms, first_frame, self.device)
         Featurizer(chosen, topology, self.atoms, cache=True).into_store(self.key, self.path, self.first, self.step)
         return self.path
 

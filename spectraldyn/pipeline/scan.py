@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import NeuralSVD
+from spectraldyn.estimators.base import pick_device
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_quietly, kept_fits_folder
 from spectraldyn.pipeline.remarks import Findings
@@ -106,6 +107,7 @@ def scan_trajectories(
     durations, modes, sets = _lags(lag), _numbers_of_modes(n_modes), _feature_sets(features)
     learner = NeuralSVD(**estimator)
     reading: dict[str, Any] = {"atoms": atoms, "stride": stride, "skip": skip, "timestep": timestep}
+    reading["device"] = pick_device(learner.device).type
     data = load_features(files, top, sets[0], **reading, progress=progress)
     settings = _settings(durations, modes, sets, data)
     done: list[_Fitted] = []

@@ -13,6 +13,7 @@ from spectraldyn.data import Dataset, pair_starts
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, NeuralSVD, NeuralSVDModel, attribute
+from spectraldyn.estimators.base import pick_device
 from spectraldyn.features import Features, load_features
 from spectraldyn.pipeline.forecast import foretell
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
@@ -203,7 +204,7 @@ def fit_trajectories(
     check_temperature(temperature)
     check_refits(refits)
     reading: dict[str, Any] = {"features": features, "atoms": atoms, "stride": stride, "skip": skip}
-    reading["timestep"] = timestep
+    reading |= {"timestep": timestep, "device": pick_device(learner.device).type}
     foretell(progress, files, top, learner, **reading)
     data, lagtime = load_for_lag(lag, files, top, **reading, progress=progress, cluster=cluster)
     learner.set_params(lagtime=lagtime)
