@@ -10,6 +10,14 @@ import torch._dynamo  # which the first optimiser loads, for seconds: also in ev
 
 torch.set_num_threads(1)
 
+LONGEST = {"test_notebooks", "test_known_systems", "test_coverage", "test_generator", "test_validation"}
+"""Files with tests of ten seconds and more."""
+
+
+def pytest_collection_modifyitems(items):
+    """Those first: of two workers, none is left with a long one in the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 @pytest.fixture(autouse=True)
 def feature_store(tmp_path_factory, monkeypatch):
