@@ -10,6 +10,14 @@ import torch._dynamo  # which the first optimiser loads, for seconds: also in ev
 
 torch.set_num_threads(1)
 
+LONGEST = {"test_notebooks", "test_known_systems", "test_coverage", "test_generator", "test_validation"}
+"""Files with tests of ten seconds and more."""
+
+
+def pytest_collection_modifyitems(items):
+    """Those first: of two workers, none is left with a long one in the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 @pytest.fixture(autouse=True)
 def feature_store(tmp_path_factory, monkeypatch):
@@ -42,10 +50,15 @@ def as_many_replicates_as_users_get(monkeypatch):
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """Hardly any training after the warm start, and no pictures, which take twice as long as the rest."""
+def no_pictures(monkeypatch):
+    """Of a picture, its first bytes: to draw them takes twice as long as the rest of a report."""
     header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x90\0\0\0\x90"
+    monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(header))
+
+
+@pytest.fixture
+def quick(no_pictures, monkeypatch):
+    """Hardly any training after the warm start, and no pictures."""
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
     for name, value in {"STEPS": 10, "STEPS_PER_MODE": 0, "PROBE_STEPS": 10, "SETTLING_STEPS": 10}.items():
         monkeypatch.setattr(f"spectraldyn.estimators.neural_svd.{name}", value)
-    monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(header))

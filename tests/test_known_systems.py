@@ -26,7 +26,7 @@ def test_timescales_meet_the_oracle_and_the_exact_values(system, folder, name, o
         sorted(folder.glob(f"{name}_*.dcd")),
         top=folder / f"{name}.pdb",
         n_modes=3,
-        max_steps=300,
+        max_steps=100,
         random_state=0,
         **options,
     )
@@ -62,7 +62,7 @@ def test_alanine_dipeptide_lies_in_the_reference_ranges(name, files, top, timest
         lag="5ps",
         timestep=timestep,
         n_modes=3,
-        max_steps=300,
+        max_steps=100,
         random_state=0,
     )
     for process, (low, high) in ranges.items():

@@ -78,7 +78,7 @@ def test_a_refit_is_a_fit_with_the_same_options_at_that_lag_time(refitted, frame
     np.testing.assert_allclose(values, 2 * alone.timescales(), rtol=1e-9)
 
 
-def test_stride_keeps_lag_times_in_stored_frames(file):
+def test_stride_keeps_lag_times_in_stored_frames(file, no_pictures):
     results = spectraldyn.fit_trajectories(file, lag=10, stride=5, refit_lags=True, **{**OPTIONS, "max_steps": 20})
     assert list(results.refitted_timescales_by_lag) == list(results.timescales_by_lag) == [1, 2, 3, 7, 20]  # rows
     out = spectraldyn.write_results(results, "out")
@@ -131,7 +131,7 @@ def test_agreement_is_that_of_the_refit_with_the_interval_of_the_fit(fitted, ref
     assert agreement(fitted, refit, lag_time=10.0) is expected
 
 
-def test_disagreement_is_told(refitted, tmp_path):
+def test_disagreement_is_told(refitted, tmp_path, no_pictures):
     off = {
         lag: [dataclasses.replace(scale, value=3 * scale.value) if lag in (1, 14) else scale for scale in scales]
         for lag, scales in refitted.refitted_timescales_by_lag.items()

@@ -132,7 +132,7 @@ def test_groups_are_what_no_trajectory_connects():
 
 def white(seed: int):
     return analysed(
-        np.random.default_rng(seed).normal(size=(2000, 20)).astype(np.float32), hidden=(64, 64), max_steps=300
+        np.random.default_rng(seed).normal(size=(2000, 20)).astype(np.float32), hidden=(64, 64), max_steps=100
     )
 
 
@@ -269,7 +269,7 @@ def test_held_out_eigenvalues_are_saved_with_the_model(good, tmp_path):
         np.testing.assert_array_equal(getattr(again, name), value)
 
 
-def test_remarks_reach_the_folder_and_the_page(tmp_path):
+def test_remarks_reach_the_folder_and_the_page(tmp_path, no_pictures):
     """Two files that never meet: in results.json, in the report beside each process and on top of it."""
     states = markov_chain(SLOW, 3000, seed=0)
     files = [tmp_path / "one.npy", tmp_path / "two.npy"]

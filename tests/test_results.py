@@ -13,6 +13,8 @@ import spectraldyn
 from spectraldyn.estimators import generator_svd, model, neural_svd
 from spectraldyn.systems import SYSTEMS
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 N_FRAMES = 1500
 SKIP, STRIDE = 100, 4
 OPTIONS = {

@@ -23,6 +23,8 @@ from spectraldyn.systems import SYSTEMS
 from spectraldyn.units import TimeAxis
 
 PIECE = 500
+QUICK = {"n_networks": 1, "max_steps": 100}
+"""Training after which the verdicts on whole fits are those of the study, `analysis.verdicts`."""
 CYCLE = np.array([[0.8, 0.18, 0.02], [0.02, 0.8, 0.18], [0.18, 0.02, 0.8]])
 """Runs one way round; in equilibrium all three states are alike."""
 
@@ -189,20 +191,20 @@ def test_a_test_in_words():
 
 @pytest.mark.parametrize("name", ["driven dynamics taken as reversible", "lag too short"])
 def test_verdicts_on_bad_data(name):
-    row = judged(name, BAD[name], 0, n_networks=1)
+    row = judged(name, BAD[name], 0, **QUICK)
     assert row["seen"], row["said"]
     assert any("no timescale should be quoted" in sentence for sentence in row["said"])
 
 
 def test_a_lag_that_is_too_long_comes_with_one_that_shows_the_process():
     """Of 90 frames, exactly 18.01 / 0.2."""
-    said = " ".join(judged("double well", dataclasses.replace(GOOD["double well"], lag=200), 0, n_networks=1)["said"])
+    said = " ".join(judged("double well", dataclasses.replace(GOOD["double well"], lag=200), 0, **QUICK)["said"])
     (found,) = re.findall(r"with a lag time of \d+ ps there is one of about (\d+) ps", said)
     assert float(found) == pytest.approx(90, rel=0.2)
 
 
 def test_verdict_on_good_data():
-    assert judged("double well", GOOD["double well"], 0, n_networks=1)["said"] == []
+    assert judged("double well", GOOD["double well"], 0, **QUICK)["said"] == []
 
 
 def test_a_difference_counts_from_where_it_is_surely_larger_than_the_tolerance():
