@@ -3,6 +3,7 @@
 import errno
 import math
 import re
+import types
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from spectraldyn.cli import main
 from spectraldyn.commands import doctor
+from spectraldyn.pipeline import machine
 
 
 def lines_of(capfd):
@@ -123,15 +125,28 @@ def test_the_driver_that_linux_tells(monkeypatch, text, driver):
     assert doctor._driver() == f", driver {driver}"
 
 
+OWN = types.SimpleNamespace(rss=1e9, vms=3e9)
+
+
 @pytest.mark.parametrize(
     ("files", "limit"),
     [
-        ({"/proc/self/cgroup": "0::/job\n", "/sys/fs/cgroup/job/memory.max": "4000000000\n"}, 4_000_000_000),
+        (
+            {
+                "/proc/self/cgroup": "0::/job\n",
+                "/sys/fs/cgroup/job/memory.max": "4000000000\n",
+                "/sys/fs/cgroup/job/memory.current": "3000000000\n",
+                "/sys/fs/cgroup/job/memory.stat": "file 900000000\ninactive_file 500000000\n",
+            },
+            4_000_000_000,
+        ),
         ({"/proc/self/cgroup": "0::/job\n", "/sys/fs/cgroup/job/memory.max": "max\n"}, None),
         (
             {
                 "/proc/self/cgroup": "5:cpu:/x\n4:memory:/job\n0::/\n",
                 "/sys/fs/cgroup/memory/job/memory.limit_in_bytes": "2000000000",
+                "/sys/fs/cgroup/memory/job/memory.usage_in_bytes": "500000000",
+                "/sys/fs/cgroup/memory/job/memory.stat": "inactive_file 0\n",
                 "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
             },
             2_000_000_000,
@@ -147,8 +162,13 @@ def test_the_memory_that_a_batch_job_may_use(monkeypatch, files, limit):
             raise FileNotFoundError from error
 
     monkeypatch.setattr(doctor.Path, "read_text", read)
-    assert doctor._memory_limit() == limit
-    monkeypatch.setattr(doctor, "_memory_limit", lambda: limit)
+    assert machine.memory_limit() == limit
+    # Files of which the system keeps copies in memory are no use of it.
+    there = {4_000_000_000: 1.5e9, 2_000_000_000: 1.5e9}.get(limit, float("inf"))
+    monkeypatch.setattr(machine.psutil, "virtual_memory", lambda: types.SimpleNamespace(available=8e9, total=9e9))
+    monkeypatch.setattr(machine.psutil, "Process", lambda: types.SimpleNamespace(memory_info=lambda: OWN))
+    assert machine.free_memory() == min(there, 8e9) + OWN.rss
+    monkeypatch.setattr(machine, "memory_limit", lambda: limit)
     assert ("of which this process may use" in doctor._memory()) == (limit is not None)
 
 

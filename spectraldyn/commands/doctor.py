@@ -1,7 +1,6 @@
 """`spectraldyn doctor`: what this machine offers, where things lie, and whether a fit here gives a known answer."""
 
 import argparse
-import contextlib
 import math
 import os
 import platform
@@ -100,36 +99,17 @@ def _driver() -> str:
 def _memory() -> str:
     import psutil
 
-    memory, limit = psutil.virtual_memory(), _memory_limit()
+    from spectraldyn.pipeline.machine import memory_limit
+
+    memory, limit = psutil.virtual_memory(), memory_limit()
     text = f"{_gigabytes(memory.available)} free of {_gigabytes(memory.total)}"
     return text + (f", of which this process may use {_gigabytes(limit)}" if limit and limit < memory.total else "")
-
-
-def _memory_limit() -> int | None:
-    """Bytes that the control group of this process (a container, a batch job) may use; None for no limit."""
-    try:
-        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
-    except OSError:
-        return None
-    files = []
-    for _, controllers, path in groups:
-        if not controllers:
-            files += [f"/sys/fs/cgroup{path}/memory.max", "/sys/fs/cgroup/memory.max"]
-        elif "memory" in controllers.split(","):
-            files += [f"/sys/fs/cgroup/memory{path}/memory.limit_in_bytes"]
-            files += ["/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-    limits = []
-    for file in files:
-        try:
-            limits.append(int(Path(file).read_text()))
-        except (OSError, ValueError):  # "max"
-            continue
-    return min(limits, default=None)
 
 
 def _cache() -> Iterator[tuple[str, str]]:
     """Where features are kept, and what room there is."""
     from spectraldyn.features import cache_folder
+    from spectraldyn.features.cache import kept
 
     folder = cache_folder()
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
@@ -138,12 +118,9 @@ def _cache() -> Iterator[tuple[str, str]]:
         writable = "can be written"
     except OSError as error:
         writable = f"cannot be written ({error.strerror}): set SPECTRALDYN_CACHE to a folder that can"
-    n_entries = size = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # another run may be tidying up
-            size += path.stat().st_size * path.is_file()
-            n_entries += path.suffix == ".json"
-    yield "cache", f"{folder}, {writable}, {n_entries} entr{'y' if n_entries == 1 else 'ies'}, {_gigabytes(size)}"
+    there_already = kept()
+    size, n = _gigabytes(sum(one.n_bytes for one in there_already)), len(there_already)
+    yield "cache", f"{folder}, {writable}, {n} entr{'y' if n == 1 else 'ies'}, {size}"
     usage = shutil.disk_usage(there)
     yield "disk", f"{_gigabytes(usage.free)} free of {_gigabytes(usage.total)} where the cache lies"
 

@@ -3,8 +3,6 @@
 Reading is timed on the first frames, learning on rows of random numbers of the same shape; both for about a second.
 """
 
-import resource
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from spectraldyn.data.mapped import RESIDENT_BYTES
@@ -23,6 +20,7 @@ from spectraldyn.features import Features, Files, Top, cache_folder, plan_featur
 from spectraldyn.learning import cpu_settings
 from spectraldyn.learning.warm_start import MOST_INPUTS
 from spectraldyn.networks import CommonTrunk
+from spectraldyn.pipeline.machine import free_disk, free_memory
 
 LARGE_BYTES = 2**28
 """Of files from which on a forecast is made: below, a fit takes little of anything."""
@@ -103,29 +101,6 @@ def foretell(progress: bool, *arguments: Any, **sampling: Any) -> None:
         if progress:
             print(f"forecast: {expected}", file=sys.stderr)
         expected.check(free_memory(), free_disk())
-
-
-def free_memory() -> float:
-    """Bytes that this process may still take: of the machine, of its control group, and of its address space."""
-    process = psutil.Process().memory_info()
-    free = [float(psutil.virtual_memory().available)]
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        free.append(float(limit) - float(used))  # "max" is no number
-    except (OSError, ValueError):
-        pass
-    if (limit_of_space := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
-        free.append(limit_of_space - process.vms)
-    return min(free) + process.rss
-
-
-def free_disk() -> float:
-    """Bytes that are free where features are kept."""
-    folder = cache_folder()
-    while not folder.exists():
-        folder = folder.parent
-    return float(shutil.disk_usage(folder).free)
 
 
 def _learning_seconds(learner: NeuralSVD | GeneratorSVD, n_rows: int, n_columns: int) -> float:
