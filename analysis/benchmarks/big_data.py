@@ -14,17 +14,17 @@ import contextlib
 import json
 import math
 import os
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import mdtraj
 import numpy as np
+import psutil
 
 from analysis.benchmarks.record import RESULTS, write
 
@@ -33,6 +33,7 @@ N_RESIDUES, SWITCH = 100, 1 / 400
 NOISE, ANGLES = 0.004, (-0.7, 2.3)
 LAG = 20
 CHUNK = 5000
+FORECAST = re.compile(r"take about ([\d.]+) GB of memory, ([\d.]+) GB of disk .* and ([\d.]+) (seconds|minutes)")
 READING = """
 import sys, mdtraj, numpy as np
 for chunk in mdtraj.iterload(sys.argv[1], top=sys.argv[2], chunk={chunk}):
@@ -96,48 +97,52 @@ def make(folder: Path, gigabytes: float) -> tuple[Path, Path]:
     return path, top
 
 
-@contextlib.contextmanager
-def watched(command: list[str], environment: dict[str, str]) -> Iterator[dict[str, float]]:
-    """Run a command; its seconds, and peak memory in MB of it and of all it starts, sampled."""
-    import psutil
-
-    found: dict[str, float] = {"peak_mb": 0.0}
-    started = time.perf_counter()
-    child = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    while child.poll() is None:
-        with contextlib.suppress(psutil.Error):
-            everyone = [child, *child.children(recursive=True)]
-            found["peak_mb"] = max(found["peak_mb"], sum(one.memory_info().rss for one in everyone) / 1e6)
-        time.sleep(0.05)
+def watched(command: list[str], environment: dict[str, str]) -> tuple[float, float, str]:
+    """Run a command: seconds, peak memory in MB of it and of all it starts (sampled), and what it said on stderr."""
+    peak, started = 0, time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        child = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
+        while child.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                everyone = [child, *child.children(recursive=True)]
+                peak = max(peak, sum(one.memory_info().rss for one in everyone))
+            time.sleep(0.05)
+        seconds = time.perf_counter() - started
+        said.seek(0)
+        text = said.read()
     if child.returncode:
-        raise SystemExit(f"{command} ended with {child.returncode}")
-    found["seconds"] = time.perf_counter() - started
-    yield found
+        raise SystemExit(f"{command} ended with {child.returncode}: {text[-500:]}")
+    return seconds, peak / 1e6, text
 
 
 def measured(folder: Path, gigabytes: float) -> dict[str, Any]:
+    """One size."""
     path, top = make(folder, gigabytes)
     environment = os.environ | {"SPECTRALDYN_CACHE": str(folder / "store"), "OMP_NUM_THREADS": "1"}
-    with watched([sys.executable, "-c", READING.format(chunk=CHUNK), str(path), str(top)], environment) as reading:
-        pass
-    fit = ["-W", "ignore", "-m", "spectraldyn", "fit", str(path), "--top", str(top), "--lag", str(LAG), "--modes", "2"]
-    with watched([sys.executable, *fit, "--force", "--out", str(folder / "out"), "--seed", "0"], environment) as run:
-        pass
+    alone, alone_mb, _ = watched([sys.executable, "-c", READING.format(chunk=CHUNK), str(path), str(top)], environment)
+    fit = ["fit", str(path), "--top", str(top), "--lag", str(LAG), "--modes", "2", "--out", str(folder / "out")]
+    seconds, peak, said = watched([sys.executable, "-W", "ignore", "-m", "spectraldyn", *fit], environment)
     results = json.loads((folder / "out" / "results.json").read_text())
-    stages = {stage["name"]: stage["seconds"] for stage in results.get("stages", [])}
-    scale = results["timescales"][0]
-    exact = -1 / math.log(1 - 2 * SWITCH)
-    store = sum(file.stat().st_size for file in (folder / "store").rglob("*") if file.is_file())
+    stages = {stage["name"]: stage["seconds"] for stage in results["stages"]}
+    memory, disk, time_, unit = FORECAST.search(said).groups()
+    slowest = results["timescales"][0]
     return {
         "GB": gigabytes,
-        "frames": results.get("n_frames"),
-        "reading alone (s)": reading["seconds"],
-        "fit (s)": run["seconds"],
-        **{f"{name} (s)": seconds for name, seconds in stages.items()},
-        "peak memory (MB)": run["peak_mb"],
-        "store (GB)": store / 1e9,
-        "timescale": scale if not isinstance(scale, dict) else scale.get("value"),
-        "exact": exact,
+        "frames": results["n_frames"],
+        "mdtraj alone (s)": alone,
+        "mdtraj alone (MB)": alone_mb,
+        "fit (s)": seconds,
+        **{f"{name} (s)": value for name, value in stages.items()},
+        "reading / mdtraj": stages["reading"] / alone,
+        "time / limit": seconds / (1.5 * alone + seconds - stages["reading"]),
+        "peak (MB)": peak,
+        "store (GB)": sum(file.stat().st_size for file in (folder / "store").glob("*.npy")) / 1e9,
+        "forecast (MB)": 1000 * float(memory),
+        "forecast disk (GB)": float(disk),
+        "forecast (s)": float(time_) * (60 if unit == "minutes" else 1),
+        "timescale": slowest["value"],
+        "interval": [slowest["low"], slowest["high"]],
+        "exact": -1 / math.log(1 - 2 * SWITCH),
     }
 
 
@@ -148,7 +153,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for size in options.gigabytes:
-        with tempfile.TemporaryDirectory(dir=shutil.os.environ.get("TMPDIR")) as folder:
+        with tempfile.TemporaryDirectory() as folder:
             rows.append(measured(Path(folder), size))
             print(rows[-1], flush=True)
     write("big_data", rows, folder=options.folder)

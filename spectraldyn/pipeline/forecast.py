@@ -141,4 +141,4 @@ def _size(n_bytes: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+    return f"{seconds:.0f} seconds" if seconds < 100 else f"{seconds / 60:.2g} minutes"
