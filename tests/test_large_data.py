@@ -1,6 +1,8 @@
 """Data larger than memory: the store in chunks, training from blocks of it, and several processes that fill it."""
 
 import os
+import threading
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -289,21 +291,34 @@ def test_several_processes_fill_the_store_as_one_does(monkeypatch, tmp_path, wal
 
 
 @pytest.mark.filterwarnings("ignore")  # of Dask, and of the sockets that a killed worker leaves open
-def test_a_dask_cluster_fills_the_store_as_one_process_does_though_a_worker_dies(walks, feature_store):
+def test_a_dask_cluster_fills_the_store_as_one_process_does_though_a_worker_dies(tmp_path, walks, feature_store):
     distributed = pytest.importorskip("distributed")
     paths, top = walks
-    load_features(paths, top, "heavy-distances")
+    (tmp_path / "slow.py").write_text(
+        "import time\ndef span(frames):\n    time.sleep(0.5)\n    return frames.xyz[:, 1] - frames.xyz[:, 0]\n"
+    )
+    asked = f"heavy-distances,{tmp_path / 'slow.py'}:span"
+    load_features(paths, top, asked)
     alone = contents(feature_store)
     for path in feature_store.iterdir():
         path.unlink()
+
+    def kill_one_at_work(processes):
+        while not any(feature_store.glob(".*.part")):
+            time.sleep(0.01)
+        os.kill(processes[0], 9)
+
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
-        victim = next(iter(client.run(os.getpid).values()))
-        os.kill(victim, 9)
-        load_features(paths, top, "heavy-distances", cluster=cluster.scheduler_address)
-    assert contents(feature_store) == alone
+        killer = threading.Thread(target=kill_one_at_work, args=[list(client.run(os.getpid).values())])
+        killer.start()
+        load_features(paths, top, asked, cluster=cluster.scheduler_address)
+        killer.join()
+    left = {name for name in contents(feature_store) if not name.endswith((".part", ".sums"))}
+    assert left == alone.keys()
+    assert {name: content for name, content in contents(feature_store).items() if name in left} == alone
 
 
 def test_a_cluster_that_is_not_there(walks, monkeypatch):

@@ -5,7 +5,6 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import joblib
 import mdtraj
 import numpy as np
 
@@ -14,6 +13,7 @@ from spectraldyn.features import store
 from spectraldyn.features.definitions import Features, define_features
 from spectraldyn.features.featurize import Featurizer
 from spectraldyn.features.load import Sampling, Top, is_ready_made
+from spectraldyn.features.several import processes_for
 from spectraldyn.io import frame_count, load_topology, open_trajectory, recognise
 
 SAMPLE_SECONDS = 1.5
@@ -34,6 +34,8 @@ class FeaturePlan:
     """Those that are not in the store yet."""
     seconds: float
     """For these."""
+    n_processes: int = 1
+    """That read files at once."""
 
 
 def plan_features(
@@ -64,16 +66,16 @@ def plan_features(
     counts = {path: _frames(path, reference.topology) for path in dict.fromkeys(paths)}
     keys = {path: featurizer.key(path, first, step) for path in counts}
     new = [path for path in counts if (key := keys[path]) is None or not store.holds(key)]
-    seconds = 0.0
+    seconds, n_processes = 0.0, max(1, processes_for(new))
     if new:
         largest = max(new, key=lambda path: counts[path])
         seconds = sum(counts[path] for path in new) / featurizer.speed(largest, first, step, SAMPLE_SECONDS)
-        seconds /= min(len(new), joblib.cpu_count())
     return FeaturePlan(
         sum(counts[path] // sampling.stride for path in paths),
         len(featurizer.features.columns),
         sum(counts[path] // step for path in new),
-        seconds,
+        seconds / n_processes,
+        n_processes,
     )
 
 

@@ -67,9 +67,15 @@ def fill_store(tasks: list[StoreFile], cluster: str | None) -> Iterator[Path]:
     """
     if cluster is not None:
         yield from _on_cluster(tasks, cluster)
-    elif len(tasks) > 1 and sum(task.path.stat().st_size for task in tasks) >= PROCESS_BYTES:
-        several = joblib.Parallel(min(len(tasks), joblib.cpu_count()), return_as="generator_unordered")
+    elif (n := processes_for([task.path for task in tasks])) > 1:
+        several = joblib.Parallel(n, return_as="generator_unordered")
         yield from several(joblib.delayed(task)() for task in tasks)
+
+
+def processes_for(paths: list[Path]) -> int:
+    """How many processes of this machine read these files at once."""
+    large = sum(path.stat().st_size for path in paths) >= PROCESS_BYTES
+    return min(len(paths), joblib.cpu_count()) if large else 1
 
 
 def _on_cluster(tasks: list[StoreFile], address: str) -> Iterator[Path]:

@@ -26,6 +26,8 @@ LARGE_BYTES = 2**28
 """Of files from which on a forecast is made: below, a fit takes little of anything."""
 PROGRAM_BYTES = 6e8
 """Of a fit of next to nothing: mostly libraries."""
+READER_BYTES = 4.5e8
+"""Of every further process that reads files."""
 ROW_BYTES = 200
 """Of every row and that of the functions at it: indices of pairs, modes, memberships and what is made of them."""
 BLOCKS_BYTES = 5e8
@@ -83,7 +85,13 @@ def forecast(
     plan = plan_features(paths, top, features, atoms, **sampling)
     n_bytes = 4.0 * plan.n_rows * plan.n_columns
     in_memory = n_bytes if n_bytes <= RESIDENT_BYTES else BLOCKS_BYTES
-    memory = PROGRAM_BYTES + in_memory + ROW_BYTES * plan.n_rows + 5 * 8 * plan.n_columns**2
+    memory = (
+        PROGRAM_BYTES
+        + READER_BYTES * (plan.n_processes - 1)
+        + in_memory
+        + ROW_BYTES * plan.n_rows
+        + 5 * 8 * plan.n_columns**2
+    )
     disk = 4.0 * plan.new_rows * plan.n_columns
     learning = _learning_seconds(learner, plan.n_rows, plan.n_columns)
     return Forecast(plan.n_rows, plan.n_columns, memory, disk, plan.seconds, learning)
