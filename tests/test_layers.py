@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "spectraldyn"
 LAYERS = [
     {"errors", "version"},
     {"units", "files", "records"},
+    {"processes"},
     {"linalg"},
     {"data", "networks"},
     {"io", "systems", "operators", "objectives", "spectra"},

@@ -68,11 +68,15 @@ def fit(options: argparse.Namespace) -> int:
     # torch and matplotlib take seconds to import, so that only a command that needs them pays.
     from spectraldyn.features import cache_folder
     from spectraldyn.pipeline import Results, fit_generator, fit_trajectories
+    from spectraldyn.processes import first
     from spectraldyn.report import check_results_folder, write_results
 
-    out = check_results_folder(shared.output_name(options, "-results"), options.force)
     arguments |= {"n_states": options.states, "temperature": options.temperature, "refits": options.refits}
-    arguments |= {"checkpoint_folder": cache_folder()}
+    if first():
+        out = check_results_folder(shared.output_name(options, "-results"), options.force)
+        arguments |= {"checkpoint_folder": cache_folder()}
+    else:  # the first process of several shows, keeps and writes for all
+        arguments |= {"progress": False}
     results: Results
     if options.operator == "generator":
         potential = _potential(options.potential)

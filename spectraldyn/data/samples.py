@@ -12,6 +12,7 @@ from torch import Tensor
 
 from spectraldyn.data.dataset import Dataset
 from spectraldyn.linalg import n_rows, total
+from spectraldyn.processes import own
 from spectraldyn.records import Batch
 
 MAX_SCORED = 10_000
@@ -29,7 +30,7 @@ class Samples(Protocol):
     def device(self) -> torch.device: ...
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
-        """A batch of n independent rows."""
+        """A batch of n independent rows; where several processes share it out, its `own` ones may do."""
         ...
 
     def scored(self) -> Scored | None:
@@ -101,7 +102,8 @@ class _HeldOutSamples(ABC):
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         # With replacement, so that the rows of a batch are independent.
-        return self.batch(self.train[torch.randint(len(self.train), (n,), generator=generator, device=self.device)])
+        drawn = torch.randint(len(self.train), (n,), generator=generator, device=self.device)
+        return self.batch(self.train[own(drawn)])
 
     def scored(self) -> Scored | None:
         if len(self.test) < 2:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from spectraldyn.linalg import gram
+from spectraldyn.processes import own, shared_out, shared_rows
 from spectraldyn.records import Batch, Network, Operator
 from spectraldyn.spectra.moments import Moments
 
@@ -22,7 +23,8 @@ def operator_moments(
     """Moments of what an operator does to learned functions, summed in double precision in one pass over batches.
 
     The networks are in the precision of the batches; every block gives its rows, some at once. `stretch` says to which
-    stretch every block belongs; by default all belong to one.
+    stretch every block belongs; by default all belong to one. Several processes share out the rows, so that all of them
+    must call this.
     """
     sums: list[np.ndarray] = []
     rows = []
@@ -30,8 +32,9 @@ def operator_moments(
     for block in blocks:
         parts = []
         for batch in block:
-            action = operator(left, right, batch)
-            grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
+            with shared_out(len(batch.x)):
+                action = operator(left, right, own_rows(batch))
+                grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
             parts.append([len(batch.x) * part.double().cpu().numpy() for part in grams])
             rows.append((len(sums), len(batch.x)))
             tied, n_known = action.tied, len(action.known)
@@ -42,3 +45,10 @@ def operator_moments(
     weight = a[:, :, 0, 0] if n_known else block_rows[None].astype(float)
     stretches = np.zeros(len(sums), dtype=int) if stretch is None else np.asarray(stretch)
     return Moments(np.zeros(1, dtype=int), a, b, c, weight, stretches, block_rows, tied, n_known)
+
+
+def own_rows(batch: Batch) -> Batch:
+    """Those of this process, where several share out the batch; else all."""
+    if shared_rows() is None:
+        return batch
+    return Batch(own(batch.x), *(None if part is None else own(part) for part in (batch.y, batch.weight)))
