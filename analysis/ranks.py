@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
+from multiprocessing.connection import Connection
 from typing import Any
 from unittest import mock
 
@@ -43,47 +44,60 @@ OPERATORS: dict[str, Operator] = {
 }
 
 
-TEXT = """TEXT"""
+TEXT = f"""# Several processes against one
+
+What `python -m analysis.ranks` measures: 1, 2 and 4 processes share out the rows of every batch through gloo
+(`docs/several_processes.md`). Relative to one process, the largest difference over all steps, or over all numbers.
+
+**Training steps.** {N_STEPS} steps of every objective with every operator that it suits, in double precision, with batches
+of {BATCH} rows, which no number of processes divides, {MODES} modes and hidden layers of {" and ".join(map(str, HIDDEN))} units: the
+loss of every step, and the parameters in the end. Sums over rows in another order differ by rounding, and by what the
+steps make of it. The processes that train together agree bit by bit. Bytes are those that a process hands to reductions
+in a step: matrices of inner products, and the gradients of all parameters, 8 bytes each; SpIN reduces the derivatives of
+its inner products, too.
+
+**Fits.** Whole fits as `spectraldyn fit` makes them, in single precision, on {N_ROWS} rows: timescales, or rates, in rows
+or units of the system."""
 
 
 def together(size: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What a function of a module gives in each of so many processes that share out their batches; one alone does not.
-
-    Parameters
-    ----------
-    size : int
-    work : callable
-        With its arguments and what it gives, it goes through pickle.
-    """
+    """What a function of a module gives in each of so many processes, which find each other by `processes.join`."""
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     context = server()
-    results = context.SimpleQueue()
-    workers = [
-        context.Process(target=_work, args=(rank, size, store.port, results, work, arguments)) for rank in range(size)
-    ]
-    for worker in workers:
-        worker.start()
-    given = dict(results.get() for _ in workers)
+    workers, receivers = [], []
+    for rank in range(size):
+        receiver, sender = context.Pipe(duplex=False)
+        workers.append(context.Process(target=_work, args=(rank, size, store.port, sender, work, arguments)))
+        receivers.append(receiver)
+        workers[-1].start()
+        sender.close()
+    results = [_received(receiver) for receiver in receivers]
     for worker in workers:
         worker.join()
-    if failed := [result for result in given.values() if isinstance(result, BaseException)]:
-        raise failed[0]
-    return [given[rank] for rank in range(size)]
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
 
 
-def _work(rank: int, size: int, port: int, results: Any, work: Callable[..., Any], arguments: Any) -> None:
+def _received(receiver: Connection) -> Any:
+    try:
+        return receiver.recv()
+    except EOFError as error:  # the process has ended without a word
+        return error
+
+
+def _work(rank: int, size: int, port: int, sender: Connection, work: Callable[..., Any], arguments: Any) -> None:
     """As torchrun would start it."""
     torch.set_num_threads(1)
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_USE_AGENT_STORE": True}
-    os.environ |= {name: str(value) for name, value in {**place, "RANK": rank, "WORLD_SIZE": size}.items()}
+    place |= {"TORCHELASTIC_RUN_ID": "ranks", "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size}
+    os.environ |= {name: str(value) for name, value in place.items()}
     try:
-        if size > 1:
-            processes.join()
-        results.put((rank, work(*arguments)))
+        sender.send(work(*arguments))
         processes.leave()
-    except BaseException as error:
-        results.put((rank, error))
-        raise
+    except Exception as error:
+        sender.send(error)
 
 
 def cases() -> Iterator[tuple[str, str]]:
@@ -119,6 +133,7 @@ def _samples(operator: str) -> PairSamples | WeightedSamples:
 
 def trainings(chosen: list[tuple[str, str]], n_steps: int) -> list[dict[str, Any]]:
     """What comes of one training for each case, in double precision, and the bytes that every step has reduced."""
+    processes.join()
     return [_training(*case, n_steps) for case in chosen]
 
 
@@ -136,7 +151,7 @@ def _training(operator: str, name: str, n_steps: int) -> dict[str, Any]:
         losses.append(loss.item())
         return loss, state
 
-    with _reduced_in_steps() as reduced:
+    with _reduced_in_steps() as reduced, mock.patch.object(loop, "EVALUATIONS", 4):
         schedule = Schedule(n_steps, BATCH, 1e-3)
         history = learn(OPERATORS[operator], _samples(operator), sides, objective, schedule, seed=0)
     return {
@@ -170,6 +185,7 @@ SMALL: dict[str, Any] = {"hidden": (16, 16), "max_steps": 200}
 
 def fitted(name: str) -> list[float]:
     """Timescales, or rates, of a fit as `spectraldyn fit` does it, in single precision."""
+    processes.join()
     states = _rows().float().numpy()
     if name.startswith("transfer"):
         _, kind, objective = name.split(", ")

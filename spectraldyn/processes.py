@@ -9,9 +9,10 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -47,11 +48,13 @@ _n_rows: int | None = None
 
 
 def join() -> None:
-    """Find the other processes, as the variables that torchrun sets say.
+    """Find the other processes, where the variables that torchrun sets speak of several.
 
     Reductions go through gloo on the CPU and through NCCL on GPUs, of which each process takes that of its local rank.
     """
     global _group
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
     with _reaching_the_others():
         store, rank, size = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
         local_rank, n_machines = (
@@ -142,10 +145,18 @@ def add_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace gradients by their sums over all processes, in one reduction; nothing where no batch is shared out."""
     if _n_rows is None:
         return
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    summed = sum_of_all(torch.cat([gradient.flatten() for gradient in gradients]))
-    for gradient, part in zip(gradients, summed.split([gradient.numel() for gradient in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    _in_one(dist.all_reduce, [parameter.grad for parameter in parameters if parameter.grad is not None])
+
+
+def _in_one(collective: Callable[[Tensor], Any], tensors: Sequence[Tensor]) -> None:
+    """Apply it in place to all of the tensors of one precision at once: every message takes its time, however short."""
+    for precision in dict.fromkeys(tensor.dtype for tensor in tensors):
+        alike = [tensor for tensor in tensors if tensor.dtype == precision]
+        joined = torch.cat([tensor.flatten() for tensor in alike])
+        with _reaching_the_others():
+            collective(joined)
+        for tensor, part in zip(alike, joined.split([tensor.numel() for tensor in alike]), strict=True):
+            tensor.copy_(part.view_as(tensor))
 
 
 # What must be the same in all processes, also on machines that round in different ways.
@@ -164,13 +175,8 @@ def agreed(value: T) -> T:
 @torch.no_grad()
 def agree_on(tensors: Iterable[Tensor]) -> None:
     """Set the tensors to those of the first process."""
-    if _group is None:
-        return
-    for tensor in tensors:
-        same = tensor.contiguous()
-        with _reaching_the_others():
-            dist.broadcast(same, 0)
-        tensor.copy_(same)
+    if _group is not None:
+        _in_one(partial(dist.broadcast, src=0), list(tensors))
 
 
 def check_alike(value: T, what: str) -> None:

@@ -43,6 +43,11 @@ def as_many_replicates_as_users_get(monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
+    """See `make_quick`."""
+    make_quick(monkeypatch)
+
+
+def make_quick(monkeypatch):
     """Hardly any training after the warm start, and no pictures, which take twice as long as the rest."""
     header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x90\0\0\0\x90"
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from spectraldyn.linalg import gram
-from spectraldyn.processes import own, shared_out, shared_rows
+from spectraldyn.processes import own, several, shared_out, shared_rows, sum_of_all
 from spectraldyn.records import Batch, Network, Operator
 from spectraldyn.spectra.moments import Moments
 
@@ -33,13 +33,18 @@ def operator_moments(
         parts = []
         for batch in block:
             with shared_out(len(batch.x)):
-                action = operator(left, right, own_rows(batch))
-                grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
-            parts.append([len(batch.x) * part.double().cpu().numpy() for part in grams])
+                mine = own_rows(batch)
+                # Rows too few to be shared out are evaluated by every process.
+                n_mine = len(mine.x) if shared_rows() else len(mine.x) / max(1, several())
+            action = operator(left, right, mine)
+            grams = (gram(action.f), gram(action.f, action.Tg), gram(action.g))
+            parts.append([n_mine * part.double().cpu().numpy() for part in grams])
             rows.append((len(sums), len(batch.x)))
             tied, n_known = action.tied, len(action.known)
         sums.append(np.sum(parts, axis=0))
     block_rows = np.bincount(*np.array(rows).T).astype(int)
+    if several():
+        sums = list(sum_of_all(torch.from_numpy(np.stack(sums))).numpy())
     a, b, c = np.stack(sums, axis=1)[:, None]
     # The first known function is the constant, whose inner product with itself sums the weights.
     weight = a[:, :, 0, 0] if n_known else block_rows[None].astype(float)

@@ -117,10 +117,10 @@ def learn(
     InputError
         If the loss is no longer a number, or a batch has fewer rows than there are processes.
     """
-    agree_on([*sides.parameters(), *sides.buffers()])
-    schedule = agreed(schedule)
     if schedule.batch_size < several():
         raise InputError(f"{several()} processes cannot share batches of {schedule.batch_size} rows: start fewer")
+    agree_on([*sides.parameters(), *sides.buffers()])
+    schedule = agreed(schedule)
     n_steps = schedule.n_steps
     run = _Run(sides, schedule, torch.Generator(device=samples.device).manual_seed(seed))
     if (stored := agreed(_contents(checkpoint))) is not None:
