@@ -44,20 +44,21 @@ OPERATORS: dict[str, Operator] = {
 }
 
 
+UNITS = " and ".join(map(str, HIDDEN))
 TEXT = f"""# Several processes against one
 
-What `python -m analysis.ranks` measures: 1, 2 and 4 processes share out the rows of every batch through gloo
-(`docs/several_processes.md`). Relative to one process, the largest difference over all steps, or over all numbers.
+1, 2 and 4 processes share out the rows of every batch through gloo (see `docs/several_processes.md`). Shown is what
+differs from one process, relative to the value itself: the largest of all steps, or of all numbers.
 
-**Training steps.** {N_STEPS} steps of every objective with every operator that it suits, in double precision, with batches
-of {BATCH} rows, which no number of processes divides, {MODES} modes and hidden layers of {" and ".join(map(str, HIDDEN))} units: the
-loss of every step, and the parameters in the end. Sums over rows in another order differ by rounding, and by what the
-steps make of it. The processes that train together agree bit by bit. Bytes are those that a process hands to reductions
-in a step: matrices of inner products, and the gradients of all parameters, 8 bytes each; SpIN reduces the derivatives of
-its inner products, too.
+**Training steps.** {N_STEPS} steps of every objective with every operator that it suits, in double precision, with
+batches of {BATCH} rows, which no number of processes divides, {MODES} modes and hidden layers of {UNITS} units: the loss
+of every step, and the parameters in the end. Sums over rows in another order differ by rounding, and by what the steps
+make of it; processes that train together agree bit by bit. Bytes are those that each process hands to reductions in a
+step: matrices of inner products, and the gradients of all parameters, 8 bytes for each number. SpIN reduces the
+derivatives of its inner products, too.
 
-**Fits.** Whole fits as `spectraldyn fit` makes them, in single precision, on {N_ROWS} rows: timescales, or rates, in rows
-or units of the system."""
+**Fits.** Whole fits as `spectraldyn fit` makes them, in single precision, on {N_ROWS} rows: timescales, in rows, or
+rates."""
 
 
 def together(size: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -229,7 +230,10 @@ def main() -> None:
         row = {"fit": name, "timescales or rates": ", ".join(f"{value:.6g}" for value in values[1])}
         fits.append(row | {f"{size} processes": difference(values[size], values[1]) for size in SIZES[1:]})
         print(fits[-1], flush=True)
-    write("ranks", [*steps, *fits], {"Training steps": steps, "Fits": fits}, TEXT)
+    worst = max(row[f"losses, {size} processes"] for row in steps for size in SIZES[1:])
+    farthest = max(row[f"{size} processes"] for row in fits for size in SIZES[1:])
+    found = f"The largest difference of a loss is {worst:.0e}, that of a timescale or rate {farthest:.0e}."
+    write("ranks", [*steps, *fits], {"Training steps": steps, "Fits": fits}, f"{TEXT}\n\n{found}")
 
 
 if __name__ == "__main__":
