@@ -51,10 +51,10 @@ TEXT = f"""# Several processes against one
 differs from one process, relative to the value itself: the largest of all steps, or of all numbers.
 
 **Training steps.** {N_STEPS} steps of every objective with every operator that it suits, in double precision, with
-batches of {BATCH} rows, which no number of processes divides, {MODES} modes and hidden layers of {UNITS} units: the loss
-of every step, and the parameters in the end. Sums over rows in another order differ by rounding, and by what the steps
-make of it; processes that train together agree bit by bit. Bytes are those that each process hands to reductions in a
-step: matrices of inner products, and the gradients of all parameters, 8 bytes for each number. SpIN reduces the
+batches of {BATCH} rows, which no number of processes divides, {MODES} modes and hidden layers of {UNITS} units: the
+loss of every step, and the parameters in the end. Sums over rows in another order differ by rounding, and by what the
+steps make of it; processes that train together agree bit by bit. Bytes are those that each process hands to reductions
+in a step: matrices of inner products, and the gradients of all parameters, 8 bytes for each number. SpIN reduces the
 derivatives of its inner products, too.
 
 **Fits.** Whole fits as `spectraldyn fit` makes them, in single precision, on {N_ROWS} rows: timescales, in rows, or

@@ -20,6 +20,7 @@ from analysis.ranks import together
 from spectraldyn import GeneratorSVD, InputError, NeuralSVD, processes
 from spectraldyn.cli import main
 from spectraldyn.data import Dataset, PairSamples, Rows
+from spectraldyn.estimators import load_model
 from spectraldyn.estimators.base import pick_device
 from spectraldyn.learning import Schedule, learn
 from spectraldyn.networks.mlp import CommonTrunk
@@ -81,6 +82,7 @@ def test_fits_are_those_of_one_process():
 def test_torchrun_gives_the_results_of_one_process(quick, tmp_path, capsys):
     np.save(tmp_path / "walk.npy", walk())
     arguments = ["fit", str(tmp_path / "walk.npy"), "--lag", "2", "--modes", "1", "--refits", "0", "--quiet", "--json"]
+    arguments += ["--hidden", "16,8", "--batch-size", "600"]
     assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
     one = json.loads(capsys.readouterr().out)
     script = Path(__file__).with_name("quick_cli.py")
@@ -94,6 +96,7 @@ def test_torchrun_gives_the_results_of_one_process(quick, tmp_path, capsys):
     assert two.keys() == one.keys()
     for name in ("value", "low", "high"):
         assert two["timescales"][0][name] == pytest.approx(one["timescales"][0][name], rel=1e-3)
+    assert load_model(tmp_path / "two" / "model.pt").settings.layout.hidden == (16, 8)
     assert two["scores"]["vamp2_test"] == pytest.approx(one["scores"]["vamp2_test"], rel=1e-3)
 
 
