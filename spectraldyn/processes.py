@@ -57,9 +57,8 @@ def join() -> None:
         return
     with _reaching_the_others():
         store, rank, size = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
-        local_rank, n_machines = (
-            int(os.environ.get(name, d)) for name, d in (("LOCAL_RANK", rank), ("GROUP_WORLD_SIZE", 1))
-        )
+        local_rank = int(os.environ.get("LOCAL_RANK", rank))
+        n_machines = int(os.environ.get("GROUP_WORLD_SIZE", 1))
         backend = "gloo"
         if torch.cuda.is_available() and local_rank < torch.cuda.device_count():
             torch.cuda.set_device(local_rank)
@@ -72,9 +71,8 @@ def leave() -> None:
     """Be one process again, once all have come here."""
     global _group
     if _group is not None:
-        with _reaching_the_others():
-            dist.barrier()
-            dist.destroy_process_group()
+        sum_of_all(torch.zeros(1))  # on the CPU, while a barrier might choose GPUs that not every process has
+        dist.destroy_process_group()
         _group = None
 
 

@@ -7,5 +7,7 @@ from conftest import make_quick
 
 from spectraldyn.cli import main
 
-make_quick(pytest.MonkeyPatch())
+patch = pytest.MonkeyPatch()
+make_quick(patch)
+patch.setattr("spectraldyn.spectra.kinetics.N_REPLICATES", 20)
 sys.exit(main())
