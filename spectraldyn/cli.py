@@ -24,23 +24,39 @@ from spectraldyn.version import __version__
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = argparse.Namespace(handler=None)
+    tell = _tell
     try:
         with warnings.catch_warnings():
             # What the user must know arrives in the results' own list of warnings.
             warnings.simplefilter("ignore")
+            if together := _started_by_torchrun():
+                from spectraldyn.processes import join, tell
+
+                join()
             options = _parser().options(arguments)
+            if together and options.handler is not fit:
+                raise InputError("torchrun is for `spectraldyn fit`: start any other command without it")
             return options.handler(options)
     except InputError as error:
-        print(f"spectraldyn: error: {as_options(str(error))}", file=sys.stderr)
+        tell(f"spectraldyn: error: {as_options(str(error))}")
         return 2
     except KeyboardInterrupt:
         again = "; run the same command again to go on from where it stopped" if options.handler in (fit, scan) else ""
-        print(f"spectraldyn: interrupted{again}", file=sys.stderr)
+        tell(f"spectraldyn: interrupted{again}")
         return 130
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); Python must not complain at exit about the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+def _started_by_torchrun() -> bool:
+    """Whether this process is one of several."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def _parser() -> Parser:

@@ -1,11 +1,15 @@
 """Inner products of learned functions over a batch: the one place where L x L Gram matrices are formed.
 
 Averages are sums over rows divided by their number. Both pass through `total` and `n_rows`, so that where several
-processes hold a part of the rows each, these two are all that has to know it.
+processes hold a part of the rows each (see `spectraldyn.processes`), these two are all that has to know it.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, einsum
+
+from spectraldyn.processes import shared_rows, sum_of_all
 
 
 def total(sums: Tensor) -> Tensor:
@@ -15,12 +19,23 @@ def total(sums: Tensor) -> Tensor:
     the parameters are summed over the processes. That is right for a loss that is a function of totals; no row may be
     scaled by a total that carries gradient.
     """
-    return sums
+    return sums if shared_rows() is None else _Total.apply(sums)
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, sums: Tensor) -> Tensor:
+        return sum_of_all(sums)
+
+    @staticmethod
+    def backward(context: Any, upstream: Tensor) -> Tensor:
+        return upstream
 
 
 def n_rows(rows: int) -> int:
     """Rows of all processes together; on one process the same number."""
-    return rows
+    shared = shared_rows()
+    return rows if shared is None else shared
 
 
 def gram(f: Tensor, g: Tensor | None = None) -> Tensor:

@@ -51,14 +51,25 @@ def as_many_replicates_as_users_get(monkeypatch):
 
 @pytest.fixture
 def no_pictures(monkeypatch):
+    """See `draw_no_pictures`."""
+    draw_no_pictures(monkeypatch)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """See `make_quick`."""
+    make_quick(monkeypatch)
+
+
+def draw_no_pictures(monkeypatch):
     """Of a picture, its first bytes: to draw them takes twice as long as the rest of a report."""
     header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x90\0\0\0\x90"
     monkeypatch.setattr("spectraldyn.plots.save_figure", lambda ax, path: path.write_bytes(header))
 
 
-@pytest.fixture
-def quick(no_pictures, monkeypatch):
+def make_quick(monkeypatch):
     """Hardly any training after the warm start, and no pictures."""
+    draw_no_pictures(monkeypatch)
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
     for name, value in {"STEPS": 10, "STEPS_PER_MODE": 0, "PROBE_STEPS": 10, "SETTLING_STEPS": 10}.items():
         monkeypatch.setattr(f"spectraldyn.estimators.neural_svd.{name}", value)

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "spectraldyn"
 LAYERS = [
     {"errors", "version"},
     {"units", "files", "records"},
+    {"processes"},
     {"linalg"},
     {"data", "networks"},
     {"io", "systems", "operators", "objectives", "spectra"},
@@ -29,7 +30,7 @@ HOMES = {
     "deeptime": {"spectra", "baselines"},
     "captum": {"estimators"},
 }
-MOST_ARROWS = 104
+MOST_ARROWS = 115
 """Pairs of rooms of which one imports from the other, the studies under analysis/ counted as one room."""
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from spectraldyn import learning, linalg
 from spectraldyn.data.samples import PairSamples, Rows, WeightedSamples
+from spectraldyn.errors import InputError
 from spectraldyn.networks.mlp import CommonTrunk
 from spectraldyn.networks.sides import Sides
 from spectraldyn.objectives import OBJECTIVES, augmented_lagrangian_laplacian, spin
@@ -234,7 +235,6 @@ def repeated(batch: Batch) -> Batch:
     [
         *((name, reversible_transfer) for name in OBJECTIVES),
         *((name, transfer) for name in OBJECTIVES if name not in TIED),
-        ("joint", integral_kernel(lambda x, y: torch.exp(-(x - y).double().square() / 8))),
     ],
 )
 def test_all_averages_are_taken_over_the_rows_of_all_processes(name, operator, as_one_of_two_processes):
@@ -256,6 +256,13 @@ def test_all_averages_are_taken_over_the_rows_of_all_processes(name, operator, a
     torch.testing.assert_close(own_loss, loss)
     torch.testing.assert_close(own_state, state)
     torch.testing.assert_close([2 * gradient for gradient in own_gradients], list(gradients))
+
+
+def test_a_kernel_whose_rows_lie_with_several_processes_is_refused(as_one_of_two_processes):
+    states = torch.zeros(3, 1)
+    operator = integral_kernel(lambda x, y: torch.exp(-(x - y).square().sum(dim=2)))
+    with as_one_of_two_processes(), pytest.raises(InputError, match="every x of a batch meets every y"):
+        operator(lambda x: x, lambda y: y, Batch(states, states))
 
 
 def test_weights_are_divided_by_their_mean_over_all_processes(as_one_of_two_processes):

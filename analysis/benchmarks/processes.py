@@ -14,8 +14,8 @@ from spectraldyn.baselines import THREAD_SETTINGS, do_job
 
 
 @cache
-def _context() -> multiprocessing.context.ForkServerContext:
-    """With the server running that all processes are forked from."""
+def server() -> multiprocessing.context.ForkServerContext:
+    """Whose processes are forked from one that is running, with one thread each."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["spectraldyn.baselines", "torch._dynamo"])
     before = {name: os.environ.get(name) for name in THREAD_SETTINGS}
@@ -32,7 +32,7 @@ def _context() -> multiprocessing.context.ForkServerContext:
 
 def in_forked_process(place: Path, time_limit: float | None) -> int:
     """A `spectraldyn.baselines.Runner`: every method runs in a forked process, alone and with one thread as ever."""
-    process = _context().Process(target=do_job, args=(place,))
+    process = server().Process(target=do_job, args=(place,))
     process.start()
     try:
         process.join(time_limit)

@@ -35,6 +35,9 @@ def add_fit(commands: shared.Commands) -> None:
     add("--temperature", type=float, metavar="K", help="of the simulation, for free energies in kJ/mol beside kT")
     nesting = "how the modes are put in order: by default joint, for the generator sequential"
     add("--nesting", choices=["joint", "sequential"], help=nesting)
+    add("--hidden", type=shared.numbers, metavar="N[,N]", help="widths of the hidden layers, by default two of 64")
+    pairs = "lagged pairs, or states, of one training step, by default 512: more where several processes share them out"
+    add("--batch-size", type=shared.positive, metavar="N", help=pairs)
     add(
         "--refits",
         type=shared.seed,
@@ -67,15 +70,20 @@ def add_transform(commands: shared.Commands) -> None:
 
 
 def fit(options: argparse.Namespace) -> int:
-    arguments = _fit_arguments(options)
+    arguments = _fit_arguments(options) | {"hidden": options.hidden, "batch_size": options.batch_size}
     # torch and matplotlib take seconds to import, so that only a command that needs them pays.
     from spectraldyn.features import cache_folder
     from spectraldyn.pipeline import Results, fit_generator, fit_trajectories
+    from spectraldyn.processes import first
     from spectraldyn.report import check_results_folder, write_results
 
-    out = check_results_folder(shared.output_name(options, "-results"), options.force)
     arguments |= {"n_states": options.states, "temperature": options.temperature, "refits": options.refits}
-    arguments |= {"checkpoint_folder": cache_folder(), "cluster": options.cluster}
+    arguments["cluster"] = options.cluster
+    if first():
+        out = check_results_folder(shared.output_name(options, "-results"), options.force)
+        arguments |= {"checkpoint_folder": cache_folder()}
+    else:  # the first process of several shows, keeps and writes for all
+        arguments |= {"progress": False}
     results: Results
     if options.operator == "generator":
         potential = _potential(options.potential)

@@ -13,6 +13,7 @@ from torch import Tensor
 from spectraldyn.data.rows import SCORED_AT_ONCE, Rows, StoredRows
 from spectraldyn.data.shuffled import ShuffledBlocks
 from spectraldyn.linalg import n_rows, total
+from spectraldyn.processes import own
 from spectraldyn.records import Batch
 
 MAX_SCORED = 10_000
@@ -33,7 +34,7 @@ class Samples(Protocol):
         ...
 
     def draw(self, n: int, generator: torch.Generator) -> Batch:
-        """A batch of n independent rows."""
+        """A batch of n independent rows; where several processes share it out, its `own` ones may do."""
         ...
 
     def scored(self) -> Scored | None:
@@ -68,7 +69,7 @@ class _HeldOutSamples(ABC):
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         # With replacement, so that the rows of a batch are independent.
         n_samples = len(self.train) if self._in_memory is None else len(self._in_memory)
-        drawn = torch.randint(n_samples, (n,), generator=generator, device=self.device)
+        drawn = own(torch.randint(n_samples, (n,), generator=generator, device=self.device))
         return self.batch(self.train[drawn]) if self._in_memory is None else self._in_memory.batch(drawn)
 
     def scored(self) -> Scored | None:

@@ -22,6 +22,7 @@ from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.learning import History, Schedule, learn
 from spectraldyn.networks import NETWORKS, Layout, Sides, Whitening
 from spectraldyn.objectives import OBJECTIVES, build_objective, check_combination
+from spectraldyn.processes import local_rank
 from spectraldyn.records import Operator
 from spectraldyn.spectra.rayleigh_ritz import Spectrum
 
@@ -238,4 +239,10 @@ def pick_device(name: str) -> torch.device:
         raise InputError(f"device {name!r} is unknown: choose auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' was asked for, but no GPU can be used here: choose auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if local_rank() >= (n_gpus := torch.cuda.device_count()):
+        raise InputError(
+            f"{n_gpus} GPUs are fewer than processes on this machine: start {n_gpus}, or use `device` 'cpu'"
+        )
+    return torch.device("cuda")

@@ -29,6 +29,7 @@ from spectraldyn.learning.warm_start import (
 )
 from spectraldyn.networks import Sides, Whitening, build_sides
 from spectraldyn.operators import reversible_transfer, transfer
+from spectraldyn.processes import agree_on
 from spectraldyn.records import Operator
 from spectraldyn.spectra.moments import lagged_moments
 from spectraldyn.spectra.scores import HeldOut, held_out_modes, pair_averages, split_scores
@@ -181,6 +182,7 @@ class NeuralSVD(base.NeuralEstimator):
         splits = [PairSamples.of(rows, pairs.distance, *part) for part in pairs.parts]
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
         slow, scales = slow_coordinates(base.whitening_of(data, counts).to(device), splits[0])
+        agree_on([*slow.buffers(), scales])
         inputs = slow
         if slow.n_inputs > MOST_INPUTS:
             # All columns are read once here, and not at every step. Which coordinates are left is for the pairs of the

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import io
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -18,9 +19,10 @@ from tqdm.auto import tqdm
 from spectraldyn.data import PairSamples, Samples, Scored, WeightedSamples
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.files import replacing
-from spectraldyn.learning.averages import operator_moments
+from spectraldyn.learning.averages import operator_moments, own_rows
 from spectraldyn.learning.graphs import GraphedStep, Step, learning_rate, set_learning_rate
 from spectraldyn.networks.sides import Sides
+from spectraldyn.processes import add_gradients, agree_on, agreed, several, shared_out
 from spectraldyn.records import Batch, Objective, Operator, State
 from spectraldyn.spectra.scores import projected_norm, shrunk_averages
 
@@ -91,7 +93,8 @@ def learn(
 
     AdamW (Loshchilov, Hutter, ICLR 2019) with batches of independent rows, and an exponential moving average of the
     parameters for evaluation. The held-out score is that of `held_out_score`, the same whatever the objective. Kept is
-    the last evaluation that is as good as the best one.
+    the last evaluation that is as good as the best one. Several processes (see `spectraldyn.processes`) that all call
+    this share out the rows of every batch, and end with the same networks.
 
     Parameters
     ----------
@@ -112,12 +115,16 @@ def learn(
     Raises
     ------
     InputError
-        If the loss is no longer a number.
+        If the loss is no longer a number, or a batch has fewer rows than there are processes.
     """
+    if schedule.batch_size < several():
+        raise InputError(f"{several()} processes cannot share batches of {schedule.batch_size} rows: start fewer")
+    agree_on([*sides.parameters(), *sides.buffers()])
+    schedule = agreed(schedule)
     n_steps = schedule.n_steps
     run = _Run(sides, schedule, torch.Generator(device=samples.device).manual_seed(seed))
-    if checkpoint is not None:
-        run.load(checkpoint)
+    if (stored := agreed(_contents(checkpoint))) is not None:
+        run.load(stored)
     every = max(1, n_steps // EVALUATIONS)
     scored = samples.scored()
     take_step = _step_of(run, operator, objective, samples)
@@ -147,22 +154,32 @@ def learn(
 
 
 def _step_of(run: "_Run", operator: Operator, objective: Objective, samples: Samples) -> Step:
-    """A step of this training; on a GPU replayed as a CUDA graph where the batches are rows of data."""
+    """A step of this training; on a GPU of one process replayed as a CUDA graph where the batches are rows of data."""
 
     def step(state: State) -> tuple[Tensor, State]:
-        return run.take_step(operator, objective, samples.draw(run.schedule.batch_size, run.generator), state)
+        with shared_out(run.schedule.batch_size):
+            return run.take_step(operator, objective, samples.draw(run.schedule.batch_size, run.generator), state)
 
-    # Any other samples may be made in Python, of which a graph knows nothing.
-    return GraphedStep(step, run.generator) if isinstance(samples, PairSamples | WeightedSamples) else step
+    # Any other samples may be made in Python, of which a graph knows nothing; and processes may be at different steps.
+    graphed = isinstance(samples, PairSamples | WeightedSamples) and not several()
+    return GraphedStep(step, run.generator) if graphed else step
+
+
+def _contents(checkpoint: Path | None) -> bytes | None:
+    """Of the file, where there is one that can be read."""
+    with contextlib.suppress(OSError):
+        return None if checkpoint is None else checkpoint.read_bytes()
+    return None
 
 
 def descend(
     sides: Sides, operator: Operator, objective: Objective, state: State, batch: Batch, optimiser: torch.optim.Optimizer
 ) -> tuple[Tensor, State]:
     """The body of every training step: the loss on a batch, its gradient, and one step of the optimiser."""
-    loss, state = objective(operator(sides.left, sides.right, batch), state)
+    loss, state = objective(operator(sides.left, sides.right, own_rows(batch)), state)
     optimiser.zero_grad()
     loss.backward()
+    add_gradients(sides.parameters())
     optimiser.step()
     return loss, state
 
@@ -223,6 +240,7 @@ class _Run:
 
     def judge(self, operator: Operator, scored: Scored | None) -> float:
         """Held-out score of the averaged parameters."""
+        agree_on([*self._weights, *self._averages])
         score, loss = (math.nan, math.nan) if scored is None else held_out_score(self.averaged, operator, *scored)
         self.note(score, loss)
         return score
@@ -255,11 +273,11 @@ class _Run:
         except (OSError, RuntimeError) as error:
             warnings.warn(f"the state of training cannot be kept in {path}: {error}", InputWarning, stacklevel=2)
 
-    def load(self, path: Path) -> None:
-        """Take up the state where there is one that can be read; else begin anew."""
+    def load(self, contents: bytes) -> None:
+        """Take up the state where it can be read; else begin anew."""
         try:
-            stored = torch.load(path, map_location=self.sides.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, UnpicklingError):
+            stored = torch.load(io.BytesIO(contents), map_location=self.sides.device, weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError):
             return
         for name, part in self._parts.items():
             part.load_state_dict(stored["parts"][name])
@@ -284,7 +302,7 @@ def held_out_score(
     """
     known, held_out = (operator_moments(operator, sides.left, sides.right, [rows]).means() for rows in (train, test))
     loss = -2 * np.trace(held_out[1]) + (held_out[0] * held_out[2]).sum()
-    return projected_norm(shrunk_averages(known, held_out), RANK_TOLERANCE), float(loss)
+    return agreed((projected_norm(shrunk_averages(known, held_out), RANK_TOLERANCE), float(loss)))
 
 
 @contextlib.contextmanager

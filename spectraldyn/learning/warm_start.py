@@ -24,6 +24,7 @@ from spectraldyn.networks.mlp import CommonTrunk, SeparateNetworks, linear_layer
 from spectraldyn.networks.sides import Layout, Sides, build_sides
 from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 from spectraldyn.objectives.projected import projected_low_rank_loss
+from spectraldyn.processes import agree_on, shared_out
 from spectraldyn.records import Action, Operator, State
 from spectraldyn.spectra.rayleigh_ritz import Averages, leading, rayleigh_ritz
 
@@ -104,6 +105,7 @@ def warm_start(operator: Operator, samples: PairSamples, inputs: Whitening, layo
     wide = build_sides(inputs, wide_layout, seed).to(samples.device)
     for network in wide.distinct:
         _spread(cast(CommonTrunk, network), samples, generator)
+    agree_on([*wide.parameters(), *wide.buffers()])
 
     def objective(action: Action, state: State) -> tuple[Tensor, State]:
         return projected_low_rank_loss(action, 1 + n_modes, RIDGE), state
@@ -114,7 +116,8 @@ def warm_start(operator: Operator, samples: PairSamples, inputs: Whitening, layo
         for step in range(STEPS):
             for group in optimiser.param_groups:
                 group["lr"] = LEARNING_RATE * (1 - step / STEPS)
-            descend(wide, operator, objective, {}, samples.draw(batch_size, generator), optimiser)
+            with shared_out(batch_size):
+                descend(wide, operator, objective, {}, samples.draw(batch_size, generator), optimiser)
         folded = operator_moments(operator, wide.left, wide.right, [[samples.draw(FOLDED_PAIRS, generator)]])
         sides = build_sides(inputs, layout, seed).to(samples.device)
         _fold(wide, sides, folded.means(), n_modes)

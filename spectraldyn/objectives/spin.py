@@ -66,11 +66,11 @@ def spin(
     # The ridge makes the diagonal of the factorised matrix (1 + ridge) Σ_kk.
     coefficients.diagonal().mul_(1 + ridge)
     weights = coefficients[*pairs]
-    # J is that of all processes, each of which adds its share to the gradient.
+    # J is that of all processes, each of which adds its share to the gradient, in proportion to its rows.
     from_metric = sum(
         (parameter * torch.tensordot(weights.to(mean.dtype), mean, dims=1)).sum()
         for parameter, mean in zip(parameters, state["jacobian"], strict=True)
-    ) / n_rows(1)
+    ) * (len(u) / n_rows(len(u)))
     # Only the gradient of the two parts is meant: their values say nothing.
     surrogate = from_operator + from_metric
     return surrogate - surrogate.detach() - quotients.trace(), state

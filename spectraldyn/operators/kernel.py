@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from spectraldyn.errors import InputError
+from spectraldyn.linalg import n_rows
 from spectraldyn.operators.transfer import transfer
 from spectraldyn.records import Action, Batch, Network, Operator
 
@@ -31,11 +33,18 @@ def integral_kernel(kernel: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     Parameters
     ----------
     kernel : callable (B, 1, d), (1, B, d') → (B, B)
+
+    Raises
+    ------
+    InputError
+        Where several processes share out the batch.
     """
 
     def operator(left: Network, right: Network, batch: Batch) -> Action:
         x, y = batch.pair
         values = kernel(x.unsqueeze(1), y.unsqueeze(0))
+        if n_rows(len(x)) != len(x):
+            raise InputError("with a kernel every x of a batch meets every y: learn its spectrum in one process")
         f, g = left(x), right(y)
         # Averages over the other ends of this batch: not `total`, which would add functions of different states.
         Tg, Tf = values @ g / len(y), values.T @ f / len(x)

@@ -13,13 +13,13 @@ from torch import Tensor
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD, attribute
-from spectraldyn.features import load_features
 from spectraldyn.pipeline.forecast import foretell
 from spectraldyn.pipeline.remarks import Judgement, in_order, mode_remarks, refit_remarks, set_remarks
 from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
 from spectraldyn.pipeline.results import GeneratorResults
 from spectraldyn.pipeline.sets import check_states, sets_of_modes
-from spectraldyn.pipeline.transfer import check_temperature
+from spectraldyn.pipeline.transfer import check_temperature, load_in_turns
+from spectraldyn.processes import first_goes_on
 from spectraldyn.spectra.intervals import Bounds
 from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.rates import Rate, correlation_rows, rate_intervals
@@ -106,9 +106,10 @@ def fit_generator(
     reading: dict[str, Any] = {"stride": stride, "skip": skip, "timestep": timestep}
     foretell(progress, files, top, learner, features, None, **reading)
     reading |= {"progress": progress, "cluster": cluster, "columns": potential.dimension}
-    data = load_features(files, top, features=features, **reading)
+    data = load_in_turns(files, top, features=features, **reading)
     _check_domain(data, name or "the potential", potential.domain)
     learner.fit(data)
+    first_goes_on()
     model, functions = learner.model_, learner.functions_
     n_refits = default_refits(data, learner.n_modes) if refits is None else refits
     anew = refit_resampled(learner, model, data, n_refits, functions=functions) if n_refits else []

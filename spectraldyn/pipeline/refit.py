@@ -21,6 +21,7 @@ from spectraldyn.files import replacing
 from spectraldyn.pipeline.agreement import disagreement_remarks
 from spectraldyn.pipeline.remarks import in_order
 from spectraldyn.pipeline.results import TransferResults
+from spectraldyn.processes import agreed, first_goes_on
 from spectraldyn.spectra.timescales import ByLag, in_time, read_off_timescales
 from spectraldyn.version import __version__
 
@@ -109,11 +110,16 @@ def fit_quietly(learner: NeuralSVD, data: Dataset, folder: Path | None) -> tuple
 def fit_or_take_up(learner: NeuralSVD, data: Dataset, folder: Path | None) -> tuple[NeuralSVDModel, np.ndarray]:
     """The fit that an interrupted run left in the `kept_fits_folder`, else a new one, left there; and its functions."""
     path = None if folder is None else folder / f"lag-{learner.lagtime}.pt"
+    model = None
     if path is not None:
         with contextlib.suppress(InputError):
             model = NeuralSVDModel.load(path)
-            return model, model.functions(data)
+    if agreed(model is not None):
+        first_goes_on()
+    if model is not None:
+        return model, model.functions(data)
     learner.fit(data)
+    first_goes_on()
     if path is not None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

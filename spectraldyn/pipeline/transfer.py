@@ -30,6 +30,7 @@ from spectraldyn.pipeline.verdict import (
     on_number_of_sets,
     on_plateau,
 )
+from spectraldyn.processes import check_alike, in_turns, several
 from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
 from spectraldyn.spectra.kinetics import exchange, membership_coefficients, propagated_memberships
 from spectraldyn.spectra.moments import Moments
@@ -228,9 +229,18 @@ def load_for_lag(
     The time axis of the data remembers the unit of the lag time.
     """
     wanted = parse_duration(lag, "`lag`")
-    data = load_features(files, top, **reading)
+    data = load_in_turns(files, top, **reading)
     data.time = dataclasses.replace(data.time, typed_unit=wanted.unit)
     return data, data.time.rows_of_lag(wanted, max(map(len, data)))
+
+
+def load_in_turns(files: str | Path | Sequence[str | Path], top: str | Path | None, **reading: Any) -> Dataset:
+    """As `load_features`; of several processes the first reads before the others, which find what it has stored."""
+    with in_turns():
+        data = load_features(files, top, **reading)
+    if several():
+        check_alike(data.digest(), "the features")
+    return data
 
 
 def check_temperature(temperature: float | None) -> None:
