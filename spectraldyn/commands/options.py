@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -39,9 +40,15 @@ def seed(text: str) -> int:
     return _whole(text, 0)
 
 
+MOST = 2**31 - 1
+"""The largest number that an option takes: more frames than that are in no file."""
+
+
 def _whole(text: str, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
+    if not text.isdecimal() or (len(text) < 20 and int(text) < least):
+        raise argparse.ArgumentTypeError(f"{text[:30]} is not a whole number of at least {least}")
+    if len(text) >= 20 or int(text) > MOST:  # Python itself reads no number of thousands of digits
+        raise argparse.ArgumentTypeError(f"{text[:30]} is more than {MOST}, the largest number that is taken")
     return int(text)
 
 
@@ -124,6 +131,10 @@ def joined(names: list[str] | None) -> str | None:
     return ",".join(names) if names else None
 
 
+LONGEST_NAME = 200
+"""In bytes: file systems take 255, of which drafts beside the results need some."""
+
+
 def output_name(options: argparse.Namespace, ending: str) -> str:
     """What --out says; without it, in the current folder, the first file's name with this in place of its endings."""
     if options.out:
@@ -131,6 +142,8 @@ def output_name(options: argparse.Namespace, ending: str) -> str:
     name = Path(options.files[0]).name
     with contextlib.suppress(ValueError):
         name = name[: name.index(".", 1)]
+    if len(os.fsencode(name + ending)) > LONGEST_NAME:
+        raise InputError(f"the name {name[:30]}... is too long to name the results after it: give --out")
     return name + ending
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -349,21 +348,58 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
         version = stored["spectraldyn_model"]
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as error:
+    except Exception as error:  # of a damaged archive torch raises anything
         raise InputError(f"{path} is not a model saved by spectraldyn ({type(error).__name__})") from error
     if version != FORMAT:
         of_another = f"model format {version}, this one reads {FORMAT}"
         raise InputError(f"{path} was saved by another spectraldyn ({of_another}): fit again")
-    settings = stored["settings"]
+    try:
+        model = _restored(stored)
+    except Exception as error:  # whatever a value of another kind than was written leads to
+        said = " ".join(str(error).split())[:120]
+        raise InputError(f"{path} is damaged ({said or type(error).__name__}): fit again") from error
+    return cast(NeuralSVDModel | GeneratorModel, model)
+
+
+def _restored(stored: dict[str, Any]) -> _Model:
+    """The model of what `save` wrote; raises anything where a part is missing, of another shape, or not a number."""
+    settings = dict(stored["settings"])
     kind, settings_type = _MODELS[settings.pop("operator")]
     layout = Layout(**{field.name: settings.pop(field.name) for field in dataclasses.fields(Layout)})
-    matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
-    sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
-    sides.load_state_dict(stored["sides"])
+    settings = settings_type(layout=layout, **settings)
     spectrum, moments = Spectrum(**_arrays(stored["spectrum"])), Moments(**_arrays(stored["moments"]))
-    scores, signs, settings = stored["scores"], stored["signs"].numpy(), settings_type(layout=layout, **settings)
+    if len(spectrum.norms) != layout.n_modes or max(layout.n_trunks, len(layout.hidden)) > len(stored["sides"]):
+        raise ValueError("its networks are not those that it says")  # nor are as many built as a wrong number says
+    matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
+    with torch.device("meta"):  # without memory, which a wrong width could ask too much of
+        sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
+    sides.load_state_dict(stored["sides"], assign=True)
     own = {"held_out": HeldOut(**_arrays(stored["held_out"]))} if "held_out" in stored else {}
-    return cast(NeuralSVDModel | GeneratorModel, kind(spectrum, moments, scores, signs, settings, sides, **own))
+    scores = {str(name): float(score) for name, score in stored["scores"].items()}
+    model = kind(spectrum, moments, scores, stored["signs"].numpy(), settings, sides.double(), **own)
+    _check_numbers(model)
+    return model
+
+
+def _check_numbers(model: _Model) -> None:
+    """ValueError where arrays do not fit each other or hold what is not a finite number."""
+    spectrum, moments, n_blocks = model.spectrum, model.moments, len(model.moments.stretch)
+    n_functions = evaluated(model.sides, torch.zeros(1, model.n_columns)).shape[1]
+    of_pairs = (len(moments.lagtimes), n_blocks, n_functions, n_functions)
+    n_modes = len(model.signs)
+    shapes = [
+        *((part, of_pairs) for part in (moments.left, moments.operator, moments.right)),
+        *((moments.weight, of_pairs[:2]), (moments.block_rows, (n_blocks,)), (spectrum.values, (n_modes,))),
+        *((part, (n_functions, n_modes)) for part in (spectrum.left, spectrum.right)),
+    ]
+    if any(array.shape != shape for array, shape in shapes):
+        raise ValueError("its arrays do not fit each other")
+    weights = [part.numpy() for part in model.sides.state_dict().values()]
+    arrays = [*(array for array, _ in shapes), model.signs, *weights]
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("it holds numbers that are not finite")
+    if isinstance(model, NeuralSVDModel):
+        moments.at(model.lagtime)
 
 
 def _tensors(record: Spectrum | Moments | HeldOut) -> dict[str, Any]:

@@ -51,6 +51,8 @@ class Indexed:
     n_atoms: int
     shortfall: str | None = None
     """What is to be said, once all frames are read, of a file that is sound only so far."""
+    labels: Sequence[str] = ()
+    """What the file says of the atoms: nothing."""
 
     opened: Callable[[], AbstractContextManager[Any]]
     decoded: Callable[[Any, int, int], Frames]

@@ -29,6 +29,8 @@ class Record(NamedTuple):
     convert: Callable[[], tuple[np.ndarray, np.ndarray]]
     time: float = np.nan
     step: float = np.nan
+    labels: Sequence[str] = ()
+    """What the rows say of their atoms, whose name or element is in the last five characters."""
 
 
 class Cut(Exception):
@@ -116,6 +118,7 @@ class Text:
     def __init__(self, parse: Callable[[Lines, int], Iterator[Record]], path: Path, n_atoms: int) -> None:
         self.parse, self.path, self.n_atoms = parse, path, n_atoms
         self.shortfall: str | None = None
+        self.labels: Sequence[str] = ()
 
     def extent(self) -> tuple[int, np.ndarray | None]:
         times = np.array([record.time for record, _ in self._walk(lambda number: False)])
@@ -165,11 +168,23 @@ class Text:
                     self.shortfall = f"the file ends inside frame {count}, {count} complete frames are there"
                 if record is None:
                     return
+                self._compare_labels(record.labels, count)
                 yield record, frame
                 if whole is None:
                     used = f"frame {count} is used, but its last number may have lost digits"
                     self.shortfall = f"its last line has no end: {used}"
                     return
+
+    def _compare_labels(self, labels: Sequence[str], frame: int) -> None:
+        """The rows of every frame must be of the same atoms, whatever it is that the file calls them."""
+        if frame == 0:
+            self.labels = labels
+        if len(labels) != len(self.labels) or labels == self.labels:  # another number of atoms is told by the checks
+            return
+        row = next(row for row, (here, first) in enumerate(zip(labels, self.labels, strict=True)) if here != first)
+        here, first = (" ".join(found[row].split()) for found in (labels, self.labels))
+        said = f"atom {row + 1} of frame {frame} is {here[:30]!r}, in frame 0 it is {first[:30]!r}"
+        raise Damaged(f"{said}: the atoms are in another order, or the file is corrupt")
 
 
 def _converted(record: Record) -> Frames:
@@ -182,7 +197,8 @@ def xyz(lines: Lines, n_atoms: int) -> Iterator[Record]:
     while lines.skip_blank() is not None:
         count, comment = _count(lines), lines.take(1)[0]
         step = _found(r"(?:^Atoms\. Timestep: |^ *i = *|\bStep: +)(\d+)\b", comment)
-        yield Record(partial(_angstroms, (line.split()[1:4] for line in lines.take(count))), step=step)
+        rows = [line.split() for line in lines.take(count)]
+        yield Record(partial(_angstroms, (row[1:4] for row in rows)), step=step, labels=[row[0] for row in rows])
 
 
 def arc(lines: Lines, n_atoms: int) -> Iterator[Record]:
@@ -190,8 +206,9 @@ def arc(lines: Lines, n_atoms: int) -> Iterator[Record]:
     while lines.skip_blank() is not None:
         count, words = _count(lines), (lines.peek() or "").split()
         has_box = len(words) == 6 and "." in words[0]  # the first word of an atom's line is its number
-        atoms = lines.take(has_box + count)[has_box:]
-        yield Record(partial(_angstroms, (line.split()[2:5] for line in atoms), words if has_box else ()))
+        rows = [line.split() for line in lines.take(has_box + count)[has_box:]]
+        positions = partial(_angstroms, (row[2:5] for row in rows), words if has_box else ())
+        yield Record(positions, labels=[row[1] for row in rows])
 
 
 def gro(lines: Lines, n_atoms: int) -> Iterator[Record]:
@@ -205,7 +222,8 @@ def gro(lines: Lines, n_atoms: int) -> Iterator[Record]:
             raise Cut  # three of the nine numbers of a triclinic box read as a rectangular one
         n_edges = len(last.split())
         time = _found(r"\bt=\s*([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)", title)
-        yield Record(partial(_gro, atoms, last), time, _found(r"\bstep=\s*(\d+)", title))
+        labels = [line[:15] for line in atoms]  # residue and name
+        yield Record(partial(_gro, atoms, last), time, _found(r"\bstep=\s*(\d+)", title), labels)
 
 
 def _gro(atoms: list[str], last: str) -> tuple[np.ndarray, np.ndarray]:
@@ -256,26 +274,28 @@ def lammpstrj(lines: Lines, n_atoms: int) -> Iterator[Record]:
                 raise ValueError(f"{line[:30]!r} where an ITEM should start")
         if count == 0:
             raise ValueError("a dump needs the number of atoms")
-        yield Record(partial(_lammpstrj, line.split()[2:], lines.take(count), bounds), step=step)
+        names, rows = line.split()[2:], [row.split() for row in lines.take(count)]
+        if any(len(row) != len(names) for row in rows):
+            raise ValueError("a line has another number of columns than the header")
+        axes = next((a for a in ("x y z", "xs ys zs", "xu yu zu", "xsu ysu zsu") if set(a.split()) <= set(names)), None)
+        if axes is None or "id" not in names:
+            raise ValueError("a dump needs the columns id, x, y, z (or xs, xu, xsu ...)")
+        rows.sort(key=lambda row: int(row[names.index("id")]))
+        labels = [row[names.index("id")] for row in rows]
+        if len(set(labels)) != len(labels):
+            raise ValueError("an atom id occurs twice")
+        positions = [[row[names.index(axis)] for axis in axes.split()] for row in rows]
+        yield Record(partial(_lammpstrj, positions, "s" in axes, bounds), step=step, labels=labels)
 
 
-def _lammpstrj(names: list[str], atoms: list[str], bounds: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    axes = next((a for a in ("x y z", "xs ys zs", "xu yu zu", "xsu ysu zsu") if set(a.split()) <= set(names)), None)
-    if axes is None or "id" not in names:
-        raise ValueError("a dump needs the columns id, x, y, z (or xs, xu, xsu ...)")
-    rows = [row.split() for row in atoms]
-    if any(len(row) != len(names) for row in rows):
-        raise ValueError("a line has another number of columns than the header")
-    ids = [int(row[names.index("id")]) for row in rows]
-    if len(set(ids)) != len(ids):
-        raise ValueError("an atom id occurs twice")
-    positions = _numbers([row[names.index(axis)] for axis in axes.split()] for row in rows)[np.argsort(ids)]
+def _lammpstrj(rows: list[list[str]], scaled: bool, bounds: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    positions = _numbers(rows)
     box = np.array([row.split() for row in bounds], dtype=np.float64)
     xy, xz, yz = box[:, 2] if box.shape[1] == 3 else np.zeros(3)
     low = box[:, 0] - [min(0, xy, xz, xy + xz), min(0, yz), 0]
     high = box[:, 1] - [max(0, xy, xz, xy + xz), max(0, yz), 0]
     edges = np.diag(high - low) + np.array([[0, 0, 0], [xy, 0, 0], [xz, yz, 0]])
-    if "s" in axes:
+    if scaled:
         positions = low + positions @ edges
     return positions / 10, cell_of(*(edges / 10))
 
@@ -288,9 +308,10 @@ def pdb(lines: Lines, n_atoms: int) -> Iterator[Record]:
             order, expected = _order(atoms), len(atoms)
         if len(atoms) != expected:
             raise ValueError(f"{len(atoms)} atoms, where the first model has {expected}")
-        kept = (_three(atoms[index], 30, 8) for index in order)
+        kept = [atoms[index] for index in order]
+        labels = [line[16:27] + line[12:16] for line in kept]  # residue and name
         cell = () if box is None else _three(box, 6, 9) + _three(box, 33, 7)
-        yield Record(partial(_angstroms, kept, cell), step=number)
+        yield Record(partial(_angstroms, (_three(line, 30, 8) for line in kept), cell), step=number, labels=labels)
 
 
 _RECORDS = ("ATOM", "HETATM", "TER", "END", "ENDMDL", "CONECT", "MASTER")  # with which a whole file may end

@@ -87,7 +87,7 @@ def analyze(
         model.moments, functions, stretches, lag, seed, doubts=found.doubts, refits=anew.relearned
     )
     by_lag = {tau: [in_time(scale, data.time.row_time) for scale in scales] for tau, scales in in_rows.items()}
-    timescales, asked = by_lag[lag], n_states
+    timescales = by_lag[lag]
     gap, often = None, False
     if n_states is None:
         n_states, gap = _number_of_sets(model, timescales, found, resampled)
@@ -103,7 +103,11 @@ def analyze(
         functions, stretches, lag, memberships, tied=model.reversible, slowest=longest, random_state=seed
     )
     told = [
-        *(*found.remarks(timescales), *set_remarks(sets, asked), *refit_remarks(sets, len(refits), len(again))),
+        *(
+            *found.remarks(timescales),
+            *set_remarks(sets, None if often else n_states),
+            *refit_remarks(sets, len(refits), len(again)),
+        ),
         *(*on_data(data, modes), *on_balance(model, data, modes), *on_markovianity(test, data)),
         *(*on_plateau(model, timescales, data.time), *on_events(kinetics), *on_number_of_sets(sets, gap)),
     ]
