@@ -8,7 +8,7 @@ import mdtraj
 import numpy as np
 
 from spectraldyn.io.frames import Frames, is_box, volume
-from spectraldyn.io.outliers import Outliers
+from spectraldyn.io.outliers import Outliers, held_pairs
 from spectraldyn.io.silence import Damaged, named
 
 FARTHEST = 1e5  # positions beyond this (nm) are of an exploded simulation: diffusing for 1 s, an ion moves 1e5 nm
@@ -37,7 +37,7 @@ class FrameChecks:
         self._faults: dict[str, list[int]] = {}
         self._moving = self._boxed = False
         self._impossible: list[int] = []
-        self._outliers = Outliers(topology)
+        self._pairs, self._outliers = held_pairs(self._bonds), Outliers()
 
     def look(self, frames: Frames) -> mdtraj.Trajectory | None:
         """Check the next chunk; the trajectory it makes, or None if a frame in it, or before it, is at fault."""
@@ -48,8 +48,10 @@ class FrameChecks:
             self._first = frames.xyz[0].copy()
         self._moving = self._moving or bool((frames.xyz != self._first).any())
         if chunk is not None:
-            self._measure_bonds(chunk, first)
-            self._outliers.look(chunk, first)
+            # The nearest image: a molecule cut by its periodic box is whole.
+            lengths = mdtraj.compute_distances(chunk, self._pairs, periodic=self.periodic)
+            self._measure_bonds(lengths[:, : len(self._bonds)], first)
+            self._outliers.look(chunk, lengths, first)
         return chunk
 
     def admit(self, frames: Frames, rows: np.ndarray) -> mdtraj.Trajectory | None:
@@ -102,12 +104,8 @@ class FrameChecks:
             self.warnings.append(f"{shown}: remove it if it is not real")
         return not (dense or dummy)
 
-    def _measure_bonds(self, chunk: mdtraj.Trajectory, first: int) -> None:
-        if not len(self._bonds):
-            return
-        # The nearest image: a molecule cut by its periodic box is whole.
-        length = mdtraj.compute_distances(chunk, self._bonds, periodic=self.periodic)
-        self._typical += np.median(length, axis=0) * len(chunk)
+    def _measure_bonds(self, length: np.ndarray, first: int) -> None:
+        self._typical += np.median(length, axis=0) * len(length)
         self._long += (length > LONGEST_BOND).sum(axis=0)
         for where, limit in ((self._apart, 1.0), (self._stretched, STRETCHED)):
             for bond in np.flatnonzero((length > limit).any(axis=0)):
@@ -170,7 +168,7 @@ def check_labels(labels: Sequence[str], topology: mdtraj.Topology) -> None:
     for known in (names, elements):
         if sorted(given) == sorted(known):
             row = next(row for row, (here, there) in enumerate(zip(given, known, strict=True)) if here != there)
-            said = f"atom {row + 1} of frame 0 is {given[row]}, in the topology it is {known[row]}"
+            said = f"atom {row + 1} is {given[row]}, in the topology it is {known[row]}"
             raise Damaged(f"{said}: the atoms are in another order than the topology's")
 
 

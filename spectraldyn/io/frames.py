@@ -110,6 +110,19 @@ def is_box(cells: np.ndarray) -> np.ndarray:
         return sound.all(axis=1) & (volume(cells) > 0)
 
 
+def edges_of(cells: np.ndarray) -> np.ndarray:
+    """Edges (n, 3, 3), one a row, of boxes (n, 6): the first along x, the second in the plane of x and y."""
+    a, b, c = cells[:, :3].astype(np.float64).T
+    alpha, beta, gamma = np.radians(cells[:, 3:].astype(np.float64)).T
+    xy = (np.cos(alpha) - np.cos(beta) * np.cos(gamma)) / np.sin(gamma)
+    height = volume(cells) / (a * b * np.sin(gamma))
+    edges = np.zeros((len(cells), 3, 3))
+    edges[:, 0, 0] = a
+    edges[:, 1, :2] = np.transpose([b * np.cos(gamma), b * np.sin(gamma)])
+    edges[:, 2] = np.transpose([c * np.cos(beta), c * xy, height])
+    return edges
+
+
 def volume(cells: np.ndarray) -> np.ndarray:
     """Volumes of boxes; 0 where the angles enclose none."""
     a, b, c = np.cos(np.radians(cells[:, 3:].astype(np.float64))).T

@@ -10,6 +10,7 @@ from itertools import combinations
 import mdtraj
 import numpy as np
 
+from spectraldyn.io.frames import edges_of, volume
 from spectraldyn.io.silence import named
 
 MOST = 50
@@ -30,37 +31,42 @@ GAP_OF_BOXES, BREATHING = 5.0, 0.05
 """Of changes of the box there and back, in logarithms of edges and radians: barostats change it by a hundredth."""
 
 _FIRST = 100  # frames from which the usual distances and their widths are taken
-_MOST_PAIRS = 6000  # looked at, evenly picked
 
 
 class Outliers:
     """Frames that are unlike all others, found in one pass over a file, chunk by chunk."""
 
-    def __init__(self, topology: mdtraj.Topology) -> None:
-        self._pairs = _Pairs(topology)
+    def __init__(self) -> None:
+        self._pairs = _Pairs()
         self._steps, self._images, self._boxes = _Returns(), _Returns(), _Returns()
         self._last: mdtraj.Trajectory | None = None
 
-    def look(self, chunk: mdtraj.Trajectory, first: int) -> None:
-        """Take in the next chunk; its first frame has this number."""
-        self._pairs.look(chunk, first)
+    def look(self, chunk: mdtraj.Trajectory, lengths: np.ndarray, first: int) -> None:
+        """Take in the next chunk; `lengths` (n, pairs) are of `held_pairs`, and its first frame has this number."""
+        self._pairs.add(lengths, first)
         before, self._last = self._last, chunk[-1]
         xyz = chunk.xyz if before is None else np.concatenate((before.xyz, chunk.xyz))
         first += before is None  # the first frame that a step leads to
         steps = np.diff(xyz, axis=0)
         if chunk.unitcell_lengths is not None:
             boxed = [chunk] if before is None else [before, chunk]
-            shape = [np.hstack((np.log(part.unitcell_lengths), np.radians(part.unitcell_angles))) for part in boxed]
-            self._boxes.add(np.abs(np.diff(np.concatenate(shape), axis=0)), first)
-            self._images.add(_to_nearest_images(steps, chunk.unitcell_vectors[len(chunk) - len(steps) :]), first)
-        self._steps.add(np.sqrt(np.einsum("tai,tai->ta", steps, steps)), first)
+            cells = np.concatenate([np.hstack((part.unitcell_lengths, part.unitcell_angles)) for part in boxed])
+            shape = np.hstack((np.log(cells[:, :3]), np.radians(cells[:, 3:])))
+            self._boxes.add(np.abs(np.diff(shape, axis=0)), first)
+            self._images.add(_to_nearest_images(steps, cells[1:]), first)
+        self._steps.add(np.einsum("tai,tai->ta", steps, steps), first)  # squares, as roots take time
 
     def remarks(self, named_already: Collection[int]) -> list[str]:
         """A clause for each kind of fault, which names no frame twice, nor one that is named already."""
         told, remarks = set(named_already), []
         for largest, gap, least, what in (
             (self._pairs.largest, GAP_OF_PAIRS, WIDTHS, "bond lengths or angles are far out of their range in {}"),
-            (self._steps.largest, GAP_OF_STEPS, SHORTEST, "atoms lie far from where they are before and after {}"),
+            (
+                self._steps.largest,
+                GAP_OF_STEPS**2,
+                SHORTEST**2,
+                "atoms lie far from where they are before and after {}",
+            ),
             (self._images.largest, GAP_OF_IMAGES, IMAGES, "atoms lie boxes away from where they are beside {}"),
             (self._boxes.largest, GAP_OF_BOXES, BREATHING, "the periodic box is another than before and after {}"),
         ):
@@ -72,44 +78,48 @@ class Outliers:
         return remarks
 
 
-def _to_nearest_images(steps: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Take steps (n, atoms, 3) to the nearest images in boxes (n, 3, 3), in place.
+def held_pairs(bonds: np.ndarray) -> np.ndarray:
+    """Pairs (n, 2) of atoms at a fixed distance: bonds (n, 2) as they are, then the ends of angles between them."""
+    partners: dict[int, set[int]] = {}
+    for a, b in bonds.tolist():
+        partners.setdefault(a, set()).add(b)
+        partners.setdefault(b, set()).add(a)
+    ends = {pair for others in partners.values() for pair in combinations(sorted(others), 2)}
+    ends -= {(min(a, b), max(a, b)) for a, b in bonds.tolist()}  # in rings of three
+    return np.concatenate((bonds, np.array(sorted(ends), dtype=int).reshape(-1, 2)))
+
+
+def _to_nearest_images(steps: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Take steps (n, atoms, 3) to the nearest images in the boxes `cells` (n, 6), in place.
 
     Returns
     -------
     ndarray (n, atoms)
-        How many edges of its box each had spanned; 0 where it is below half of one.
+        How many edges of its box each had spanned; 0 where it is below half of the shortest height.
     """
-    into_edges = np.linalg.inv(boxes.astype(np.float64))
-    heights = 1 / np.linalg.norm(into_edges, axis=1)  # between opposite faces
+    heights = volume(cells) / np.prod(cells[:, :3], axis=1, dtype=np.float64) * cells[:, :3].min(axis=1)
     images = np.zeros(steps.shape[:2], dtype=np.float32)
-    frames, atoms = np.nonzero((np.abs(steps) > heights.min(axis=1)[:, None, None] / 2).any(axis=2))
-    edges = np.einsum("ni,nij->nj", steps[frames, atoms], into_edges[frames])
-    images[frames, atoms] = np.abs(edges).max(axis=1, initial=0)
-    steps[frames, atoms] = np.einsum("ni,nij->nj", edges - np.round(edges), boxes[frames])
+    frames, atoms = np.nonzero((np.abs(steps) > heights[:, None, None] / 2).any(axis=2))
+    boxed, place = np.unique(frames, return_inverse=True)
+    edges = edges_of(cells[boxed])
+    spanned = np.einsum("ni,nij->nj", steps[frames, atoms], np.linalg.inv(edges)[place])
+    images[frames, atoms] = np.abs(spanned).max(axis=1, initial=0)
+    steps[frames, atoms] = np.einsum("ni,nij->nj", spanned - np.round(spanned), edges[place])
     return images
 
 
 class _Pairs:
     """Distances between atoms that a bond, or two, hold together: how far, in widths, they are from usual."""
 
-    def __init__(self, topology: mdtraj.Topology) -> None:
-        partners: dict[int, set[int]] = {}
-        for a, b in topology.bonds:
-            partners.setdefault(a.index, set()).add(b.index)
-            partners.setdefault(b.index, set()).add(a.index)
-        held = {(min(a, b), max(a, b)) for a, others in partners.items() for b in others}
-        held |= {pair for others in partners.values() for pair in combinations(sorted(others), 2)}
-        pairs = np.array(sorted(held), dtype=int).reshape(-1, 2)
-        self._pairs = pairs[:: -(-len(pairs) // _MOST_PAIRS)] if len(pairs) else pairs
+    def __init__(self) -> None:
         self._first: list[np.ndarray] = []
         self._usual: tuple[np.ndarray, np.ndarray] | None = None
         self._largest = _Largest()
 
-    def look(self, chunk: mdtraj.Trajectory, first: int) -> None:
-        if not len(self._pairs):
+    def add(self, lengths: np.ndarray, first: int) -> None:
+        """The distances (n, pairs) in this frame and those after it."""
+        if not lengths.shape[1]:
             return
-        lengths = mdtraj.compute_distances(chunk, self._pairs, periodic=chunk.unitcell_lengths is not None)
         if self._usual is None:
             self._first.append(lengths)
             if sum(map(len, self._first)) < _FIRST:
@@ -126,7 +136,7 @@ class _Pairs:
 
     def _learn(self) -> np.ndarray:
         lengths = np.concatenate(self._first)
-        low, usual, high = np.percentile(lengths[:_FIRST], [10, 50, 90], axis=0)
+        low, usual, high = np.percentile(lengths[:_FIRST], [10, 50, 90], axis=0).astype(np.float32)
         # of a normal distribution 80 % lie within 2.563 standard deviations; a tenth of the frames may be damaged
         self._usual = usual, np.maximum((high - low) / 2.563, RESOLUTION)
         self._first = []
@@ -135,7 +145,9 @@ class _Pairs:
     def _judge(self, lengths: np.ndarray, first: int) -> None:
         assert self._usual is not None
         usual, widths = self._usual
-        self._largest.add((np.abs(lengths - usual) / widths).max(axis=1), first)
+        deviations = lengths - usual
+        deviations /= widths
+        self._largest.add(np.maximum(deviations.max(axis=1), -deviations.min(axis=1)), first)
 
 
 class _Returns:

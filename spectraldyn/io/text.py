@@ -29,7 +29,7 @@ class Record(NamedTuple):
     convert: Callable[[], tuple[np.ndarray, np.ndarray]]
     time: float = np.nan
     step: float = np.nan
-    labels: Sequence[str] = ()
+    labels: Callable[[], list[str]] = list
     """What the rows say of their atoms, whose name or element is in the last five characters."""
 
 
@@ -119,6 +119,7 @@ class Text:
         self.parse, self.path, self.n_atoms = parse, path, n_atoms
         self.shortfall: str | None = None
         self.labels: Sequence[str] = ()
+        self._labelled = 0  # the frame that these are of
 
     def extent(self) -> tuple[int, np.ndarray | None]:
         times = np.array([record.time for record, _ in self._walk(lambda number: False)])
@@ -168,7 +169,8 @@ class Text:
                     self.shortfall = f"the file ends inside frame {count}, {count} complete frames are there"
                 if record is None:
                     return
-                self._compare_labels(record.labels, count)
+                if frame is not None:
+                    self._compare_labels(record.labels(), count)
                 yield record, frame
                 if whole is None:
                     used = f"frame {count} is used, but its last number may have lost digits"
@@ -177,13 +179,13 @@ class Text:
 
     def _compare_labels(self, labels: Sequence[str], frame: int) -> None:
         """The rows of every frame must be of the same atoms, whatever it is that the file calls them."""
-        if frame == 0:
-            self.labels = labels
+        if not self.labels:
+            self.labels, self._labelled = labels, frame
         if len(labels) != len(self.labels) or labels == self.labels:  # another number of atoms is told by the checks
             return
         row = next(row for row, (here, first) in enumerate(zip(labels, self.labels, strict=True)) if here != first)
         here, first = (" ".join(found[row].split()) for found in (labels, self.labels))
-        said = f"atom {row + 1} of frame {frame} is {here[:30]!r}, in frame 0 it is {first[:30]!r}"
+        said = f"atom {row + 1} of frame {frame} is {here[:30]!r}, in frame {self._labelled} it is {first[:30]!r}"
         raise Damaged(f"{said}: the atoms are in another order, or the file is corrupt")
 
 
@@ -197,8 +199,10 @@ def xyz(lines: Lines, n_atoms: int) -> Iterator[Record]:
     while lines.skip_blank() is not None:
         count, comment = _count(lines), lines.take(1)[0]
         step = _found(r"(?:^Atoms\. Timestep: |^ *i = *|\bStep: +)(\d+)\b", comment)
-        rows = [line.split() for line in lines.take(count)]
-        yield Record(partial(_angstroms, (row[1:4] for row in rows)), step=step, labels=[row[0] for row in rows])
+        atoms = lines.take(count)
+        yield Record(
+            partial(_angstroms, (line.split()[1:4] for line in atoms)), np.nan, step, partial(_words, atoms, 0)
+        )
 
 
 def arc(lines: Lines, n_atoms: int) -> Iterator[Record]:
@@ -206,9 +210,9 @@ def arc(lines: Lines, n_atoms: int) -> Iterator[Record]:
     while lines.skip_blank() is not None:
         count, words = _count(lines), (lines.peek() or "").split()
         has_box = len(words) == 6 and "." in words[0]  # the first word of an atom's line is its number
-        rows = [line.split() for line in lines.take(has_box + count)[has_box:]]
-        positions = partial(_angstroms, (row[2:5] for row in rows), words if has_box else ())
-        yield Record(positions, labels=[row[1] for row in rows])
+        atoms = lines.take(has_box + count)[has_box:]
+        positions = partial(_angstroms, (line.split()[2:5] for line in atoms), words if has_box else ())
+        yield Record(positions, labels=partial(_words, atoms, 1))
 
 
 def gro(lines: Lines, n_atoms: int) -> Iterator[Record]:
@@ -222,7 +226,7 @@ def gro(lines: Lines, n_atoms: int) -> Iterator[Record]:
             raise Cut  # three of the nine numbers of a triclinic box read as a rectangular one
         n_edges = len(last.split())
         time = _found(r"\bt=\s*([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)", title)
-        labels = [line[:15] for line in atoms]  # residue and name
+        labels = partial(_columns, atoms, slice(15))  # residue and name
         yield Record(partial(_gro, atoms, last), time, _found(r"\bstep=\s*(\d+)", title), labels)
 
 
@@ -274,28 +278,33 @@ def lammpstrj(lines: Lines, n_atoms: int) -> Iterator[Record]:
                 raise ValueError(f"{line[:30]!r} where an ITEM should start")
         if count == 0:
             raise ValueError("a dump needs the number of atoms")
-        names, rows = line.split()[2:], [row.split() for row in lines.take(count)]
-        if any(len(row) != len(names) for row in rows):
-            raise ValueError("a line has another number of columns than the header")
-        axes = next((a for a in ("x y z", "xs ys zs", "xu yu zu", "xsu ysu zsu") if set(a.split()) <= set(names)), None)
-        if axes is None or "id" not in names:
-            raise ValueError("a dump needs the columns id, x, y, z (or xs, xu, xsu ...)")
-        rows.sort(key=lambda row: int(row[names.index("id")]))
-        labels = [row[names.index("id")] for row in rows]
-        if len(set(labels)) != len(labels):
-            raise ValueError("an atom id occurs twice")
-        positions = [[row[names.index(axis)] for axis in axes.split()] for row in rows]
-        yield Record(partial(_lammpstrj, positions, "s" in axes, bounds), step=step, labels=labels)
+        names, atoms = line.split()[2:], lines.take(count)
+        labels = partial(_identifiers, names, atoms)
+        yield Record(partial(_lammpstrj, names, atoms, bounds), step=step, labels=labels)
 
 
-def _lammpstrj(rows: list[list[str]], scaled: bool, bounds: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    positions = _numbers(rows)
+def _identifiers(names: list[str], atoms: list[str]) -> list[str]:
+    column = names.index("id")
+    return list(map(str, sorted(int(row.split(None, column + 1)[column]) for row in atoms)))
+
+
+def _lammpstrj(names: list[str], atoms: list[str], bounds: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    axes = next((a for a in ("x y z", "xs ys zs", "xu yu zu", "xsu ysu zsu") if set(a.split()) <= set(names)), None)
+    if axes is None or "id" not in names:
+        raise ValueError("a dump needs the columns id, x, y, z (or xs, xu, xsu ...)")
+    rows = [row.split() for row in atoms]
+    if any(len(row) != len(names) for row in rows):
+        raise ValueError("a line has another number of columns than the header")
+    ids = [int(row[names.index("id")]) for row in rows]
+    if len(set(ids)) != len(ids):
+        raise ValueError("an atom id occurs twice")
+    positions = _numbers([row[names.index(axis)] for axis in axes.split()] for row in rows)[np.argsort(ids)]
     box = np.array([row.split() for row in bounds], dtype=np.float64)
     xy, xz, yz = box[:, 2] if box.shape[1] == 3 else np.zeros(3)
     low = box[:, 0] - [min(0, xy, xz, xy + xz), min(0, yz), 0]
     high = box[:, 1] - [max(0, xy, xz, xy + xz), max(0, yz), 0]
     edges = np.diag(high - low) + np.array([[0, 0, 0], [xy, 0, 0], [xz, yz, 0]])
-    if scaled:
+    if "s" in axes:
         positions = low + positions @ edges
     return positions / 10, cell_of(*(edges / 10))
 
@@ -309,7 +318,7 @@ def pdb(lines: Lines, n_atoms: int) -> Iterator[Record]:
         if len(atoms) != expected:
             raise ValueError(f"{len(atoms)} atoms, where the first model has {expected}")
         kept = [atoms[index] for index in order]
-        labels = [line[16:27] + line[12:16] for line in kept]  # residue and name
+        labels = partial(_columns, kept, slice(16, 27), slice(12, 16))  # residue and name
         cell = () if box is None else _three(box, 6, 9) + _three(box, 33, 7)
         yield Record(partial(_angstroms, (_three(line, 30, 8) for line in kept), cell), step=number, labels=labels)
 
@@ -371,6 +380,16 @@ def _numbers(lines: Iterable[list[str]]) -> np.ndarray:
 def _three(line: str, start: int, width: int) -> list[str]:
     """Three columns of one width."""
     return [line[start + width * i : start + width * (i + 1)] for i in range(3)]
+
+
+def _words(lines: list[str], number: int) -> list[str]:
+    """The word of that number in each line."""
+    return [line.split(None, number + 1)[number] for line in lines]
+
+
+def _columns(lines: list[str], *parts: slice) -> list[str]:
+    """These columns of each line."""
+    return ["".join(line[part] for part in parts) for line in lines]
 
 
 def _count(lines: Lines) -> int:
