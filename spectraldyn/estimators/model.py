@@ -1,6 +1,7 @@
 """The fitted models: learned functions and the spectrum read off them; saved and loaded without pickle."""
 
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -368,15 +369,19 @@ def _restored(stored: dict[str, Any]) -> _Model:
     layout = Layout(**{field.name: settings.pop(field.name) for field in dataclasses.fields(Layout)})
     settings = settings_type(layout=layout, **settings)
     spectrum, moments = Spectrum(**_arrays(stored["spectrum"])), Moments(**_arrays(stored["moments"]))
-    if len(spectrum.norms) != layout.n_modes or max(layout.n_trunks, len(layout.hidden)) > len(stored["sides"]):
-        raise ValueError("its networks are not those that it says")  # nor are as many built as a wrong number says
     matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
-    with torch.device("meta"):  # without memory, which a wrong width could ask too much of
-        sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
-    sides.load_state_dict(stored["sides"], assign=True)
+    widths, n_numbers = (matrix.shape[1], *layout.hidden), sum(value.numel() for value in stored["sides"].values())
+    if (
+        len(spectrum.norms) != layout.n_modes
+        or layout.n_trunks > len(stored["sides"])
+        or any(before * after > n_numbers for before, after in pairwise(widths))
+    ):  # before as much memory is taken as a wrong number asks for
+        raise ValueError("its networks are not those that it says")
+    sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
+    sides.load_state_dict(stored["sides"])
     own = {"held_out": HeldOut(**_arrays(stored["held_out"]))} if "held_out" in stored else {}
     scores = {str(name): float(score) for name, score in stored["scores"].items()}
-    model = kind(spectrum, moments, scores, stored["signs"].numpy(), settings, sides.double(), **own)
+    model = kind(spectrum, moments, scores, stored["signs"].numpy(), settings, sides, **own)
     _check_numbers(model)
     return model
 
