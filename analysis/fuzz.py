@@ -40,6 +40,8 @@ from spectraldyn.io import load_topology, scan
 SLOWEST, LARGEST = 10, 1024
 """Seconds and MiB that no damaged file may take more of."""
 N_FRAMES = 40
+SELDOM = 4
+"""So many files of another format for each HDF5 file, which is opened by another process first."""
 FORMATS = ("xtc", "trr", "dcd", "nc", "h5", "pdb", "gro", "xyz", "mdcrd", "lammpstrj", "arc")
 TEXTS = {"pdb", "gro", "xyz", "mdcrd", "lammpstrj", "arc", "results.json", "store.json"}
 PARTS = ("model.pt", "results.json", "modes.npz", "store.npy", "store.json")
@@ -513,6 +515,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="for the table, by default analysis/results")
     options = parser.parse_args()
     formats = options.formats.split(",")
+    formats = [name for turn in range(SELDOM) for name in formats if name != "h5" or turn == 0]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_sound_files(folder)
