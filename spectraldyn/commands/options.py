@@ -44,9 +44,16 @@ MOST = 2**31 - 1
 """The largest number that an option takes: more frames than that are in no file."""
 
 
+def whole(text: str) -> int:
+    """A whole number, of either sign."""
+    if not re.fullmatch(r"[-+]?[0-9]{1,30}", text):
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number")
+    return int(text)
+
+
 def _whole(text: str, least: int) -> int:
     if not text.isdecimal() or (len(text) < 20 and int(text) < least):
-        raise argparse.ArgumentTypeError(f"{text[:30]} is not a whole number of at least {least}")
+        raise argparse.ArgumentTypeError(f"{text[:30] or repr(text)} is not a whole number of at least {least}")
     if len(text) >= 20 or int(text) > MOST:  # Python itself reads no number of thousands of digits
         raise argparse.ArgumentTypeError(f"{text[:30]} is more than {MOST}, the largest number that is taken")
     return int(text)
@@ -91,7 +98,7 @@ def add_learning_options(parser: Parser, several: bool = False) -> None:
     else:
         add("--modes", type=positive, default=3, metavar="K", help=modes)
     add("--nonreversible", action="store_true", help="driven or relaxing dynamics: no detailed balance, two networks")
-    add("--seed", type=int, default=0, metavar="N", help="of initial weights, batches and resampling")
+    add("--seed", type=whole, default=0, metavar="N", help="of initial weights, batches and resampling")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to train")
     add = parser.group("output").add_argument
     add("--out", metavar="DIR", help="folder for the results; by default named after the first file")
@@ -109,6 +116,8 @@ def common_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What every kind of fit takes of the options above; InputError without files."""
     if not options.files:
         raise InputError("no files are given: name trajectories, or a --config that does")
+    if not 0 <= options.seed < 2**32:  # said before a file is read
+        raise InputError(f"`random_state` is {options.seed}: it must lie between 0 and 2^32 - 1")
     alike = {name: getattr(options, name) for name in ("top", "stride", "skip", "timestep", "device")}
     return {**alike, "n_modes": options.modes, "random_state": options.seed, "progress": not options.quiet}
 

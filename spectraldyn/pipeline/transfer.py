@@ -233,5 +233,5 @@ def load_for_lag(
 
 def check_temperature(temperature: float | None) -> None:
     """InputError where it is no temperature in K."""
-    if temperature is not None and not 0 < temperature < np.inf:
+    if temperature is not None and not 0 < temperature < 1e9:
         raise InputError(f"`temperature` is {temperature!r}: give that of the simulation in K, for instance 300")
