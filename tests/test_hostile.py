@@ -167,6 +167,17 @@ def test_no_false_alarm_on_good_files(trajectory, top):
     assert scan(data / trajectory, load_topology(data / top, []).topology).warnings == ()
 
 
+@pytest.mark.parametrize("extension", ["xyz", "arc", "gro", "pdb", "mdcrd", "lammpstrj"])
+def test_zeros_in_a_text(extension, sound, tmp_path):
+    """Where they took the place of one frame, the others are sound."""
+    raw = (sound / f"sound.{extension}").read_bytes()
+    start, length = len(raw) // 2, len(raw) // N_FRAMES
+    path = tmp_path / f"a.{extension}"
+    path.write_bytes(raw[:start] + bytes(length) + raw[start + length :])
+    with pytest.raises(InputError, match=r"line \d+ holds zero bytes"):
+        scan(path, load_topology(sound / "top.pdb", []).topology)
+
+
 # ---- names of atoms
 
 

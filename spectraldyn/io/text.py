@@ -62,6 +62,8 @@ class Lines:
             return None
         except (zlib.error, gzip.BadGzipFile) as error:
             raise Damaged(f"the compressed data are corrupt after line {self.number} ({error})") from error
+        if "\0" in line:  # between two frames, it would be one that is missing
+            raise Damaged(f"line {self.number + 1} holds zero bytes: the disk, or a copy, has lost a part of the file")
         if not line.endswith("\n"):
             if not line.strip():
                 return None
