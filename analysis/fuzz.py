@@ -14,8 +14,10 @@ import json
 import multiprocessing
 import os
 import resource
+import runpy
 import shutil
 import signal
+import sys
 import tempfile
 import time
 import traceback
@@ -33,9 +35,6 @@ import torch
 
 import spectraldyn as sd
 from analysis.benchmarks.record import ROOT, write
-from spectraldyn.cli import main as command_line
-from spectraldyn.errors import InputError
-from spectraldyn.io import load_topology, scan
 
 SLOWEST, LARGEST = 10, 1024
 """Seconds and MiB that no damaged file may take more of."""
@@ -256,44 +255,34 @@ def write_sound_files(folder: Path) -> None:
 class Read(NamedTuple):
     """All that is read of a trajectory."""
 
-    xyz: np.ndarray
-    cells: np.ndarray
+    rows: np.ndarray
+    """(frames, 3 atoms): positions."""
     timestep: float | None
     starts: tuple[int, ...]
+    """First frame of each uninterrupted stretch."""
     warnings: tuple[str, ...]
 
 
-def read(path: Path, topology: mdtraj.Topology) -> Read:
+def read(path: Path, topology: Path | None) -> Read:
     """A trajectory as a fit reads it."""
-    chunks: list[mdtraj.Trajectory] = []
-    found = scan(path, topology, lambda chunk, first: chunks.append(chunk))
-    cells = [
-        np.hstack((chunk.unitcell_lengths, chunk.unitcell_angles))
-        for chunk in chunks
-        if chunk.unitcell_lengths is not None
-    ]
-    xyz = np.concatenate([chunk.xyz for chunk in chunks])
-    cell = np.concatenate(cells) if cells else np.empty(0)
-    return Read(xyz, cell, found.timestep_ps, found.segment_starts, found.warnings)
+    data = sd.load_features(path, topology, "positions", cache=False)
+    starts = tuple(source.first_frame for source in data.sources)
+    return Read(np.concatenate(list(data)), data.time.timestep_ps, starts, tuple(data.warnings))
 
 
 def same(one: Read, other: Read) -> bool:
     """Whether all of it is the same."""
-    arrays = (one.xyz, other.xyz), (one.cells, other.cells)
-    plain = (one.timestep, one.starts) == (other.timestep, other.starts)
-    return plain and all(a.shape == b.shape and np.array_equal(a, b) for a, b in arrays)
+    return one[1:3] == other[1:3] and one.rows.shape == other.rows.shape and np.array_equal(one.rows, other.rows)
 
 
 def sense_of(sound: Read, damaged: Read) -> str:
     """What a change is that is not told: one of `SENSES`."""
-    if len(sound.xyz) == len(damaged.xyz):
-        moved = float(np.abs(sound.xyz - damaged.xyz).max())
-        step = float(np.median(np.abs(np.diff(sound.xyz, axis=0)).max(axis=(1, 2))))
-        cells = sound.cells.shape == damaged.cells.shape and np.allclose(sound.cells, damaged.cells, rtol=0.05)
-        if moved <= step and cells and sound.starts == damaged.starts:
+    if sound.rows.shape == damaged.rows.shape and sound.starts == damaged.starts:
+        moved = float(np.abs(sound.rows - damaged.rows).max())
+        if moved <= float(np.median(np.abs(np.diff(sound.rows, axis=0)).max(axis=1))):
             return SENSES[0]
-    known = {frame.tobytes() for frame in sound.xyz}
-    return SENSES[1] if all(frame.tobytes() in known for frame in damaged.xyz) else SENSES[2]
+    known = {frame.tobytes() for frame in sound.rows}
+    return SENSES[1] if all(frame.tobytes() in known for frame in damaged.rows) else SENSES[2]
 
 
 def mutant(raw: bytes, kind: str, number: int, seed: int) -> tuple[str, bytes]:
@@ -315,28 +304,19 @@ def judge_file(folder: Path, kind: str, number: int, seed: int) -> Outcome:
     path.write_bytes(content)
 
     def call() -> tuple[str, str, str]:
-        topology = _topology(folder)
-        if kind in ("h5", "pdb", "gro"):  # which are given without a topology, too
-            own = load_topology(None, [path]).topology
-            topology = own if number % 2 else topology
-        found = read(path, topology)
-        if same(_sound(folder, kind), found):
+        own = kind in ("h5", "pdb", "gro") and number % 2  # which are given without a topology, too
+        found = read(path, None if own else folder / "top.pdb")
+        sound = _sound(folder, kind)
+        if same(sound, found):
             return "unchanged", "", ""
-        return (
-            ("note", found.warnings[0], "") if found.warnings else ("silent", "", sense_of(_sound(folder, kind), found))
-        )
+        return ("note", found.warnings[0], "") if found.warnings else ("silent", "", sense_of(sound, found))
 
     return _judged(kind, damage, call)
 
 
 @cache
-def _topology(folder: Path) -> mdtraj.Topology:
-    return load_topology(folder / "top.pdb", []).topology
-
-
-@cache
 def _sound(folder: Path, kind: str) -> Read:
-    return read(folder / f"sound.{kind}", _topology(folder))
+    return read(folder / f"sound.{kind}", folder / "top.pdb")
 
 
 def fit_once(folder: Path) -> None:
@@ -385,7 +365,7 @@ def _used_sound(own: Path, use: str) -> tuple[object, str]:
 
 
 def _used(own: Path, use: str) -> tuple[object, str]:
-    """What comes out of a folder, to be compared, and what is said beside it; InputError for what the command says."""
+    """What comes out of a folder, to be compared, and what is said beside it; InputError for errors."""
     os.environ["SPECTRALDYN_CACHE"] = str(own / "cache")
     top = ROOT / "data" / "alanine_dipeptide" / "top.pdb"
     if use == "features":
@@ -399,15 +379,27 @@ def _used(own: Path, use: str) -> tuple[object, str]:
     }
     printed, said = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said):
-        code = command_line(commands[use])
+        code = _command_line(commands[use])
     if code:
         errors = [line for line in said.getvalue().splitlines() if line.startswith("spectraldyn: error: ")]
-        raise InputError(errors[0]) if code == 2 and len(errors) == 1 else RuntimeError(said.getvalue())
+        raise sd.InputError(errors[0]) if code == 2 and len(errors) == 1 else RuntimeError(said.getvalue())
     if use == "transform":
         with np.load(f"{out}.npz") as arrays:
             return {name: arrays[name].tobytes() for name in arrays.files}, said.getvalue()
     written = out / "frames.csv" if use == "states" else own / "fit" / "report.html"
     return written.read_bytes(), said.getvalue()
+
+
+def _command_line(arguments: list[str]) -> object:
+    """Exit code of `python -m spectraldyn`, in this process."""
+    typed, sys.argv = sys.argv, ["spectraldyn", *arguments]
+    try:
+        runpy.run_module("spectraldyn", run_name="__main__")
+    except SystemExit as end:
+        return end.code
+    finally:
+        sys.argv = typed
+    return None
 
 
 class Slow(BaseException):
@@ -425,7 +417,7 @@ def _judged(kind: str, damage: str, call: Callable[[], tuple[str, str, str]]) ->
     sense = ""
     try:
         outcome, said, sense = call()
-    except InputError as error:
+    except sd.InputError as error:
         outcome, said = ("refused" if str(error) and "\n" not in str(error) else "traceback"), str(error)
     except Slow:
         outcome, said = "hang", traceback.format_exc(limit=-3)
@@ -550,8 +542,8 @@ TEXT = """# Damaged files
 
 Small sound files in every format that is read, and the parts of a folder of results and of a store, each damaged at
 random and read again by a worker process (`analysis/fuzz.py`). Columns: *refused* with one sentence; read with a
-*note*; *unchanged*, as what was damaged is not read, or is read as before; *silent*, where positions, boxes, spacing
-or stretches are others and nothing is said; and what must not be: a traceback, a crash, more than 10 s, more than
+*note*; *unchanged*, as what was damaged is not read, or is read as before; *silent*, where positions, spacing or
+stretches are others and nothing is said; and what must not be: a traceback, a crash, more than 10 s, more than
 1 GiB.
 
 A silent change is *within thermal motion* where no atom is further from its place than atoms move from one frame to the

@@ -19,8 +19,7 @@ from spectraldyn.baselines.records import MethodResult, Question, Split
 from spectraldyn.baselines.summary import split_seeds
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError, did_you_mean
-from spectraldyn.estimators.base import check_modes
-from spectraldyn.pipeline import load_for_lag
+from spectraldyn.pipeline import check_modes, load_for_lag
 from spectraldyn.spectra.timescales import in_time
 
 Methods = str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None
