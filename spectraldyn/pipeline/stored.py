@@ -29,6 +29,8 @@ def reading(folder: Path, what: str) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except OSError as error:
+        raise InputError(f"{folder} is not complete ({error}): fit again") from error
     except Exception as error:
         said = " ".join(str(error).split())[:120]
         if isinstance(error, LookupError | TypeError | AttributeError):  # which name a key alone, or Python's terms
