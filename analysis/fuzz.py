@@ -383,11 +383,12 @@ def _used(own: Path, use: str) -> tuple[object, str]:
     if code:
         errors = [line for line in said.getvalue().splitlines() if line.startswith("spectraldyn: error: ")]
         raise sd.InputError(errors[0]) if code == 2 and len(errors) == 1 else RuntimeError(said.getvalue())
+    notes = "; ".join(line for line in said.getvalue().splitlines() if line.startswith("note: "))  # no progress bars
     if use == "transform":
         with np.load(f"{out}.npz") as arrays:
-            return {name: arrays[name].tobytes() for name in arrays.files}, said.getvalue()
+            return {name: arrays[name].tobytes() for name in arrays.files}, notes
     written = out / "frames.csv" if use == "states" else own / "fit" / "report.html"
-    return written.read_bytes(), said.getvalue()
+    return written.read_bytes(), notes
 
 
 def _command_line(arguments: list[str]) -> object:

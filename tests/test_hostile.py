@@ -364,6 +364,16 @@ def test_damaged_models(change, says, fitted, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
+def test_flipped_bit_in_a_weight(fitted, tmp_path):
+    path = tmp_path / "model.pt"
+    raw = bytearray((fitted / "fit" / "model.pt").read_bytes())
+    weight = torch.load(fitted / "fit" / "model.pt", weights_only=True)["sides"]["left.head.weight"]
+    raw[raw.index(weight.numpy().tobytes())] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=r"model\.pt is damaged \(the checksum of its part .* is wrong\): fit again"):
+        load_model(path)
+
+
 @pytest.mark.parametrize(
     ("part", "content"),
     [

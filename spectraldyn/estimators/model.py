@@ -1,6 +1,7 @@
 """The fitted models: learned functions and the spectrum read off them; saved and loaded without pickle."""
 
 import dataclasses
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
@@ -347,13 +348,17 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
         If the file is not a model saved by spectraldyn.
     """
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        version = stored["spectraldyn_model"]
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()  # checksums, which torch writes but does not look at
+        stored = None if broken else torch.load(path, map_location="cpu", weights_only=True)
+        version = FORMAT if stored is None else stored["spectraldyn_model"]
     except Exception as error:  # of a damaged archive torch raises anything
         raise InputError(f"{path} is not a model saved by spectraldyn ({type(error).__name__})") from error
     if version != FORMAT:
         of_another = f"model format {version}, this one reads {FORMAT}"
         raise InputError(f"{path} was saved by another spectraldyn ({of_another}): fit again")
+    if stored is None:
+        raise InputError(f"{path} is damaged (the checksum of its part {broken} is wrong): fit again")
     try:
         model = _restored(stored)
     except Exception as error:  # whatever a value of another kind than was written leads to
@@ -378,6 +383,8 @@ def _restored(stored: dict[str, Any]) -> _Model:
     ):  # before as much memory is taken as a wrong number asks for
         raise ValueError("its networks are not those that it says")
     sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
+    if not all(value.is_floating_point() for value in stored["sides"].values()):
+        raise ValueError("it holds whole numbers in the place of others")
     sides.load_state_dict(stored["sides"])
     own = {"held_out": HeldOut(**_arrays(stored["held_out"]))} if "held_out" in stored else {}
     scores = {str(name): float(score) for name, score in stored["scores"].items()}
@@ -401,6 +408,8 @@ def _check_numbers(model: _Model) -> None:
         raise ValueError("its arrays do not fit each other")
     weights = [part.numpy() for part in model.sides.state_dict().values()]
     arrays = [*(array for array, _ in shapes), model.signs, *weights]
+    if any(array.dtype.kind != "f" for array, _ in shapes[:4] + shapes[5:]):
+        raise ValueError("it holds whole numbers in the place of others")
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError("it holds numbers that are not finite")
     if isinstance(model, NeuralSVDModel):
