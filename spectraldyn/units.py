@@ -12,6 +12,10 @@ PICOSECONDS = {"fs": 1e-3, "ps": 1.0, "ns": 1e3, "µs": 1e6, "ms": 1e9}
 READABLE = (0.01, 100_000)
 """Least and largest number for which the unit that the user typed is kept."""
 
+LENGTHS = (1e-9, 1e15)
+"""Shortest and longest time that can be meant, in ps, and number of frames: fractions and multiples of it are finite.
+"""
+
 _ASCII = {"us": "µs"}
 _TIME = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zµ]*)\s*")
 
@@ -91,7 +95,11 @@ def parse_duration(text: str | float, option: str) -> Duration:
             "the units fs, ps, ns, us, ms (50ps, 1.2ns)"
         )
     unit = _ASCII.get(match[2], match[2])
-    return Duration(float(match[1]) * PICOSECONDS.get(unit, 1.0), unit or None)
+    value = float(match[1]) * PICOSECONDS.get(unit, 1.0)
+    if value and not LENGTHS[0] <= value <= LENGTHS[1]:
+        limits = f"{LENGTHS[0]:g} and {LENGTHS[1]:g} {'ps' if unit else 'frames'}"
+        raise InputError(f"{option} is {str(text)[:30]!r}: give a time of a simulation, between {limits}")
+    return Duration(value, unit or None)
 
 
 @dataclass(frozen=True)

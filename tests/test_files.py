@@ -688,7 +688,7 @@ def test_cut_or_corrupt_gzip(extension, trajectory, topology, tmp_path):
         ("xyz", b"\n20\n", b"\n19\n", "corrupt near line"),
         ("xyz", b"\n20\n", b"\n-3\n", "corrupt near line"),
         ("gro", b" 20\n    0ALA", b" 21\n    0ALA", "corrupt near line"),
-        ("gro", b"ALA", b"AL.", None),
+        ("gro", b"ALA", b"AL.", "the atoms are in another order, or the file is corrupt"),
         ("lammpstrj", b"ITEM: BOX", b"ITEM: BUX", "corrupt near line"),
         ("lammpstrj", b"ATOMS\n20\n", b"ATOMS\n30\n", "corrupt near line"),
         ("mdcrd", b"\n  ", b"\n ", "corrupt near line"),
@@ -702,12 +702,9 @@ def test_corrupt_text(extension, old, new, says, trajectory, topology, tmp_path)
     middle = raw.index(old, len(raw) // 2)
     path.write_bytes(raw[:middle] + new + raw[middle + len(old) :])
     n_frames, message = outcome(path, topology)
-    if says is None:
-        assert (n_frames, message) == (N_FRAMES, None)  # a name in a later frame is not looked at
-    else:
-        assert n_frames is None
-        assert says in message
-        assert "frame " in message
+    assert n_frames is None
+    assert says in message
+    assert "frame " in message
 
 
 @pytest.mark.parametrize("extension", ["xtc", "trr"])

@@ -19,7 +19,7 @@ from spectraldyn.baselines.records import MethodResult, Question, Split
 from spectraldyn.baselines.summary import split_seeds
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError, did_you_mean
-from spectraldyn.pipeline import load_for_lag
+from spectraldyn.pipeline import check_modes, load_for_lag
 from spectraldyn.spectra.timescales import in_time
 
 Methods = str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None
@@ -96,6 +96,7 @@ def compare_methods(
     if not 0 <= random_state < 2**32:
         raise InputError(f"`random_state` is {random_state}: it must lie between 0 and 2^32 - 1")
     data = _checked(trajectories)
+    check_modes(int(n_modes), sum(map(len, data)))
     numbers = {"lagtime": int(lagtime), "n_modes": int(n_modes), "seed": int(random_state)}
     question = Question(**numbers, reversible=bool(reversible), device=device)
     seeds = split_seeds(question.seed, int(n_splits))

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -39,9 +40,22 @@ def seed(text: str) -> int:
     return _whole(text, 0)
 
 
+MOST = 2**31 - 1
+"""The largest number that an option takes: more frames than that are in no file."""
+
+
+def whole(text: str) -> int:
+    """A whole number, of either sign."""
+    if not re.fullmatch(r"[-+]?[0-9]{1,30}", text):
+        raise argparse.ArgumentTypeError(f"{text[:30]!r} is not a whole number")
+    return int(text)
+
+
 def _whole(text: str, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
+    if not text.isdecimal() or (len(text) < 20 and int(text) < least):
+        raise argparse.ArgumentTypeError(f"{text[:30] or repr(text)} is not a whole number of at least {least}")
+    if len(text) >= 20 or int(text) > MOST:  # Python itself reads no number of thousands of digits
+        raise argparse.ArgumentTypeError(f"{text[:30]} is more than {MOST}, the largest number that is taken")
     return int(text)
 
 
@@ -84,7 +98,7 @@ def add_learning_options(parser: Parser, several: bool = False) -> None:
     else:
         add("--modes", type=positive, default=3, metavar="K", help=modes)
     add("--nonreversible", action="store_true", help="driven or relaxing dynamics: no detailed balance, two networks")
-    add("--seed", type=int, default=0, metavar="N", help="of initial weights, batches and resampling")
+    add("--seed", type=whole, default=0, metavar="N", help="of initial weights, batches and resampling")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to train")
     add = parser.group("output").add_argument
     add("--out", metavar="DIR", help="folder for the results; by default named after the first file")
@@ -102,6 +116,8 @@ def common_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What every kind of fit takes of the options above; InputError without files."""
     if not options.files:
         raise InputError("no files are given: name trajectories, or a --config that does")
+    if not 0 <= options.seed < 2**32:  # said before a file is read
+        raise InputError(f"`random_state` is {options.seed}: it must lie between 0 and 2^32 - 1")
     alike = {name: getattr(options, name) for name in ("top", "stride", "skip", "timestep", "device")}
     return {**alike, "n_modes": options.modes, "random_state": options.seed, "progress": not options.quiet}
 
@@ -124,6 +140,10 @@ def joined(names: list[str] | None) -> str | None:
     return ",".join(names) if names else None
 
 
+LONGEST_NAME = 200
+"""In bytes: file systems take 255, of which drafts beside the results need some."""
+
+
 def output_name(options: argparse.Namespace, ending: str) -> str:
     """What --out says; without it, in the current folder, the first file's name with this in place of its endings."""
     if options.out:
@@ -131,6 +151,8 @@ def output_name(options: argparse.Namespace, ending: str) -> str:
     name = Path(options.files[0]).name
     with contextlib.suppress(ValueError):
         name = name[: name.index(".", 1)]
+    if len(os.fsencode(name + ending)) > LONGEST_NAME:
+        raise InputError(f"the name {name[:30]}... is too long to name the results after it: give --out")
     return name + ending
 
 

@@ -1,6 +1,7 @@
 """`spectraldyn report`: the page of a fit, a comparison or a scan once more."""
 
 import argparse
+from pathlib import Path
 
 from spectraldyn.commands import options as shared
 
@@ -16,7 +17,10 @@ def add_report(commands: shared.Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from spectraldyn.pipeline.stored import reading
     from spectraldyn.report import rebuild_report
 
-    print(f"report: {rebuild_report(options.run)}")
+    with reading(Path(options.run), "JSON, a figure or a structure"):
+        page = rebuild_report(options.run)
+    print(f"report: {page}")
     return 0

@@ -223,6 +223,19 @@ def whitening_of(data: Dataset, weight: np.ndarray | None = None) -> Whitening:
     return Whitening.of(mean, covariance)
 
 
+MOST_MODES, ROWS_PER_MODE, FEW_MODES = 1000, 4, 10
+"""Most modes at all, and rows (or lagged pairs) that each needs beyond the first few: with fewer, functions that are
+as many tell the rows apart one by one, and every timescale is as long as can be."""
+
+
+def check_modes(n_modes: int, n_rows: int, rows: str = "lagged pairs") -> None:
+    """InputError where so many rows, of that name, do not carry so many modes."""
+    most = min(MOST_MODES, max(FEW_MODES, n_rows // ROWS_PER_MODE))
+    if n_modes > most:
+        limit = f"at most {most}, one for every {ROWS_PER_MODE}" if most < MOST_MODES else f"and no more than {most}"
+        raise InputError(f"`n_modes` is {n_modes}: {n_rows} {rows} carry {limit}")
+
+
 def default_width(n_modes: int) -> int:
     """Units of a hidden layer: at least two for every mode."""
     return max(64, 2 * n_modes)

@@ -112,6 +112,7 @@ class GeneratorSVD(base.NeuralEstimator):
         weight = None if weight is None else weight / weight.mean()
         data = data.weighted(weight)
         layout = self._layout("tanh", True, {})
+        base.check_modes(layout.n_modes, data.n_rows, "states")
         device = base.pick_device(self.device)
         seed = self._seed()
         some = torch.tensor(data.rows(np.arange(0, data.n_rows, max(1, data.n_rows // 200))), dtype=torch.float64)

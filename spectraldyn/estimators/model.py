@@ -1,8 +1,9 @@
 """The fitted models: learned functions and the spectrum read off them; saved and loaded without pickle."""
 
 import dataclasses
+import zipfile
+from itertools import pairwise
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, ClassVar, Self, cast
 
 import numpy as np
@@ -347,23 +348,72 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
         If the file is not a model saved by spectraldyn.
     """
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-        version = stored["spectraldyn_model"]
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, UnpicklingError) as error:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()  # checksums, which torch writes but does not look at
+        stored = None if broken else torch.load(path, map_location="cpu", weights_only=True)
+        version = FORMAT if stored is None else stored["spectraldyn_model"]
+    except Exception as error:  # of a damaged archive torch raises anything
         raise InputError(f"{path} is not a model saved by spectraldyn ({type(error).__name__})") from error
     if version != FORMAT:
         of_another = f"model format {version}, this one reads {FORMAT}"
         raise InputError(f"{path} was saved by another spectraldyn ({of_another}): fit again")
-    settings = stored["settings"]
+    if stored is None:
+        raise InputError(f"{path} is damaged (the checksum of its part {broken} is wrong): fit again")
+    try:
+        model = _restored(stored)
+    except Exception as error:  # whatever a value of another kind than was written leads to
+        said = " ".join(str(error).split())[:120]
+        raise InputError(f"{path} is damaged ({said or type(error).__name__}): fit again") from error
+    return cast(NeuralSVDModel | GeneratorModel, model)
+
+
+def _restored(stored: dict[str, Any]) -> _Model:
+    """The model of what `save` wrote; raises anything where a part is missing, of another shape, or not a number."""
+    settings = dict(stored["settings"])
     kind, settings_type = _MODELS[settings.pop("operator")]
     layout = Layout(**{field.name: settings.pop(field.name) for field in dataclasses.fields(Layout)})
-    matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
-    sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
-    sides.load_state_dict(stored["sides"])
+    settings = settings_type(layout=layout, **settings)
     spectrum, moments = Spectrum(**_arrays(stored["spectrum"])), Moments(**_arrays(stored["moments"]))
-    scores, signs, settings = stored["scores"], stored["signs"].numpy(), settings_type(layout=layout, **settings)
+    matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
+    widths, n_numbers = (matrix.shape[1], *layout.hidden), sum(value.numel() for value in stored["sides"].values())
+    if (
+        len(spectrum.norms) != layout.n_modes
+        or layout.n_trunks > len(stored["sides"])
+        or any(before * after > n_numbers for before, after in pairwise(widths))
+    ):  # before as much memory is taken as a wrong number asks for
+        raise ValueError("its networks are not those that it says")
+    sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
+    if not all(value.is_floating_point() for value in stored["sides"].values()):
+        raise ValueError("it holds whole numbers in the place of others")
+    sides.load_state_dict(stored["sides"])
     own = {"held_out": HeldOut(**_arrays(stored["held_out"]))} if "held_out" in stored else {}
-    return cast(NeuralSVDModel | GeneratorModel, kind(spectrum, moments, scores, signs, settings, sides, **own))
+    scores = {str(name): float(score) for name, score in stored["scores"].items()}
+    model = kind(spectrum, moments, scores, stored["signs"].numpy(), settings, sides, **own)
+    _check_numbers(model)
+    return model
+
+
+def _check_numbers(model: _Model) -> None:
+    """ValueError where arrays do not fit each other or hold what is not a finite number."""
+    spectrum, moments, n_blocks = model.spectrum, model.moments, len(model.moments.stretch)
+    n_functions = evaluated(model.sides, torch.zeros(1, model.n_columns)).shape[1]
+    of_pairs = (len(moments.lagtimes), n_blocks, n_functions, n_functions)
+    n_modes = len(model.signs)
+    shapes = [
+        *((part, of_pairs) for part in (moments.left, moments.operator, moments.right)),
+        *((moments.weight, of_pairs[:2]), (moments.block_rows, (n_blocks,)), (spectrum.values, (n_modes,))),
+        *((part, (n_functions, n_modes)) for part in (spectrum.left, spectrum.right)),
+    ]
+    if any(array.shape != shape for array, shape in shapes):
+        raise ValueError("its arrays do not fit each other")
+    weights = [part.numpy() for part in model.sides.state_dict().values()]
+    arrays = [*(array for array, _ in shapes), model.signs, *weights]
+    if any(array.dtype.kind != "f" for array, _ in shapes[:4] + shapes[5:]):
+        raise ValueError("it holds whole numbers in the place of others")
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("it holds numbers that are not finite")
+    if isinstance(model, NeuralSVDModel):
+        moments.at(model.lagtime)
 
 
 def _tensors(record: Spectrum | Moments | HeldOut) -> dict[str, Any]:

@@ -176,6 +176,7 @@ class NeuralSVD(base.NeuralEstimator):
         seed = self._seed()
         settings = TransferSettings(layout, self.objective, seed, int(self.lagtime), bool(self.warm_start))
         data, pairs, counts = self._pairs(X, seed, sample_weight)
+        base.check_modes(layout.n_modes, len(pairs.all))
         operator = reversible_transfer if self.reversible else transfer
 
         rows = rows_of(data, device)

@@ -180,8 +180,8 @@ def _as_stride(stride: int) -> int:
         number = operator.index(stride)
     except TypeError:
         number = 0
-    if number < 1:
-        raise InputError(f"`stride` is {stride!r}, which is not a whole number of frames from 1 on")
+    if not 1 <= number < 2**31:
+        raise InputError(f"`stride` is {stride!r}, which is not a whole number of frames from 1 to 2147483647")
     return number
 
 

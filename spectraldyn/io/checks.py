@@ -8,7 +8,8 @@ import mdtraj
 import numpy as np
 
 from spectraldyn.io.frames import Frames, is_box, volume
-from spectraldyn.io.silence import Damaged
+from spectraldyn.io.outliers import Outliers, held_pairs
+from spectraldyn.io.silence import Damaged, named
 
 FARTHEST = 1e5  # positions beyond this (nm) are of an exploded simulation: diffusing for 1 s, an ion moves 1e5 nm
 LONGEST_BOND = 0.4  # no bond is longer (nm): I–I, the longest in organic matter, measures 0.27 nm
@@ -36,6 +37,7 @@ class FrameChecks:
         self._faults: dict[str, list[int]] = {}
         self._moving = self._boxed = False
         self._impossible: list[int] = []
+        self._pairs, self._outliers = held_pairs(self._bonds), Outliers()
 
     def look(self, frames: Frames) -> mdtraj.Trajectory | None:
         """Check the next chunk; the trajectory it makes, or None if a frame in it, or before it, is at fault."""
@@ -45,8 +47,11 @@ class FrameChecks:
         if self._first is None:
             self._first = frames.xyz[0].copy()
         self._moving = self._moving or bool((frames.xyz != self._first).any())
-        if chunk is not None and len(self._bonds):
-            self._measure_bonds(chunk, first)
+        if chunk is not None:
+            # The nearest image: a molecule cut by its periodic box is whole.
+            lengths = mdtraj.compute_distances(chunk, self._pairs, periodic=self.periodic)
+            self._measure_bonds(lengths[:, : len(self._bonds)], first)
+            self._outliers.look(chunk, lengths, first)
         return chunk
 
     def admit(self, frames: Frames, rows: np.ndarray) -> mdtraj.Trajectory | None:
@@ -99,10 +104,8 @@ class FrameChecks:
             self.warnings.append(f"{shown}: remove it if it is not real")
         return not (dense or dummy)
 
-    def _measure_bonds(self, chunk: mdtraj.Trajectory, first: int) -> None:
-        # The nearest image: a molecule cut by its periodic box is whole.
-        length = mdtraj.compute_distances(chunk, self._bonds, periodic=self.periodic)
-        self._typical += np.median(length, axis=0) * len(chunk)
+    def _measure_bonds(self, length: np.ndarray, first: int) -> None:
+        self._typical += np.median(length, axis=0) * len(length)
         self._long += (length > LONGEST_BOND).sum(axis=0)
         for where, limit in ((self._apart, 1.0), (self._stretched, STRETCHED)):
             for bond in np.flatnonzero((length > limit).any(axis=0)):
@@ -148,15 +151,25 @@ class FrameChecks:
         if apart:
             where = f"bonds are longer than 1 nm in {named(apart)}, though not in most frames"
             self.warnings.append(f"{where}: {_CUT}, or it is torn apart")
+        self.warnings += self._outliers.remarks(apart)
 
 
-def named(frames: Sequence[int]) -> str:
-    """Frame numbers for a message: ``"frame 7"``, ``"frames 50–59"``, ``"frames 3, 8–10 and 12 more"``."""
-    numbers = np.asarray(frames)
-    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
-    shown = [f"{run[0]}" if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs[:4]]
-    left = sum(len(run) for run in runs[4:])
-    return f"frame{'s' if len(numbers) > 1 else ''} " + ", ".join(shown) + (f" and {left} more" if left else "")
+def check_labels(labels: Sequence[str], topology: mdtraj.Topology) -> None:
+    """Raise Damaged where the rows of a file are the atoms of the topology in another order.
+
+    Said is nothing of other names than those of the topology: many programs have names, or numbers of types, of their
+    own. Those that are the same names, or the same elements, in another order leave no doubt.
+    """
+    given = [label[-5:].strip() for label in labels]
+    names = [atom.name for atom in topology.atoms]
+    elements = [getattr(atom.element, "symbol", "") for atom in topology.atoms]
+    if given in (names, elements):
+        return
+    for known in (names, elements):
+        if sorted(given) == sorted(known):
+            row = next(row for row, (here, there) in enumerate(zip(given, known, strict=True)) if here != there)
+            said = f"atom {row + 1} is {given[row]}, in the topology it is {known[row]}"
+            raise Damaged(f"{said}: the atoms are in another order than the topology's")
 
 
 class Stamps(NamedTuple):

@@ -5,11 +5,10 @@ the topology, time stamps (or, without them, numbers of frames) that are even wi
 The rest is an InputError of one sentence.
 """
 
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mdtraj
 import numpy as np
@@ -137,7 +136,7 @@ def read_arrays(path: Path) -> list[tuple[str | None, np.ndarray]]:
                     arrays: list[tuple[str | None, np.ndarray]] = [(name, archive[name]) for name in archive.files]
             else:
                 arrays = [(None, np.load(path, mmap_mode="r", allow_pickle=False))]
-    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # of what is damaged, NumPy and the archive raise anything
         what = "it is damaged, or no NumPy file of plain numbers (pickled objects are not read)"
         raise InputError(f"{path} cannot be read: {what}") from error
     if not arrays:
@@ -145,7 +144,9 @@ def read_arrays(path: Path) -> list[tuple[str | None, np.ndarray]]:
     return [(name, _rows(array, f"{path}" if name is None else f"{path}, array {name!r}")) for name, array in arrays]
 
 
-def _rows(array: np.ndarray, where: str) -> np.ndarray:
+def _rows(array: Any, where: str) -> np.ndarray:
+    if not isinstance(array, np.ndarray):  # a member of an archive that is no .npy
+        raise InputError(f"{where} is no NumPy array: take it out of the archive, or write it with numpy.save")
     if array.dtype.kind not in "biuf":
         raise InputError(f"{where} holds {array.dtype}, not real numbers")
     if array.ndim == 1:

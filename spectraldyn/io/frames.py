@@ -51,6 +51,8 @@ class Indexed:
     n_atoms: int
     shortfall: str | None = None
     """What is to be said, once all frames are read, of a file that is sound only so far."""
+    labels: Sequence[str] = ()
+    """What the file says of the atoms: nothing."""
 
     opened: Callable[[], AbstractContextManager[Any]]
     decoded: Callable[[Any, int, int], Frames]
@@ -106,6 +108,19 @@ def is_box(cells: np.ndarray) -> np.ndarray:
         sound = np.isfinite(cells) & (cells > 0)
         sound[:, 3:] &= cells[:, 3:] < 180
         return sound.all(axis=1) & (volume(cells) > 0)
+
+
+def edges_of(cells: np.ndarray) -> np.ndarray:
+    """Edges (n, 3, 3), one a row, of boxes (n, 6): the first along x, the second in the plane of x and y."""
+    a, b, c = cells[:, :3].astype(np.float64).T
+    alpha, beta, gamma = np.radians(cells[:, 3:].astype(np.float64)).T
+    xy = (np.cos(alpha) - np.cos(beta) * np.cos(gamma)) / np.sin(gamma)
+    height = volume(cells) / (a * b * np.sin(gamma))
+    edges = np.zeros((len(cells), 3, 3))
+    edges[:, 0, 0] = a
+    edges[:, 1, :2] = np.transpose([b * np.cos(gamma), b * np.sin(gamma)])
+    edges[:, 2] = np.transpose([c * np.cos(beta), c * xy, height])
+    return edges
 
 
 def volume(cells: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from mdtraj.formats import GroTrajectoryFile, HDF5TrajectoryFile
 
 from spectraldyn.errors import InputError
-from spectraldyn.io.checks import FrameChecks
+from spectraldyn.io.checks import FrameChecks, check_labels
 from spectraldyn.io.containers import check_hdf5
 from spectraldyn.io.formats import FORMATS, check_kind, check_readable, plain_extension, recognise
 from spectraldyn.io.frames import Frames, Indexed
@@ -86,12 +86,16 @@ class Reader:
         with told(self._name):
             trajectory = checks.admit(self.source.take(found).pick(place), wanted)
             checks.complain()
+            check_labels(self.source.labels, self.topology)
         return trajectory
 
     def chunks(self) -> Iterator[Frames]:
         """Every frame in order, before any check."""
         with told(self._name):
-            yield from self.source.chunks()
+            for number, frames in enumerate(self.source.chunks()):
+                if number == 0:
+                    check_labels(self.source.labels, self.topology)
+                yield frames
 
     @cached_property
     def _extent(self) -> tuple[int, np.ndarray | None]:

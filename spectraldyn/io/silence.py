@@ -6,9 +6,11 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
+
+import numpy as np
 
 from spectraldyn.errors import InputError
 
@@ -17,6 +19,15 @@ Result = TypeVar("Result")
 
 class Damaged(Exception):
     """What is wrong with a file, in words that follow its name."""
+
+
+def named(frames: Sequence[int]) -> str:
+    """Frame numbers for a message: ``"frame 7"``, ``"frames 50–59"``, ``"frames 3, 8–10 and 12 more"``."""
+    numbers = np.asarray(frames)
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
+    shown = [f"{run[0]}" if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs[:4]]
+    left = sum(len(run) for run in runs[4:])
+    return f"frame{'s' if len(numbers) > 1 else ''} " + ", ".join(shown) + (f" and {left} more" if left else "")
 
 
 @contextlib.contextmanager

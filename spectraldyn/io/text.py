@@ -29,6 +29,8 @@ class Record(NamedTuple):
     convert: Callable[[], tuple[np.ndarray, np.ndarray]]
     time: float = np.nan
     step: float = np.nan
+    labels: Callable[[], list[str]] = list
+    """What the rows say of their atoms, whose name or element is in the last five characters."""
 
 
 class Cut(Exception):
@@ -60,6 +62,8 @@ class Lines:
             return None
         except (zlib.error, gzip.BadGzipFile) as error:
             raise Damaged(f"the compressed data are corrupt after line {self.number} ({error})") from error
+        if "\0" in line:  # between two frames, it would be one that is missing
+            raise Damaged(f"line {self.number + 1} holds zero bytes: the disk, or a copy, has lost a part of the file")
         if not line.endswith("\n"):
             if not line.strip():
                 return None
@@ -116,6 +120,8 @@ class Text:
     def __init__(self, parse: Callable[[Lines, int], Iterator[Record]], path: Path, n_atoms: int) -> None:
         self.parse, self.path, self.n_atoms = parse, path, n_atoms
         self.shortfall: str | None = None
+        self.labels: Sequence[str] = ()
+        self._labelled = 0  # the frame that these are of
 
     def extent(self) -> tuple[int, np.ndarray | None]:
         times = np.array([record.time for record, _ in self._walk(lambda number: False)])
@@ -165,11 +171,24 @@ class Text:
                     self.shortfall = f"the file ends inside frame {count}, {count} complete frames are there"
                 if record is None:
                     return
+                if frame is not None:
+                    self._compare_labels(record.labels(), count)
                 yield record, frame
                 if whole is None:
                     used = f"frame {count} is used, but its last number may have lost digits"
                     self.shortfall = f"its last line has no end: {used}"
                     return
+
+    def _compare_labels(self, labels: Sequence[str], frame: int) -> None:
+        """The rows of every frame must be of the same atoms, whatever it is that the file calls them."""
+        if not self.labels:
+            self.labels, self._labelled = labels, frame
+        if len(labels) != len(self.labels) or labels == self.labels:  # another number of atoms is told by the checks
+            return
+        row = next(row for row, (here, first) in enumerate(zip(labels, self.labels, strict=True)) if here != first)
+        here, first = (" ".join(found[row].split()) for found in (labels, self.labels))
+        said = f"atom {row + 1} of frame {frame} is {here[:30]!r}, in frame {self._labelled} it is {first[:30]!r}"
+        raise Damaged(f"{said}: the atoms are in another order, or the file is corrupt")
 
 
 def _converted(record: Record) -> Frames:
@@ -182,7 +201,10 @@ def xyz(lines: Lines, n_atoms: int) -> Iterator[Record]:
     while lines.skip_blank() is not None:
         count, comment = _count(lines), lines.take(1)[0]
         step = _found(r"(?:^Atoms\. Timestep: |^ *i = *|\bStep: +)(\d+)\b", comment)
-        yield Record(partial(_angstroms, (line.split()[1:4] for line in lines.take(count))), step=step)
+        atoms = lines.take(count)
+        yield Record(
+            partial(_angstroms, (line.split()[1:4] for line in atoms)), np.nan, step, partial(_words, atoms, 0)
+        )
 
 
 def arc(lines: Lines, n_atoms: int) -> Iterator[Record]:
@@ -191,7 +213,8 @@ def arc(lines: Lines, n_atoms: int) -> Iterator[Record]:
         count, words = _count(lines), (lines.peek() or "").split()
         has_box = len(words) == 6 and "." in words[0]  # the first word of an atom's line is its number
         atoms = lines.take(has_box + count)[has_box:]
-        yield Record(partial(_angstroms, (line.split()[2:5] for line in atoms), words if has_box else ()))
+        positions = partial(_angstroms, (line.split()[2:5] for line in atoms), words if has_box else ())
+        yield Record(positions, labels=partial(_words, atoms, 1))
 
 
 def gro(lines: Lines, n_atoms: int) -> Iterator[Record]:
@@ -205,7 +228,8 @@ def gro(lines: Lines, n_atoms: int) -> Iterator[Record]:
             raise Cut  # three of the nine numbers of a triclinic box read as a rectangular one
         n_edges = len(last.split())
         time = _found(r"\bt=\s*([-+]?\d+\.?\d*(?:[eE][-+]?\d+)?)", title)
-        yield Record(partial(_gro, atoms, last), time, _found(r"\bstep=\s*(\d+)", title))
+        labels = partial(_columns, atoms, slice(15))  # residue and name
+        yield Record(partial(_gro, atoms, last), time, _found(r"\bstep=\s*(\d+)", title), labels)
 
 
 def _gro(atoms: list[str], last: str) -> tuple[np.ndarray, np.ndarray]:
@@ -256,7 +280,14 @@ def lammpstrj(lines: Lines, n_atoms: int) -> Iterator[Record]:
                 raise ValueError(f"{line[:30]!r} where an ITEM should start")
         if count == 0:
             raise ValueError("a dump needs the number of atoms")
-        yield Record(partial(_lammpstrj, line.split()[2:], lines.take(count), bounds), step=step)
+        names, atoms = line.split()[2:], lines.take(count)
+        labels = partial(_identifiers, names, atoms)
+        yield Record(partial(_lammpstrj, names, atoms, bounds), step=step, labels=labels)
+
+
+def _identifiers(names: list[str], atoms: list[str]) -> list[str]:
+    column = names.index("id")
+    return list(map(str, sorted(int(row.split(None, column + 1)[column]) for row in atoms)))
 
 
 def _lammpstrj(names: list[str], atoms: list[str], bounds: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -288,9 +319,10 @@ def pdb(lines: Lines, n_atoms: int) -> Iterator[Record]:
             order, expected = _order(atoms), len(atoms)
         if len(atoms) != expected:
             raise ValueError(f"{len(atoms)} atoms, where the first model has {expected}")
-        kept = (_three(atoms[index], 30, 8) for index in order)
+        kept = [atoms[index] for index in order]
+        labels = partial(_columns, kept, slice(16, 27), slice(12, 16))  # residue and name
         cell = () if box is None else _three(box, 6, 9) + _three(box, 33, 7)
-        yield Record(partial(_angstroms, kept, cell), step=number)
+        yield Record(partial(_angstroms, (_three(line, 30, 8) for line in kept), cell), step=number, labels=labels)
 
 
 _RECORDS = ("ATOM", "HETATM", "TER", "END", "ENDMDL", "CONECT", "MASTER")  # with which a whole file may end
@@ -350,6 +382,16 @@ def _numbers(lines: Iterable[list[str]]) -> np.ndarray:
 def _three(line: str, start: int, width: int) -> list[str]:
     """Three columns of one width."""
     return [line[start + width * i : start + width * (i + 1)] for i in range(3)]
+
+
+def _words(lines: list[str], number: int) -> list[str]:
+    """The word of that number in each line."""
+    return [line.split(None, number + 1)[number] for line in lines]
+
+
+def _columns(lines: list[str], *parts: slice) -> list[str]:
+    """These columns of each line."""
+    return ["".join(line[part] for part in parts) for line in lines]
 
 
 def _count(lines: Lines) -> int:

@@ -1,5 +1,6 @@
 """From files to results: fits of transfer operators and generators, refits, projections of new files."""
 
+from spectraldyn.estimators.base import check_modes
 from spectraldyn.pipeline.generator import Potential, analyze_generator, fit_generator
 from spectraldyn.pipeline.project import transform_trajectories
 from spectraldyn.pipeline.refit import refit_at_lags

@@ -3,16 +3,15 @@
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import load_model
 from spectraldyn.features import load_features, move_paths
 from spectraldyn.files import check_file
-from spectraldyn.pipeline.stored import check_results, save_modes
+from spectraldyn.pipeline.stored import check_results, read_modes, reading, save_modes
 from spectraldyn.spectra.states import memberships_of
 
 
@@ -48,25 +47,57 @@ def transform_trajectories(
     folder = Path(folder)
     check_results(folder)
     out = check_file(out, force)
-    stored = json.loads((folder / "results.json").read_text())["features"]
-    model = load_model(folder / "model.pt")
+    fitted = _FittedFeatures.load(folder)
+    model, transformation = load_model(folder / "model.pt"), read_modes(folder, "transformation")["transformation"]
+    _check_parts(folder, model.n_columns, len(fitted.columns), model.n_modes, transformation.shape)
     topology = folder / "topology.h5"
     data = load_features(
         files,
         top=topology if topology.exists() else None,
-        features=_found_from(folder, stored["options"]["features"]),
-        atoms=stored["options"]["atoms"],
-        columns=stored["columns"],
+        features=_found_from(folder, fitted.features),
+        atoms=fitted.atoms,
+        columns=fitted.columns,
         progress=progress,
     )
-    if data.width != stored["width"]:
-        raise InputError(f"{files[0]} has {data.width} columns, but the fit in {folder} had {stored['width']}")
-    data.warnings += _changed(folder, data, stored.get("digests", []))
+    if data.width != fitted.width:
+        raise InputError(f"{files[0]} has {data.width} columns, but the fit in {folder} had {fitted.width}")
+    data.warnings += _changed(folder, data, fitted.digests)
     modes = model.modes_from(model.functions(data))
-    with np.load(folder / "modes.npz", allow_pickle=False) as fitted:
-        transformation = fitted["transformation"]
     save_modes(out, data, modes, memberships_of(modes, transformation), transformation)
     return data
+
+
+@dataclass(frozen=True)
+class _FittedFeatures:
+    """What results.json says of the features of a fit."""
+
+    features: list[str] | None
+    atoms: str | None
+    columns: list[str]
+    width: int
+    digests: list[str]
+
+    @classmethod
+    def load(cls, folder: Path) -> "_FittedFeatures":
+        """Of a folder of results; InputError where a part is missing or of another kind."""
+        with reading(folder, "results.json"):
+            stored = json.loads((folder / "results.json").read_text())["features"]
+            options, columns, width = stored["options"], stored["columns"], stored["width"]
+            features, atoms, digests = options["features"], options["atoms"], stored.get("digests", [])
+            texts = [*([] if features is None else [features]), columns, digests]
+            if not all(isinstance(text, list) and all(isinstance(one, str) for one in text) for text in texts):
+                raise ValueError("features, columns and digests are not lists of texts")
+            if type(width) is not int or not isinstance(atoms, str | None):
+                raise ValueError("the width is no number, or the selection of atoms no text")
+            return cls(features, atoms, columns, width, digests)
+
+
+def _check_parts(folder: Path, takes: int, given: int, n_modes: int, sets: tuple[int, ...]) -> None:
+    """InputError where the parts of a folder are of different fits."""
+    if takes != given:
+        raise InputError(f"model.pt in {folder} takes {takes} columns, results.json names {given}: fit again")
+    if len(sets) != 2 or sets[0] != sets[1] or not 1 < sets[0] <= n_modes + 1:
+        raise InputError(f"modes.npz in {folder} does not belong to the {n_modes} modes of model.pt: fit again")
 
 
 def _found_from(folder: Path, features: list[str] | None) -> list[str] | None:

@@ -258,7 +258,7 @@ def _way_out(unresolved: str) -> str | None:
 
 
 def set_remarks(sets: MetastableSets, asked: int | None) -> list[Judgement]:
-    """That there are fewer metastable sets than were asked for."""
+    """That there are fewer metastable sets than were asked for, or than the timescales ask for."""
     n_found = len(sets.populations)
     if asked is None or n_found == asked:
         return []

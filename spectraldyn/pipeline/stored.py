@@ -4,7 +4,8 @@ import json
 import os
 import platform
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,11 +22,27 @@ from spectraldyn.units import TimeAxis, TimeUnit
 from spectraldyn.version import __version__
 
 
+@contextmanager
+def reading(folder: Path, what: str) -> Iterator[None]:
+    """Whatever part of a folder of results being missing or damaged leads to becomes one sentence: an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{folder} is not complete ({error}): fit again") from error
+    except Exception as error:
+        said = " ".join(str(error).split())[:120]
+        if isinstance(error, LookupError | TypeError | AttributeError):  # which name a key alone, or Python's terms
+            said = f"{type(error).__name__}: {said}"
+        raise InputError(f"{folder} is not complete, or its {what} is damaged ({said}): fit again") from error
+
+
 def holds_results(folder: Path) -> bool:
     """Whether a folder holds the results.json of a fit."""
     try:
         stored = json.loads((folder / "results.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(stored, dict) and {"version", "timescales", "eigenvalues"} <= stored.keys()
 
@@ -93,18 +110,34 @@ class FittedFrames:
     def load(cls, folder: Path) -> "FittedFrames":
         """Those of a folder of results; InputError where it is none, or parts of it are missing or damaged."""
         check_results(folder)
-        try:
+        home = folder.resolve()
+        with reading(folder, "results.json"):
             stored = json.loads((folder / "results.json").read_text())
-            # Opened here: of a damaged file NumPy leaves what it opens itself open.
-            with (folder / "modes.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                modes, memberships = arrays["modes"], arrays["memberships"]
-                file_index, frame = arrays["file_index"], arrays["frame"]
-            home = folder.resolve()
-            files = [InputFile((home / f["path"]).resolve(), f["n_frames"], f.get("array")) for f in stored["inputs"]]
-            time, seed = TimeAxis(stored["timestep_ps"], stored["stride"]), stored["seed"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise InputError(f"{folder} is not complete ({error}): fit again") from error
-        return cls(modes, memberships, tuple(files), file_index, frame, time, seed)
+            inputs = [(home / f["path"], int(f["n_frames"]), f.get("array")) for f in stored["inputs"]]
+            files = tuple(InputFile(path.resolve(), n_frames, array) for path, n_frames, array in inputs)
+            spacing = stored["timestep_ps"]
+            time = TimeAxis(None if spacing is None else float(spacing), int(stored["stride"]))
+            seed = int(stored["seed"])
+        names = ("modes", "memberships", "file_index", "frame")
+        arrays = read_modes(folder, *names)
+        modes, memberships, file_index, frame = (arrays[name] for name in names)
+        frames = cls(modes, memberships, files, file_index, frame, time, seed)
+        with reading(folder, "modes.npz"):
+            frames._check()
+        return frames
+
+    def _check(self) -> None:
+        """ValueError where the arrays do not fit each other, or name frames that no file has."""
+        n_rows = len(self.modes)
+        tables = self.modes.ndim == self.memberships.ndim == 2
+        tables = tables and self.file_index.shape == self.frame.shape == (n_rows,)
+        if not tables or not n_rows or len(self.memberships) != n_rows:
+            raise ValueError("its arrays do not fit each other")
+        counts = np.array([file.n_frames for file in self.files])
+        if self.file_index.min() < 0 or self.file_index.max() >= len(counts) or self.frame.min() < 0:
+            raise ValueError("it names files that are not in results.json")
+        if (self.frame >= counts[self.file_index]).any():
+            raise ValueError("it names frames that are in no file")
 
     def topology_file(self, folder: Path) -> Path | None:
         """Topology in this folder of results, to read structures with; None where the fit had ready-made features.
@@ -125,6 +158,22 @@ class FittedFrames:
         return topology
 
 
+def read_modes(folder: Path, *names: str) -> dict[str, np.ndarray]:
+    """Arrays of modes.npz by name, all of real and finite numbers; InputError where it is missing or damaged."""
+    with (
+        reading(folder, "modes.npz"),
+        # Opened here: of a damaged file NumPy leaves what it opens itself open.
+        (folder / "modes.npz").open("rb") as stream,
+        np.load(stream, allow_pickle=False) as archive,
+    ):
+        arrays = {name: np.asarray(archive[name]) for name in names}
+        for name, array in arrays.items():
+            # a frame that is in no set has memberships that are no numbers
+            if array.dtype.kind not in "iuf" or (name != "memberships" and not np.isfinite(array).all()):
+                raise ValueError(f"{name} does not hold finite numbers")
+        return arrays
+
+
 def check_results(folder: Path) -> None:
     """InputError where a folder holds no results."""
     if not holds_results(folder):
@@ -134,7 +183,7 @@ def check_results(folder: Path) -> None:
 def stored_contents(folder: Path) -> dict[str, Any]:
     """What results.json of a folder holds; InputError where there is none, or one of an earlier version."""
     check_results(folder)
-    stored = json.loads((folder / "results.json").read_text())
+    stored: dict[str, Any] = json.loads((folder / "results.json").read_text())
     if "versions" not in stored:
         raise InputError(f"{folder} was written by an earlier version, {stored['version']}: fit again")
     return stored

@@ -90,7 +90,7 @@ def analyze(
         model.moments, functions, stretches, lag, seed, doubts=found.doubts, refits=anew.relearned
     )
     by_lag = {tau: [in_time(scale, data.time.row_time) for scale in scales] for tau, scales in in_rows.items()}
-    timescales, asked = by_lag[lag], n_states
+    timescales = by_lag[lag]
     gap, often = None, False
     if n_states is None:
         n_states, gap = _number_of_sets(model, timescales, found, resampled)
@@ -106,7 +106,11 @@ def analyze(
         functions, stretches, lag, memberships, tied=model.reversible, slowest=longest, random_state=seed
     )
     told = [
-        *(*found.remarks(timescales), *set_remarks(sets, asked), *refit_remarks(sets, len(refits), len(again))),
+        *(
+            *found.remarks(timescales),
+            *set_remarks(sets, None if often else n_states),
+            *refit_remarks(sets, len(refits), len(again)),
+        ),
         *(*on_data(data, modes), *on_balance(model, data, modes), *on_markovianity(test, data)),
         *(*on_plateau(model, timescales, data.time), *on_events(kinetics), *on_number_of_sets(sets, gap)),
     ]
@@ -245,5 +249,5 @@ def load_in_turns(files: str | Path | Sequence[str | Path], top: str | Path | No
 
 def check_temperature(temperature: float | None) -> None:
     """InputError where it is no temperature in K."""
-    if temperature is not None and not 0 < temperature < np.inf:
+    if temperature is not None and not 0 < temperature < 1e9:
         raise InputError(f"`temperature` is {temperature!r}: give that of the simulation in K, for instance 300")
