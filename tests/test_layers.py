@@ -29,7 +29,7 @@ HOMES = {
     "deeptime": {"spectra", "baselines"},
     "captum": {"estimators"},
 }
-MOST_ARROWS = 100
+MOST_ARROWS = 101
 """Pairs of rooms of which one imports from the other, the studies under analysis/ counted as one room."""
 
 

@@ -74,12 +74,14 @@ def fit(options: argparse.Namespace) -> int:
     arguments |= {"n_states": options.states, "temperature": options.temperature, "refits": options.refits}
     arguments |= {"checkpoint_folder": cache_folder()}
     results: Results
-    if options.operator == "generator":
-        potential = _potential(options.potential)
-        results = fit_generator(options.files, potential, name=options.potential, **arguments)
-    else:
-        results = fit_trajectories(options.files, **arguments)
-    out = write_results(results, out, options.force, options.parser.run_file(options, out))
+    with shared.under_way(options, out) as run:
+        if options.operator == "generator":
+            potential = _potential(options.potential)
+            results = fit_generator(options.files, potential, name=options.potential, run=run, **arguments)
+        else:
+            results = fit_trajectories(options.files, run=run, **arguments)
+        shared.log_notes(results.warnings)
+        out = write_results(results, out, options.force, options.parser.run_file(options, out), run)
     shared.print_notes(options, results.data.warnings)
     table = f"{shared.as_options(str(results))}\nreport: {out / 'report.html'}"
     shared.print_results(options, table, out / "results.json")

@@ -65,7 +65,7 @@ def transform_trajectories(
     modes = model.modes_from(model.functions(data))
     with np.load(folder / "modes.npz", allow_pickle=False) as fitted:
         transformation = fitted["transformation"]
-    save_modes(out, data, modes, memberships_of(modes, transformation), transformation)
+    save_modes(out, data, modes, memberships_of(modes, transformation), transformation, force=force)
     return data
 
 
