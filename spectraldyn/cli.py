@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from spectraldyn.commands.compare import add_compare
@@ -56,7 +56,7 @@ def _said(error: BaseException, options: argparse.Namespace, came: list[int]) ->
     log = "".join(f" ({note})" for note in getattr(error, "__notes__", []))
     if came or isinstance(error, KeyboardInterrupt):
         again = "; run the same command again to go on from where it stopped" if goes_on else ""
-        print(f"spectraldyn: interrupted{again}{log}", file=sys.stderr)
+        _to_stderr(f"spectraldyn: interrupted{again}{log}")
         return 128 + (came[0] if came else signal.SIGINT)
     if not isinstance(error, InputError):
         refused = disk_error(error)
@@ -69,8 +69,13 @@ def _said(error: BaseException, options: argparse.Namespace, came: list[int]) ->
         )
     kept = "; what was trained is kept, and the same command goes on from there, also with another --out"
     sentence = as_options(str(error)) + kept * (goes_on and isinstance(error, OutputError))
-    print(f"spectraldyn: error: {sentence}{log}", file=sys.stderr)
+    _to_stderr(f"spectraldyn: error: {sentence}{log}")
     return 2
+
+
+def _to_stderr(text: str) -> None:
+    with suppress(OSError):  # which may lie on the very disk that is full
+        print(text, file=sys.stderr, flush=True)
 
 
 def _close_stdout() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from spectraldyn.errors import InputError
 from spectraldyn.files import check_file, reserve, writing
 from spectraldyn.io.reader import open_trajectory
+from spectraldyn.io.silence import quiet
 
 WITH_TIMES = ("xtc", "trr", "nc", "h5", "gro")  # formats that keep the times of the frames
 WRITTEN = (*WITH_TIMES, "dcd", "pdb", "xyz")
@@ -111,10 +112,11 @@ def write_particles(path: Path, topology: Path, states: np.ndarray, spacing: flo
         with writing(path, force) as whole:
             trajectory.save(str(whole))
         return
-    with writing(path, force) as whole, writing(topology, force) as first:
-        if path.suffix in (".nc", ".h5"):
-            reserve(whole, positions.nbytes)
+    with writing(topology, force) as first:
         trajectory[0].save_pdb(str(first))
-        trajectory.save(str(whole))
-        if path.suffix == ".h5":
-            _check_hdf5(whole)
+        with writing(path, force) as whole, quiet():
+            if path.suffix in (".nc", ".h5"):
+                reserve(whole, positions.nbytes)
+            trajectory.save(str(whole))
+            if path.suffix == ".h5":
+                _check_hdf5(whole)

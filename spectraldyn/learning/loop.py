@@ -5,6 +5,7 @@ import copy
 import logging
 import math
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -263,6 +264,9 @@ class _Run:
         if not path.exists():
             return
         try:
+            with zipfile.ZipFile(path) as archive:  # whose checksums torch does not look at
+                if (damaged := archive.testzip()) is not None:
+                    raise zipfile.BadZipFile(damaged)
             stored = torch.load(path, map_location=self.sides.device, weights_only=True)
             progress = self._checked(stored)
             own = self.generator.get_state()
@@ -282,6 +286,8 @@ class _Run:
 
     def _checked(self, stored: Any) -> _Progress:
         """Progress of a state that this training can take up; any Exception for another."""
+        if stored["progress"].keys() != vars(self.progress).keys():
+            raise ValueError("it lacks what belongs to a state")
         parts, progress = stored["parts"], _Progress(**stored["progress"])
         for name in ("sides", "averaged"):
             check_tensors(parts[name], self._parts[name].state_dict(), name)
