@@ -118,7 +118,7 @@ def with_other(value, *path):
         with_other("x", "generator"),
         with_other(lambda state: state[:-1], "generator"),
         with_other(99, "progress", "step"),
-        with_other([1.0], "progress", "losses"),
+        with_other([], "progress", "losses"),
         with_other({}, "progress", "kept"),
         lambda stored: next(iter(stored["parts"]["sides"].values())).fill_(torch.nan),
         lambda stored: stored["parts"]["sides"].update(dict.fromkeys(stored["parts"]["sides"], torch.zeros(3))),
