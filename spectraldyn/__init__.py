@@ -1,5 +1,6 @@
 """spectraldyn: the slow spectrum behind molecular-dynamics trajectories, with error bars."""
 
+import logging
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,10 @@ _HOMES = {
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *_ROOMS, *_HOME]
+
+
+# A library says nothing unless it is asked to; the command line writes its log from this logger.
+logging.getLogger("spectraldyn").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

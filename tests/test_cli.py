@@ -80,7 +80,7 @@ def test_fit_writes_a_complete_folder(files, tmp_path, capfd, monkeypatch):
             "timescales",
         )
     }
-    others = {"model.pt", "modes.npz", "report.html", "results.json", "run.toml", "states", "topology.h5"}
+    others = {"log.txt", "model.pt", "modes.npz", "report.html", "results.json", "run.toml", "states", "topology.h5"}
     assert {p.name for p in folder.iterdir()} == figures | others
     stored = results("run0-results")
     assert {

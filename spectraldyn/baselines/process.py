@@ -1,8 +1,5 @@
 """Every method in a process of its own, so that time and memory are its own."""
 
-import contextlib
-import ctypes
-import gc
 import os
 import subprocess
 import sys
@@ -22,6 +19,7 @@ from spectraldyn.baselines.records import MethodResult, Outcome, Split, stretche
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.files import replacing
+from spectraldyn.pipeline.run import largest_memory, start_of_peak
 from spectraldyn.spectra.timescales import Timescale
 
 THREADS = 1  # for every method, whatever library computes: networks of this size gain nothing from more
@@ -135,14 +133,14 @@ def do_job(place: str | Path) -> None:
 
 def _do(job: Job, frames: np.ndarray) -> Outcome:
     split = job.split
-    before = _start_of_peak()
+    before = start_of_peak()
     started = time.perf_counter()
     learned = METHODS[job.method](split.problem(frames), **job.options)
     seconds = time.perf_counter() - started
     left = np.asarray(learned.functions(frames), dtype=np.float64)
     other_side = None if split.reversible else learned.right
     right = None if other_side is None else np.asarray(other_side(frames), dtype=np.float64)
-    now = _largest_memory()
+    now = largest_memory()
     result = MethodResult(
         job.method,
         seconds=seconds if learned.seconds is None else learned.seconds,
@@ -161,28 +159,3 @@ def _load_what_is_loaded_late() -> None:
     optimiser = torch.optim.Adam([parameter])
     parameter.sum().backward()
     optimiser.step()
-
-
-def _start_of_peak() -> float | None:
-    """Memory in use, in bytes, from which a peak is to be measured."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        # What was freed but is still held would be used again and not be seen as growth (glibc).
-        ctypes.CDLL(None).malloc_trim(0)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew at what is in use now
-    return _largest_memory()
-
-
-def _largest_memory() -> float | None:
-    """Most memory in use, in bytes, since the mark was last set; since the beginning where Linux is not at hand."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * float(line.split()[1])
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -3,6 +3,7 @@
 import argparse
 
 from spectraldyn.commands import options as shared
+from spectraldyn.errors import InputError
 
 
 def add_compare(commands: shared.Commands) -> None:
@@ -26,8 +27,15 @@ def _compare(options: argparse.Namespace) -> int:
 
     out = check_comparison_folder(shared.output_name(options, "-comparison"), options.force)
     chosen = {"methods": shared.joined(options.methods), "n_splits": options.splits}
-    comparison = compare_trajectories(options.files, **chosen, **arguments)
-    out = write_comparison(comparison, out, options.force, options.parser.run_file(options, out))
+    with shared.under_way(options, out) as run:
+        with run.stage("reading and comparing"):
+            comparison = compare_trajectories(options.files, **chosen, **arguments)
+        shared.log_notes(comparison.warnings)
+        try:
+            out = write_comparison(comparison, out, options.force, options.parser.run_file(options, out), run)
+        except InputError:
+            print(comparison)  # which took long, and of which nothing else would be left
+            raise
     shared.print_notes(options, comparison.warnings)
     shared.print_results(options, f"{comparison}\nreport: {out / 'report.html'}", out / "compare.json")
     return 0

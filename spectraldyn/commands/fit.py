@@ -73,28 +73,33 @@ def fit(options: argparse.Namespace) -> int:
     arguments = _fit_arguments(options) | {"hidden": options.hidden, "batch_size": options.batch_size}
     # torch and matplotlib take seconds to import, so that only a command that needs them pays.
     from spectraldyn.features import cache_folder
-    from spectraldyn.pipeline import Results, fit_generator, fit_trajectories
     from spectraldyn.processes import first
     from spectraldyn.report import check_results_folder, write_results
 
     arguments |= {"n_states": options.states, "temperature": options.temperature, "refits": options.refits}
     arguments["cluster"] = options.cluster
-    if first():
-        out = check_results_folder(shared.output_name(options, "-results"), options.force)
-        arguments |= {"checkpoint_folder": cache_folder()}
-    else:  # the first process of several shows, keeps and writes for all
-        arguments |= {"progress": False}
-    results: Results
-    if options.operator == "generator":
-        potential = _potential(options.potential)
-        results = fit_generator(options.files, potential, name=options.potential, **arguments)
-    else:
-        results = fit_trajectories(options.files, **arguments)
-    out = write_results(results, out, options.force, options.parser.run_file(options, out))
+    if not first():  # of several processes, which shows, keeps and writes for all
+        _fitted(options, arguments | {"progress": False}, None)
+        return 0
+    out = check_results_folder(shared.output_name(options, "-results"), options.force)
+    with shared.under_way(options, out) as run:
+        results = _fitted(options, arguments | {"checkpoint_folder": cache_folder()}, run)
+        shared.log_notes(results.warnings)
+        out = write_results(results, out, options.force, options.parser.run_file(options, out), run)
     shared.print_notes(options, results.data.warnings)
     table = f"{shared.as_options(str(results))}\nreport: {out / 'report.html'}"
     shared.print_results(options, table, out / "results.json")
     return 0
+
+
+def _fitted(options: argparse.Namespace, arguments: dict[str, Any], run: Any) -> Any:
+    """Results of the operator asked for; of several processes all but the first end here, with the training."""
+    from spectraldyn.pipeline import fit_generator, fit_trajectories
+
+    if options.operator == "generator":
+        potential = _potential(options.potential)
+        return fit_generator(options.files, potential, name=options.potential, run=run, **arguments)
+    return fit_trajectories(options.files, run=run, **arguments)
 
 
 def _potential(name: str) -> Any:

@@ -2,15 +2,18 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from spectraldyn.commands.parser import Collected, HelpFormatter, Parser
 from spectraldyn.errors import InputError
+
+_log = logging.getLogger("spectraldyn")
 
 Commands = argparse._SubParsersAction
 Handler = Callable[[argparse.Namespace], int]
@@ -154,6 +157,24 @@ def output_name(options: argparse.Namespace, ending: str) -> str:
     if len(os.fsencode(name + ending)) > LONGEST_NAME:
         raise InputError(f"the name {name[:30]}... is too long to name the results after it: give --out")
     return name + ending
+
+
+@contextlib.contextmanager
+def under_way(options: argparse.Namespace, out: Path) -> Iterator[Any]:
+    """The run towards a folder; see `spectraldyn.pipeline.under_way`."""
+    from spectraldyn.features import cache_folder
+    from spectraldyn.pipeline import under_way
+
+    with under_way(out, options.force, cache_folder(), options.device) as run:
+        if not options.quiet:
+            print(f"log: {run.log}", file=sys.stderr)
+        yield run
+
+
+def log_notes(warnings: list[str]) -> None:
+    """What the user should know, in the log."""
+    for warning in warnings:
+        _log.info("note: %s", warning)
 
 
 def print_notes(options: argparse.Namespace, warnings: list[str]) -> None:

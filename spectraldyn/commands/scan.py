@@ -21,8 +21,10 @@ def scan(options: argparse.Namespace) -> int:
     from spectraldyn.report import check_scan_folder, write_scan
 
     out = check_scan_folder(shared.output_name(options, "-scan"), options.force)
-    result = scan_trajectories(options.files, checkpoint_folder=cache_folder(), **arguments)
-    out = write_scan(result, out, options.force, options.parser.run_file(options, out))
+    with shared.under_way(options, out) as run:
+        result = scan_trajectories(options.files, checkpoint_folder=cache_folder(), run=run, **arguments)
+        shared.log_notes(result.warnings)
+        out = write_scan(result, out, options.force, options.parser.run_file(options, out), run)
     shared.print_notes(options, result.warnings)
     shared.print_results(options, f"{result}\nreport: {out / 'report.html'}", out / "scan.json")
     return 0

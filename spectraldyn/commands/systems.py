@@ -53,7 +53,7 @@ def _simulate(options: argparse.Namespace) -> int:
     n_frames = options.frames or run.n_frames
     path, topology = check_output(options.out, options.force)
     states = system.simulate(n_frames, spacing, seed=options.seed, timestep=step, progress=not options.quiet)[0]
-    write_particles(path, topology, states, spacing)
+    write_particles(path, topology, states, spacing, options.force)
     timed = path.suffix[1:] in WITH_TIMES
     lag = max(1, round(run.lag / spacing)) * spacing
     print(f"{name}: {system.description}")

@@ -25,6 +25,7 @@ from spectraldyn.objectives import OBJECTIVES, build_objective, check_combinatio
 from spectraldyn.processes import local_rank
 from spectraldyn.records import Operator
 from spectraldyn.spectra.rayleigh_ritz import Spectrum
+from spectraldyn.version import __version__
 
 LAST_STEPS, LAST_RATE = 0.5, 0.03
 """Length and learning rate of the training on all data, as shares of those of the training that held some out."""
@@ -160,7 +161,8 @@ class NeuralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             return Checkpoint(None)
         device = pick_device(self.device).type  # whose random numbers are its own
         options = [self.objective, self.batch_size, self.max_steps, self.learning_rate, self.test_fraction, device]
-        key = json.dumps([*map(str, settings), options, torch.__version__, data.digest()], default=str)
+        versions = torch.__version__, __version__
+        key = json.dumps([*map(str, settings), options, versions, data.digest()], default=str)
         digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
         return Checkpoint(Path(self.checkpoint_folder) / f"training-{digest}")
 

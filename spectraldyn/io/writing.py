@@ -7,8 +7,9 @@ import mdtraj
 import numpy as np
 
 from spectraldyn.errors import InputError
-from spectraldyn.files import check_file, replacing
+from spectraldyn.files import check_file, reserve, writing
 from spectraldyn.io.reader import open_trajectory
+from spectraldyn.io.silence import quiet
 
 WITH_TIMES = ("xtc", "trr", "nc", "h5", "gro")  # formats that keep the times of the frames
 WRITTEN = (*WITH_TIMES, "dcd", "pdb", "xyz")
@@ -49,6 +50,18 @@ def write_structures(wanted: Mapping[Path, Sequence[tuple[Path, int]]], topology
         structures.save_xtc(str(target.with_suffix(".xtc")))
 
 
+def write_topology(first: mdtraj.Trajectory, path: Path) -> None:
+    """Write a frame with its topology as HDF5."""
+    first.save_hdf5(str(path))
+    _check_hdf5(path)
+
+
+def _check_hdf5(path: Path) -> None:
+    """An error where the file is cut short: a full disk is nothing that its writer tells of."""
+    with mdtraj.formats.HDF5TrajectoryFile(str(path)):
+        pass
+
+
 def superposed_atoms(topology: mdtraj.Topology) -> np.ndarray:
     """Indices of the atoms on which structures are superposed: see `write_structures`."""
     symbols = [getattr(atom.element, "symbol", "") for atom in topology.atoms]
@@ -75,7 +88,7 @@ def check_output(out: str | Path, force: bool) -> tuple[Path, Path]:
     return check_file(path, force), check_file(path.with_suffix(".pdb"), force)
 
 
-def write_particles(path: Path, topology: Path, states: np.ndarray, spacing: float) -> None:
+def write_particles(path: Path, topology: Path, states: np.ndarray, spacing: float, force: bool = True) -> None:
     """Write states as the positions of particles, and the first as a PDB file; both appear complete or not at all.
 
     Parameters
@@ -86,6 +99,8 @@ def write_particles(path: Path, topology: Path, states: np.ndarray, spacing: flo
         In nm. They fill the x, y and z of ⌈d/3⌉ atoms in order; the rest stays 0.
     spacing : float
         Time between frames in ps, for formats that keep times.
+    force : bool
+        Replace files that are there already.
     """
     positions = np.pad(states.astype(np.float32), ((0, 0), (0, -states.shape[1] % 3))).reshape(len(states), -1, 3)
     particles = mdtraj.Topology()
@@ -93,6 +108,15 @@ def write_particles(path: Path, topology: Path, states: np.ndarray, spacing: flo
     for _ in range(positions.shape[1]):
         particles.add_atom("C", mdtraj.element.carbon, particles.add_residue("PRT", chain))
     trajectory = mdtraj.Trajectory(positions, particles, spacing * np.arange(len(positions)))
-    with replacing(path) as whole, replacing(topology) as first:  # where they are one file, the whole replaces it last
+    if path == topology:
+        with writing(path, force) as whole:
+            trajectory.save(str(whole))
+        return
+    with writing(topology, force) as first:
         trajectory[0].save_pdb(str(first))
-        trajectory.save(str(whole))
+        with writing(path, force) as whole, quiet():
+            if path.suffix in (".nc", ".h5"):
+                reserve(whole, positions.nbytes)
+            trajectory.save(str(whole))
+            if path.suffix == ".h5":
+                _check_hdf5(whole)

@@ -3,12 +3,13 @@
 import contextlib
 import copy
 import io
+import logging
 import math
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import numpy as np
@@ -17,14 +18,17 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from spectraldyn.data import PairSamples, Samples, Scored, WeightedSamples
-from spectraldyn.errors import InputError, InputWarning
+from spectraldyn.errors import InputError, StateWarning
 from spectraldyn.files import replacing
 from spectraldyn.learning.averages import operator_moments, own_rows
 from spectraldyn.learning.graphs import GraphedStep, Step, learning_rate, set_learning_rate
+from spectraldyn.learning.keeping import check_finite, check_optimiser, check_tensors, keeping
 from spectraldyn.networks.sides import Sides
 from spectraldyn.processes import add_gradients, agree_on, agreed, several, shared_out
 from spectraldyn.records import Batch, Objective, Operator, State
 from spectraldyn.spectra.scores import projected_norm, shrunk_averages
+
+_log = logging.getLogger("spectraldyn")
 
 EVALUATIONS = 20
 """How often during training the averaged parameters are scored on the held-out rows."""
@@ -105,8 +109,8 @@ def learn(
     seed : int
         Of the batches.
     checkpoint : Path, optional
-        File that holds the state of training at every evaluation. Where it exists, training goes on from there and
-        ends with the same parameters as if it had not been interrupted.
+        File that holds the state of training at every evaluation, every minute, and when a signal asks to stop. Where
+        it exists, training goes on from there and ends with the same parameters as if it had not been interrupted.
     progress : bool
         Show a progress bar on stderr.
     observe : callable (step, Sides), optional
@@ -124,19 +128,20 @@ def learn(
     n_steps = schedule.n_steps
     run = _Run(sides, schedule, torch.Generator(device=samples.device).manual_seed(seed))
     if (stored := agreed(_contents(checkpoint))) is not None:
-        run.load(stored)
+        run.load(stored, checkpoint)
     every = max(1, n_steps // EVALUATIONS)
     scored = samples.scored()
     take_step = _step_of(run, operator, objective, samples)
     with (
         cpu_settings(sides),
+        keeping(None if checkpoint is None else lambda: run.save(checkpoint)) as keep,
         tqdm(total=n_steps, initial=run.step, desc="training", unit="step", leave=False, disable=not progress) as bar,
     ):
         while run.step < n_steps:
             samples.seek(run.step, seed)
             loss = run.advance(take_step)
             bar.update()
-            if run.step % every == 0 or run.step == n_steps:
+            if due := run.step % every == 0 or run.step == n_steps:
                 if not loss.isfinite():
                     rate = f"learning_rate {schedule.learning_rate:g}"
                     raise InputError(f"training diverged at {rate}: choose a smaller one")
@@ -146,8 +151,8 @@ def learn(
                 bar.set_postfix_str("" if math.isnan(score) else f"held-out score {score:.4f}")
                 if run.step - run.progress.kept_step >= PATIENCE * every:
                     run.progress.step = n_steps
-                if checkpoint is not None:
-                    run.save(checkpoint)
+                _log.info("training: step %d of %d, held-out score %.4f", run.progress.steps[-1], n_steps, score)
+            keep(due)
     done = run.progress
     sides.load_state_dict(done.kept, strict=False)
     return History(done.steps, done.scores, done.losses, done.kept_step)
@@ -271,18 +276,54 @@ class _Run:
             with replacing(path) as draft:
                 torch.save(stored, draft)
         except (OSError, RuntimeError) as error:
-            warnings.warn(f"the state of training cannot be kept in {path}: {error}", InputWarning, stacklevel=2)
+            warnings.warn(f"the state of training cannot be kept in {path}: {error}", StateWarning, stacklevel=2)
 
-    def load(self, contents: bytes) -> None:
-        """Take up the state where it can be read; else begin anew."""
+    def load(self, contents: bytes, path: Path | None) -> None:
+        """Take up the state in the contents of a file where it can be used; else begin anew.
+
+        Where the path is known, in the first process of several alone, that is said.
+        """
         try:
+            with zipfile.ZipFile(io.BytesIO(contents)) as archive:  # whose checksums torch does not look at
+                if (damaged := archive.testzip()) is not None:
+                    raise zipfile.BadZipFile(damaged)
             stored = torch.load(io.BytesIO(contents), map_location=self.sides.device, weights_only=True)
-        except (RuntimeError, EOFError, UnpicklingError):
+            progress = self._checked(stored)
+            own = self.generator.get_state()
+            self.generator.set_state(stored["generator"].cpu())
+            self.generator.set_state(own)
+        except Exception as error:  # whatever a damaged file brings about
+            said = f"the state of training in {path} is damaged, training begins anew: {type(error).__name__}: {error}"
+            if path is not None:
+                warnings.warn(said.splitlines()[0], StateWarning, stacklevel=2)
             return
-        for name, part in self._parts.items():
-            part.load_state_dict(stored["parts"][name])
+        self.sides.load_state_dict(stored["parts"]["sides"])
+        self.averaged.load_state_dict(stored["parts"]["averaged"])
+        groups = self.optimiser.state_dict()["param_groups"]  # which follow from the schedule
+        self.optimiser.load_state_dict({"state": stored["parts"]["optimiser"]["state"], "param_groups": groups})
         self.generator.set_state(stored["generator"].cpu())
-        self.progress = _Progress(**stored["progress"])
+        self.progress = progress
+        _log.info("training is taken up at step %d from %s", self.step, path)
+
+    def _checked(self, stored: Any) -> _Progress:
+        """Progress of a state that this training can take up; any Exception for another."""
+        if stored["progress"].keys() != vars(self.progress).keys():
+            raise ValueError("it lacks what belongs to a state")
+        parts, progress = stored["parts"], _Progress(**stored["progress"])
+        for name in ("sides", "averaged"):
+            check_tensors(parts[name], self._parts[name].state_dict(), name)
+        check_optimiser(parts["optimiser"]["state"], [p for g in self.optimiser.param_groups for p in g["params"]])
+        done = [progress.step, progress.kept_step, *progress.steps]
+        if not all(type(step) is int and 0 <= step <= self.schedule.n_steps for step in done):
+            raise ValueError("it is at no step of this training")
+        if {len(progress.steps)} != {len(progress.scores), len(progress.losses)}:
+            raise ValueError("its evaluations are not complete")
+        if not all(type(value) is float for value in (*progress.scores, *progress.losses)):
+            raise ValueError("its evaluations are no numbers")
+        if progress.steps or progress.kept or progress.step == self.schedule.n_steps:
+            check_tensors(progress.kept, dict(self.averaged.named_parameters()), "what was kept")
+        check_finite(progress.objective, "the objective")
+        return progress
 
 
 def _kind_of(name: str) -> str:

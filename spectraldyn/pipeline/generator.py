@@ -14,12 +14,13 @@ from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD, attribute
 from spectraldyn.pipeline.forecast import foretell
+from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder
 from spectraldyn.pipeline.remarks import Judgement, in_order, mode_remarks, refit_remarks, set_remarks
 from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
 from spectraldyn.pipeline.results import GeneratorResults
+from spectraldyn.pipeline.run import Run
 from spectraldyn.pipeline.sets import check_states, sets_of_modes
 from spectraldyn.pipeline.transfer import check_temperature, load_in_turns
-from spectraldyn.processes import first_goes_on
 from spectraldyn.spectra.intervals import Bounds
 from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.rates import Rate, correlation_rows, rate_intervals
@@ -57,6 +58,7 @@ def fit_generator(
     refits: int | None = None,
     progress: bool = False,
     cluster: str | None = None,
+    run: Run | None = None,
     **estimator: Any,
 ) -> GeneratorResults:
     """Relaxation rates of overdamped Langevin dynamics in a known potential, from the states in trajectory files.
@@ -81,6 +83,8 @@ def fit_generator(
         Show progress bars on stderr.
     cluster : str, optional
         See `load_features`.
+    run : Run, optional
+        See `fit_trajectories`.
     **estimator
         Options of `GeneratorSVD`, except diffusion, force and beta.
 
@@ -106,19 +110,27 @@ def fit_generator(
     reading: dict[str, Any] = {"stride": stride, "skip": skip, "timestep": timestep}
     foretell(progress, files, top, learner, features, None, **reading)
     reading |= {"progress": progress, "cluster": cluster, "columns": potential.dimension}
-    data = load_in_turns(files, top, features=features, **reading)
-    _check_domain(data, name or "the potential", potential.domain)
-    learner.fit(data)
-    first_goes_on()
-    model, functions = learner.model_, learner.functions_
+    mine = Run() if run is None else run
+    with mine.stage("reading"):
+        data = load_in_turns(files, top, features=features, **reading)
+        _check_domain(data, name or "the potential", potential.domain)
+    folder = mine.keep(kept_fits_folder(learner, data))
+    with mine.stage("training"):
+        model, functions = fit_or_take_up(learner, data, folder)
     n_refits = default_refits(data, learner.n_modes) if refits is None else refits
-    anew = refit_resampled(learner, model, data, n_refits, functions=functions) if n_refits else []
-    results = analyze_generator(model, data, n_states, temperature=temperature, functions=functions, refits=anew)
+    anew: list[Refit] = []
+    if n_refits:
+        with mine.stage("refits"):
+            anew = refit_resampled(learner, model, data, n_refits, functions=functions, folder=folder)
+    with mine.stage("analysis"):
+        results = analyze_generator(model, data, n_states, temperature=temperature, functions=functions, refits=anew)
+    if run is None:
+        mine.remove_kept()
     exact_rates = None
     with contextlib.suppress(InputError):  # in many dimensions, where no closed form was stated
-        exact_rates = potential.rates(learner.model_.n_modes)
-    seconds = time.perf_counter() - started
-    return dataclasses.replace(results, potential=name, exact_rates=exact_rates, seconds=seconds)
+        exact_rates = potential.rates(model.n_modes)
+    seconds, stages = time.perf_counter() - started, tuple(mine.stages)
+    return dataclasses.replace(results, potential=name, exact_rates=exact_rates, seconds=seconds, stages=stages)
 
 
 def analyze_generator(

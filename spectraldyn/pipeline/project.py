@@ -63,7 +63,7 @@ def transform_trajectories(
         raise InputError(f"{files[0]} has {data.width} columns, but the fit in {folder} had {fitted.width}")
     data.warnings += _changed(folder, data, fitted.digests)
     modes = model.modes_from(model.functions(data))
-    save_modes(out, data, modes, memberships_of(modes, transformation), transformation)
+    save_modes(out, data, modes, memberships_of(modes, transformation), transformation, force=force)
     return data
 
 

@@ -1,7 +1,11 @@
 """Refits: the same estimator learns anew from resampled blocks, so that error bars hold the errors of learning, too."""
 
 import contextlib
+import logging
+import os
 import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +35,8 @@ from spectraldyn.spectra.relearned import (
 )
 from spectraldyn.spectra.states import MetastableSets, cluster_modes, metastable_sets
 from spectraldyn.spectra.timescales import matched, slowest_rows
+
+_log = logging.getLogger("spectraldyn")
 
 Learner = NeuralSVD | GeneratorSVD
 Model = NeuralSVDModel | GeneratorModel
@@ -130,25 +136,49 @@ def refit_resampled(
             again = clone(learner).set_params(random_state=int(stream.generate_state(1)[0]), progress=False)
             if _model_in(file, model) is None:
                 counts = np.repeat(draw, blocks.block_rows)
-                tasks.append(joblib.delayed(_learn_anew)(again, list(data), data.weight, counts, file))
+                tasks.append(joblib.delayed(_learn_anew)(again, list(data), data.weight, counts, file, os.getpid()))
         work = joblib.Parallel(min(n_jobs, max(len(tasks), 1)), return_as="generator_unordered")(tasks)
         shown = {"unit": "fit", "leave": False, "disable": not learner.progress}
-        for _ in tqdm(work, "refitting resampled blocks", len(tasks), **shown):
-            pass
-        models = [_model_in(file, model) for file in files]
+        not_kept = {}
+        for done, (file, found) in enumerate(tqdm(work, "refitting resampled blocks", len(tasks), **shown), 1):
+            _log.info("refit %d of %d: ended", done, len(tasks))
+            if found is not None:
+                not_kept[file] = found
+        models = [not_kept.get(file) or _model_in(file, model) for file in files]
     return [Refit(draw, found) for draw, found in zip(draws, models, strict=True) if found is not None]
 
 
 def _learn_anew(
-    learner: Learner, arrays: Sequence[np.ndarray], weight: np.ndarray | None, counts: np.ndarray, file: Path
-) -> None:
-    """One refit, whose model is left in a file; none where the resampled data cannot be fitted."""
+    learner: Learner,
+    arrays: Sequence[np.ndarray],
+    weight: np.ndarray | None,
+    counts: np.ndarray,
+    file: Path,
+    parent: int,
+) -> tuple[Path, Model | None]:
+    """One refit, whose model is left in a file, and returned where the disk refuses it.
+
+    There is none where the resampled data cannot be fitted.
+    """
+    if os.getpid() != parent:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     with warnings.catch_warnings(), contextlib.suppress(InputError):
         # Fewer modes than asked for count as lost in this refit, and that shows.
         warnings.filterwarnings("ignore", "only .* modes are linearly independent", InputWarning)
         model = learner.fit_fetch(Dataset(arrays), sample_weight=counts if weight is None else counts * weight)
-        with replacing(file) as draft:
-            model.save(draft)
+        try:
+            with replacing(file) as draft:
+                model.save(draft)
+        except (OSError, RuntimeError):
+            return file, model
+    return file, None
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that it works for has been killed: it would go on for as long as a fit takes."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _model_in(file: Path, model: Model) -> Model | None:

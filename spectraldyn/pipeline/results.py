@@ -9,6 +9,7 @@ from spectraldyn.data import Dataset
 from spectraldyn.estimators import Attribution, GeneratorModel, NeuralSVDModel
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.remarks import MEND_FIRST, Judgement, verdict_lines
+from spectraldyn.pipeline.run import Stage
 from spectraldyn.pipeline.tables import aligned, intervals_line, rate_rows, timescale_rows, with_error, with_interval
 from spectraldyn.spectra.chapman_kolmogorov import ChapmanKolmogorov
 from spectraldyn.spectra.intervals import Estimates
@@ -51,6 +52,8 @@ class Results:
     """What drives each process: features and residues that its eigenfunction depends on, ranked."""
     n_refits: int = field(default=0, kw_only=True)
     """Refits whose errors of learning the intervals hold beside those of sampling; without any sampling alone."""
+    stages: tuple[Stage, ...] = field(default=(), kw_only=True)
+    """What took how long, with how much memory; empty where not measured."""
 
     @property
     def unit(self) -> str:

@@ -1,7 +1,6 @@
 """How far the slowest timescale depends on lag time, modes and features: what `spectraldyn scan` does."""
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
@@ -19,6 +18,7 @@ from spectraldyn.estimators.base import pick_device
 from spectraldyn.features import load_features
 from spectraldyn.pipeline.refit import fit_quietly, kept_fits_folder
 from spectraldyn.pipeline.remarks import Findings
+from spectraldyn.pipeline.run import Run
 from spectraldyn.pipeline.sensitivity import (
     AXES,
     AxisVerdict,
@@ -71,6 +71,7 @@ def scan_trajectories(
     skip: str | float | None = None,
     timestep: str | float | None = None,
     progress: bool = False,
+    run: Run | None = None,
     **estimator: Any,
 ) -> Scan:
     """Fit with several lag times, numbers of modes and features, one thing varied at a time, and compare.
@@ -92,6 +93,8 @@ def scan_trajectories(
         `load_features`.
     progress : bool
         Show progress bars on stderr.
+    run : Run, optional
+        See `fit_trajectories`.
     **estimator
         Further options of `NeuralSVD`, alike for all fits.
 
@@ -108,24 +111,24 @@ def scan_trajectories(
     learner = NeuralSVD(**estimator)
     reading: dict[str, Any] = {"atoms": atoms, "stride": stride, "skip": skip, "timestep": timestep}
     reading["device"] = pick_device(learner.device).type
-    data = load_features(files, top, sets[0], **reading, progress=progress)
+    mine = Run() if run is None else run
+    with mine.stage("reading"):
+        data = load_features(files, top, sets[0], **reading, progress=progress)
     settings = _settings(durations, modes, sets, data)
     done: list[_Fitted] = []
-    folders = set()
     notes = list(data.warnings)
-    with tqdm(settings, "scanning", unit="fit", leave=False, disable=not progress) as bar:
+    with mine.stage("fits"), tqdm(settings, "scanning", unit="fit", leave=False, disable=not progress) as bar:
         for setting in bar:
             bar.set_postfix_str(f"lag {data.time.time(setting.lagtime):g}, {setting.n_modes} modes")
             if setting.varied == "features":
                 data = load_features(files, top, setting.features, **reading)
                 notes += data.warnings
             own = clone(learner).set_params(lagtime=setting.lagtime, n_modes=setting.n_modes)
-            folders.add(folder := kept_fits_folder(own, data))
-            done.append(_fitted(setting, own, data, folder))
+            done.append(_fitted(setting, own, data, mine.keep(kept_fits_folder(own, data))))
             # A seed that was drawn is that of all fits: they differ in what is varied alone.
             learner.set_params(random_state=done[0].seed)
-    for folder in filter(None, folders):
-        shutil.rmtree(folder, ignore_errors=True)
+    if run is None:
+        mine.remove_kept()
     fits, verdicts = [one.fit for one in done], _verdicts(done, data.time)
     about = done[0].seed, bool(learner.reversible), list(dict.fromkeys(notes)), data.files, data.n_rows
     return Scan(fits, verdicts, data.time, *about)

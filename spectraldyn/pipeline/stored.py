@@ -16,7 +16,7 @@ import numpy as np
 from spectraldyn.data import Dataset, InputFile
 from spectraldyn.errors import InputError
 from spectraldyn.features import move_paths
-from spectraldyn.files import replacing
+from spectraldyn.files import writing
 from spectraldyn.pipeline.results import Results
 from spectraldyn.units import TimeAxis, TimeUnit
 from spectraldyn.version import __version__
@@ -54,10 +54,12 @@ def save_modes(
     memberships: np.ndarray,
     transformation: np.ndarray,
     final: Path | None = None,
+    force: bool = True,
 ) -> None:
     """Write the modes and state of every frame, with its file and its number there, as .npz.
 
-    Paths of files are relative to the folder `final`, by default that of `path`.
+    Paths of files are relative to the folder `final`, by default that of `path`. Without `force` a file that is there
+    already is not replaced.
 
     Arrays: modes (n_frames, n_modes), memberships (n_frames, n_states), state (n_frames,) counted from 1 as in
     states/state_1.pdb, file_index (n_frames,) into files, frame (n_frames,) counted from 0 in its file, and
@@ -75,7 +77,7 @@ def save_modes(
         "transformation": transformation,
     }
     # As np.savez_compressed, which at its level of compression takes longer than a fit where frames are many.
-    with replacing(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with writing(path, force) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)

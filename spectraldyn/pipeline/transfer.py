@@ -1,7 +1,6 @@
 """From trajectory files to the slow spectrum of a transfer operator: what `spectraldyn fit` does."""
 
 import dataclasses
-import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_a
 from spectraldyn.pipeline.remarks import Findings, refit_remarks, set_remarks
 from spectraldyn.pipeline.resampled import Anew, Refit, check_refits, default_refits, refit_resampled, resampled_blocks
 from spectraldyn.pipeline.results import TransferResults
+from spectraldyn.pipeline.run import Run
 from spectraldyn.pipeline.sets import Gap, check_states, last_sure_gap, sets_of_modes
 from spectraldyn.pipeline.verdict import (
     concluded,
@@ -174,6 +174,7 @@ def fit_trajectories(
     refit_lags: bool = False,
     progress: bool = False,
     cluster: str | None = None,
+    run: Run | None = None,
     **estimator: Any,
 ) -> TransferResults:
     """From trajectory files to the slow spectrum: what `spectraldyn fit` does.
@@ -195,6 +196,9 @@ def fit_trajectories(
         Show progress bars on stderr.
     cluster : str, optional
         See `load_features`.
+    run : Run, optional
+        Takes note of the stages. With it the fits that are kept in the checkpoint folder stay there, for the caller to
+        remove when results are written; else they are removed in the end.
     **estimator
         Options of `NeuralSVD`, except the lag time.
 
@@ -211,18 +215,27 @@ def fit_trajectories(
     reading: dict[str, Any] = {"features": features, "atoms": atoms, "stride": stride, "skip": skip}
     reading |= {"timestep": timestep, "device": pick_device(learner.device).type}
     foretell(progress, files, top, learner, **reading)
-    data, lagtime = load_for_lag(lag, files, top, **reading, progress=progress, cluster=cluster)
+    mine = Run() if run is None else run
+    with mine.stage("reading"):
+        data, lagtime = load_for_lag(lag, files, top, **reading, progress=progress, cluster=cluster)
     learner.set_params(lagtime=lagtime)
     n_refits = default_refits(data, learner.n_modes) if refits is None else refits
-    # What an interruption between two refits must not cost includes the fit that came before them.
-    folder = kept_fits_folder(learner, data) if refit_lags or n_refits else None
-    model, functions = fit_or_take_up(learner, data, folder)
-    anew = refit_resampled(learner, model, data, n_refits, functions=functions, folder=folder) if n_refits else []
-    results = analyze(model, data, n_states, temperature=temperature, functions=functions, refits=anew)
-    results = refit_at_lags(results, learner) if refit_lags else results
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-    return dataclasses.replace(results, seconds=time.perf_counter() - started)
+    # What an interruption of anything that follows must not cost includes the fit that came before.
+    folder = mine.keep(kept_fits_folder(learner, data))
+    with mine.stage("training"):
+        model, functions = fit_or_take_up(learner, data, folder)
+    anew: list[Refit] = []
+    if n_refits:
+        with mine.stage("refits"):
+            anew = refit_resampled(learner, model, data, n_refits, functions=functions, folder=folder)
+    with mine.stage("analysis"):
+        results = analyze(model, data, n_states, temperature=temperature, functions=functions, refits=anew)
+    if refit_lags:
+        with mine.stage("refits at each lag"):
+            results = refit_at_lags(results, learner, run=mine)
+    if run is None:
+        mine.remove_kept()
+    return dataclasses.replace(results, seconds=time.perf_counter() - started, stages=tuple(mine.stages))
 
 
 def load_for_lag(

@@ -80,6 +80,7 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
         "warnings": results.warnings,
         "seed": model.settings.seed,
         "seconds": round(results.seconds, 2),
+        "stages": [asdict(stage) for stage in results.stages],
     }
 
 

@@ -85,6 +85,7 @@ def page_from(template: str, contents: Contents, folder: Path, **shown: Any) -> 
             figures={path.stem: embedded(path.read_bytes()) for path in sorted(folder.glob("*.png"))},
             style=Markup(asset("page.css")),
             run_file=run_file.read_text(encoding="utf-8") if run_file.exists() else None,
+            stages=_stages(contents.get("stages", [])),
             software=", ".join([f"spectraldyn {contents['version']}", *versions]) + ".",
             **shown,
         )
@@ -238,6 +239,16 @@ def _scores(contents: Contents) -> list[tuple[str, ...]]:
 
     present = [name for name in names if any(key.startswith(name + "_") for key in scores)]
     return [(names[name], cell(f"{name}_train"), cell(f"{name}_test"), mean(name)) for name in present]
+
+
+def _stages(stages: list[Contents]) -> str:
+    """What took how long, with how much memory; empty in results of an earlier version."""
+
+    def one(stage: Contents) -> str:
+        memory = "" if stage["peak_mb"] is None else f" ({stage['peak_mb']:,.0f} MB)"
+        return f"{stage['name']} {stage['seconds']:.1f} s{memory}"
+
+    return f"Most memory in use in brackets: {', '.join(map(one, stages))}." if stages else ""
 
 
 def _features(names: list[str]) -> str:

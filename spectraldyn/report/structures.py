@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spectraldyn.files import check_folder, complete_folder
-from spectraldyn.io import load_topology, write_structures
+from spectraldyn.io import load_topology, write_structures, write_topology
 from spectraldyn.pipeline import FittedFrames, Results, relative_path
 from spectraldyn.spectra.representatives import committor_between_ends, frames_along, set_frames, transition_frames
 
@@ -132,7 +132,7 @@ def fill_states(results: Results, folder: Path, final: Path) -> Structures:
     data, frames = results.data, FittedFrames.of(results)
     topology = None
     if data.topology is not None:
-        data.topology.save_hdf5(str(folder / "topology.h5"))
+        write_topology(data.topology, folder / "topology.h5")
         topology = data.topology.topology
     home = folder / "states"
     home.mkdir()
@@ -178,7 +178,7 @@ def write_states(folder: str | Path, out: str | Path, n_frames: int = 20, force:
     topology = None if stored is None else load_topology(stored, []).topology
     chosen = groups_of_sets(set_frames(frames.modes, frames.memberships, n_frames, frames.seed))
     chosen += groups_of_processes(frames, n_frames, n_frames)
-    with complete_folder(out) as draft:
+    with complete_folder(out, force) as draft:
         write_groups(frames, chosen, topology, draft, out)
     return out
 

@@ -1,5 +1,6 @@
 """Folders of results (numbers as JSON, model, modes, structures, figures, the report), comparisons and scans."""
 
+import dataclasses
 import json
 from functools import singledispatch
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 from spectraldyn import plots
 from spectraldyn.baselines import Comparison
 from spectraldyn.errors import InputError
-from spectraldyn.files import check_folder, complete_folder, replacing
+from spectraldyn.files import check_folder, complete_folder, writing
 from spectraldyn.pipeline import (
     GeneratorResults,
     Results,
+    Run,
     Scan,
     TransferResults,
     holds_results,
@@ -22,10 +24,12 @@ from spectraldyn.pipeline import (
 from spectraldyn.report.compared import render_comparison, render_scan
 from spectraldyn.report.contents import results_dict
 from spectraldyn.report.page import render
-from spectraldyn.report.structures import fill_states
+from spectraldyn.report.structures import Structures, fill_states
 
 
-def write_results(results: Results, out: str | Path, force: bool = False, run_file: str | None = None) -> Path:
+def write_results(
+    results: Results, out: str | Path, force: bool = False, run_file: str | None = None, run: Run | None = None
+) -> Path:
     """Write everything into a folder; it appears complete or not at all.
 
     Parameters
@@ -34,6 +38,8 @@ def write_results(results: Results, out: str | Path, force: bool = False, run_fi
         Folder; must not exist, unless `force` is given and it holds earlier results, which are then replaced.
     run_file : str, optional
         Text of run.toml, the options that repeat the run on the command line.
+    run : Run, optional
+        The run under way, whose log goes into the folder.
 
     Returns
     -------
@@ -43,9 +49,11 @@ def write_results(results: Results, out: str | Path, force: bool = False, run_fi
         topology.h5.
     """
     out = check_results_folder(out, force)
-    with complete_folder(out) as draft:
+    run = Run() if run is None else run
+    with complete_folder(out, force) as draft:
         _write_run_file(draft, run_file)
-        _fill(results, draft, out)
+        _fill(results, draft, out, run)
+        run.save_log(draft)
     return out
 
 
@@ -54,7 +62,19 @@ def check_results_folder(out: str | Path, force: bool) -> Path:
     return check_folder(out, force, holds_results, "results.json")
 
 
-def _fill(results: Results, folder: Path, final: Path) -> None:
+def _fill(results: Results, folder: Path, final: Path, run: Run) -> None:
+    with run.stage("writing"):
+        structures = _fill_with_parts(results, folder, final)
+    # As far as it is known here: the page and the numbers say how long the rest took.
+    results = dataclasses.replace(results, stages=(*results.stages, run.stages[-1]))
+    contents = results_dict(results, final, structures)
+    (folder / "report.html").write_text(render(contents, folder), encoding="utf-8")
+    # Last of all: a folder with results.json is complete.
+    _write_json(folder / "results.json", contents)
+
+
+def _fill_with_parts(results: Results, folder: Path, final: Path) -> Structures:
+    """Structures, model, modes and figures."""
     sets, structures = results.sets, fill_states(results, folder, final)
     results.model.save(folder / "model.pt")
     save_modes(folder / "modes.npz", results.data, results.modes, sets.memberships, sets.transformation, final)
@@ -69,10 +89,7 @@ def _fill(results: Results, folder: Path, final: Path) -> None:
     }
     for name, ax in figures.items():
         plots.save_figure(ax, folder / f"{name}.png")
-    contents = results_dict(results, final, structures)
-    (folder / "report.html").write_text(render(contents, folder), encoding="utf-8")
-    # Last of all: a folder with results.json is complete.
-    _write_json(folder / "results.json", contents)
+    return structures
 
 
 def rebuild_report(folder: str | Path) -> Path:
@@ -95,7 +112,7 @@ def rebuild_report(folder: str | Path) -> Path:
         page = render_scan(_stored_plain(folder / "scan.json"), folder)
     else:
         page = render(stored_contents(folder), folder)
-    with replacing(folder / "report.html") as draft:
+    with writing(folder / "report.html") as draft:
         draft.write_text(page, encoding="utf-8")
     return folder / "report.html"
 
@@ -119,7 +136,9 @@ def _of_generator(results: GeneratorResults) -> dict[str, Any]:
     return {"rates": plots.plot_rates(results)}
 
 
-def write_comparison(comparison: Comparison, out: str | Path, force: bool = False, run_file: str | None = None) -> Path:
+def write_comparison(
+    comparison: Comparison, out: str | Path, force: bool = False, run_file: str | None = None, run: Run | None = None
+) -> Path:
     """Write a comparison into a folder; it appears complete or not at all.
 
     Parameters
@@ -131,6 +150,8 @@ def write_comparison(comparison: Comparison, out: str | Path, force: bool = Fals
         Replace an earlier comparison.
     run_file : str, optional
         Text of run.toml; see `write_results`.
+    run : Run, optional
+        See `write_results`.
 
     Returns
     -------
@@ -144,11 +165,13 @@ def write_comparison(comparison: Comparison, out: str | Path, force: bool = Fals
     """
     out = check_comparison_folder(out, force)
     contents = _as_read_again(comparison.plain() | {"inputs": stored_inputs(comparison.files, out)})
-    with complete_folder(out) as draft:
+    with complete_folder(out, force) as draft:
         _write_run_file(draft, run_file)
         plots.save_figure(plots.plot_comparison(comparison)[0], draft / "comparison.png")
         (draft / "report.html").write_text(render_comparison(contents, draft), encoding="utf-8")
         _write_json(draft / "compare.json", contents)
+        if run is not None:
+            run.save_log(draft)
     return out
 
 
@@ -164,7 +187,9 @@ def _holds_comparison(folder: Path) -> bool:
     return isinstance(rows, list) and all(isinstance(row, dict) and known <= row.keys() for row in rows)
 
 
-def write_scan(scan: Scan, out: str | Path, force: bool = False, run_file: str | None = None) -> Path:
+def write_scan(
+    scan: Scan, out: str | Path, force: bool = False, run_file: str | None = None, run: Run | None = None
+) -> Path:
     """Write a scan into a folder; it appears complete or not at all.
 
     Parameters
@@ -176,6 +201,8 @@ def write_scan(scan: Scan, out: str | Path, force: bool = False, run_file: str |
         Replace an earlier scan.
     run_file : str, optional
         Text of run.toml; see `write_results`.
+    run : Run, optional
+        See `write_results`.
 
     Returns
     -------
@@ -189,11 +216,13 @@ def write_scan(scan: Scan, out: str | Path, force: bool = False, run_file: str |
     """
     out = check_scan_folder(out, force)
     contents = _as_read_again(scan.plain() | {"inputs": stored_inputs(scan.files, out)})
-    with complete_folder(out) as draft:
+    with complete_folder(out, force) as draft:
         _write_run_file(draft, run_file)
         plots.save_figure(plots.plot_scan(scan)[0], draft / "scan.png")
         (draft / "report.html").write_text(render_scan(contents, draft), encoding="utf-8")
         _write_json(draft / "scan.json", contents)
+        if run is not None:
+            run.save_log(draft)
     return out
 
 

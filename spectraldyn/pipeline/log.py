@@ -1,0 +1,106 @@
+"""The log of a run of the command line, which lies beside the folder of results while the run is under way."""
+
+import contextlib
+import logging
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from spectraldyn.errors import InputError
+from spectraldyn.estimators.base import pick_device
+from spectraldyn.files import claimed, clear_drafts
+from spectraldyn.pipeline.run import LOG, Run
+from spectraldyn.pipeline.stored import software
+
+_FIRST_LINE = "Log of spectraldyn"
+_log = logging.getLogger("spectraldyn")
+
+
+@contextlib.contextmanager
+def under_way(out: Path, force: bool, cache: Path, device: str) -> Iterator[Run]:
+    """A run of the command line towards a folder: marked, so that another one does not start, and logged.
+
+    Where it succeeds, what it kept is removed, and so is the log beside the folder, which has the same one. Where it
+    fails after its data were read, both stay.
+
+    Raises
+    ------
+    InputError
+        If another run is at work on the folder and `force` is not given, or a file that is not ours lies where the log
+        is to be.
+    """
+    clear_drafts(cache)
+    place = out.resolve()
+    run = Run(log=place.with_name(f"{place.name}-{LOG}"))
+    with claimed(out, force), _logged(run, device):
+        yield run
+        run.remove_kept()
+
+
+@contextlib.contextmanager
+def _logged(run: Run, device: str) -> Iterator[None]:
+    assert run.log is not None
+    _check_ours(run.log)
+    run.log.unlink(missing_ok=True)
+    handler = _Handler(run.log, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    level = _log.level
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    _introduce(device)
+    stays = False
+    try:
+        yield
+    except BaseException as error:
+        stays = bool(run.stages)
+        _log.error("%s", _said(error), exc_info=None if isinstance(error, InputError | KeyboardInterrupt) else error)
+        if stays:
+            error.add_note(f"log: {run.log}")
+        raise
+    finally:
+        _log.removeHandler(handler)
+        _log.setLevel(level)
+        handler.close()
+        if not stays:
+            run.log.unlink(missing_ok=True)
+
+
+class _Handler(logging.FileHandler):
+    """A log that the disk does not take must not end a run, nor fill the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: the line is lost."""
+
+    def close(self) -> None:
+        """As ever."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+def _check_ours(log: Path) -> None:
+    with contextlib.suppress(FileNotFoundError), log.open(encoding="utf-8", errors="replace") as stream:
+        if _FIRST_LINE not in stream.readline():
+            raise InputError(
+                f"{log} is no log of spectraldyn, whose own would go there: move it, or give another `out`"
+            )
+
+
+def _introduce(device: str) -> None:
+    known = software()
+    versions = ", ".join(f"{name} {number}" for name, number in known["versions"].items())
+    _log.info("%s %s; %s", _FIRST_LINE, known["version"], versions)
+    _log.info("command: %s", " ".join(sys.argv))
+    _log.info("process %d on %s, %s, in %s", os.getpid(), platform.node(), platform.platform(), Path.cwd())
+    chosen = pick_device(device)
+    named = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "CPU"
+    _log.info("device: %s; %d threads, %s cores", named, torch.get_num_threads(), os.cpu_count())
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return f"{'error' if isinstance(error, InputError) else type(error).__name__}: {error}"
