@@ -89,8 +89,6 @@ def run_shortly(arguments: list[str]) -> int:
     import traceback
     from unittest.mock import patch
 
-    from spectraldyn.cli import main
-
     steps = {"STEPS": 60, "STEPS_PER_MODE": 0, "PROBE_STEPS": 20, "SETTLING_STEPS": 20}
     patches = [patch(f"spectraldyn.estimators.neural_svd.{name}", value) for name, value in steps.items()]
     patches += [patch("joblib.cpu_count", lambda: 1), patch("spectraldyn.spectra.kinetics.N_REPLICATES", 20)]
@@ -98,7 +96,7 @@ def run_shortly(arguments: list[str]) -> int:
     for one in patches:
         one.start()
     try:
-        return main(arguments)
+        return import_module("spectraldyn.cli").main(arguments)
     except BaseException:
         traceback.print_exc()
         return 98

@@ -344,7 +344,7 @@ def _told(out: Path, draft: Path | None = None) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        refused = error if isinstance(error, OSError) else disk_error(error)
+        refused = error if isinstance(error, OSError) and error.errno else disk_error(error)
         if refused is None and draft is not None:
             refused = _tried_again(draft)
         if refused is None:

@@ -316,10 +316,10 @@ def test_unwritable_places_are_named_before_any_work(files, monkeypatch, capfd):
     assert fit(*files, "--lag", "5", "--out", "mine") == 0
     capfd.readouterr()
 
-    def refuse(**_):
+    def refuse(_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("spectraldyn.files._try", refuse)
     monkeypatch.setattr("spectraldyn.pipeline.transfer.load_features", None)  # not reached
     for arguments in (
         ["fit", *files, "--top", "top.pdb", "--lag", "5", "--out", "new"],
@@ -345,7 +345,9 @@ def test_a_failed_run_leaves_no_results_and_keeps_the_old(files, tmp_path, monke
     with pytest.raises(InterruptedError):
         fit(*files, "--lag", "5", "--out", "new")
     assert (tmp_path / "mine" / "results.json").read_bytes() == before
-    assert sorted(tmp_path.iterdir()) == there
+    logs = [tmp_path / "mine-log.txt", tmp_path / "new-log.txt"]
+    assert sorted(tmp_path.iterdir()) == sorted([*there, *logs])
+    assert all("InterruptedError" in log.read_text() for log in logs)
 
 
 @pytest.mark.parametrize(

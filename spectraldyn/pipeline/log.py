@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from spectraldyn.errors import InputError
+from spectraldyn.errors import InputError, OutputError
 from spectraldyn.estimators.base import pick_device
 from spectraldyn.files import claimed, clear_drafts
 from spectraldyn.pipeline.run import LOG, Run
@@ -25,7 +25,7 @@ def under_way(out: Path, force: bool, cache: Path, device: str) -> Iterator[Run]
     """A run of the command line towards a folder: marked, so that another one does not start, and logged.
 
     Where it succeeds, what it kept is removed, and so is the log beside the folder, which has the same one. Where it
-    fails after its data were read, both stay.
+    fails after its data were read, both stay; no log stays where the user's input is at fault and nothing was trained.
 
     Raises
     ------
@@ -51,12 +51,14 @@ def _logged(run: Run, device: str) -> Iterator[None]:
     level = _log.level
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)
-    _introduce(device)
     stays = False
     try:
+        _introduce(device)
         yield
     except BaseException as error:
-        stays = bool(run.stages)
+        # Reading, and training where the user is to mend something, for which the sentence on the screen is enough.
+        fault = isinstance(error, InputError) and not isinstance(error, OutputError)
+        stays = len(run.stages) > fault
         _log.error("%s", _said(error), exc_info=None if isinstance(error, InputError | KeyboardInterrupt) else error)
         if stays:
             error.add_note(f"log: {run.log}")
