@@ -68,7 +68,7 @@ def _parts(folder: Path) -> Iterator[Kept]:
 
 
 def _trainings(folder: Path) -> Iterator[Kept]:
-    for pattern in ("training-*", "refits-*"):
+    for pattern in ("training-*", "fits-*"):
         for path in folder.glob(pattern):
             yield _kept("training", path.name, (path,))
 
