@@ -36,7 +36,7 @@ def resolvent(correlation, dirichlet, block_rows, shift=1.0):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("beta", "n_modes", "n_steps"), [(1.0, 7, 1000), (0.5, 4, 800)])
+@pytest.mark.parametrize(("beta", "n_modes", "n_steps"), [(1.0, 7, 2000), (0.5, 4, 1200)])
 def test_prinz_from_independent_samples(beta, n_modes, n_steps):
     """Rates from 20,000 samples, drawn at the temperature asked for or, with weights, at twice that."""
     system = SYSTEMS["prinz"]
