@@ -364,6 +364,15 @@ def test_damaged_models(change, says, fitted, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
+def test_memberships_that_are_no_numbers(fitted, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(fitted / "fit", tmp_path / "fit")
+    with np.load("fit/modes.npz") as stored:
+        arrays = dict(stored)
+    np.savez("fit/modes.npz", **arrays | {"memberships": np.full_like(arrays["memberships"], np.nan)})
+    assert "memberships does not hold finite numbers" in refused(["states", "fit"], capfd)
+
+
 def test_flipped_bit_in_a_weight(fitted, tmp_path):
     path = tmp_path / "model.pt"
     raw = bytearray((fitted / "fit" / "model.pt").read_bytes())

@@ -170,8 +170,7 @@ def read_modes(folder: Path, *names: str) -> dict[str, np.ndarray]:
     ):
         arrays = {name: np.asarray(archive[name]) for name in names}
         for name, array in arrays.items():
-            # a frame that is in no set has memberships that are no numbers
-            if array.dtype.kind not in "iuf" or (name != "memberships" and not np.isfinite(array).all()):
+            if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
                 raise ValueError(f"{name} does not hold finite numbers")
         return arrays
 
