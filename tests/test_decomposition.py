@@ -6,7 +6,7 @@ from deeptime.decomposition import VAMP
 from problems import markov_chain, stationary
 
 from spectraldyn.spectra.moments import lagged_moments
-from spectraldyn.spectra.rayleigh_ritz import eigenmodes, rayleigh_ritz
+from spectraldyn.spectra.rayleigh_ritz import eigenmodes, orthonormal, rayleigh_ritz, whitening
 from spectraldyn.spectra.scores import vamp_scores
 
 CHAIN = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
@@ -184,3 +184,18 @@ def test_held_out_vamp2_agrees_with_deeptime():
     spectrum = rayleigh_ritz(averages[0], tied=False, both_ends=True)
     scores = vamp_scores(spectrum, averages[1])
     assert scores["vamp2"] == pytest.approx(models[0].score(r=2, test_model=models[1]), abs=1e-6)
+
+
+def test_of_many_sets_of_functions_each_has_its_own_rank():
+    """A stack of inner products: all independent, one dependent, one zero."""
+    f = np.random.default_rng(0).normal(size=(20, 3))
+    sets = [f, np.column_stack((f[:, :2], f[:, 0] - f[:, 1])), np.column_stack((f[:, :2], np.zeros(20)))]
+    grams = np.stack([one.T @ one for one in sets])
+    found = whitening(grams)
+    for gram, coefficients, rank in zip(grams, found, (3, 2, 2), strict=True):
+        np.testing.assert_array_equal(coefficients.any(axis=0).sum(), rank)
+        np.testing.assert_allclose(
+            coefficients.T @ gram @ coefficients, np.diag([0.0] * (3 - rank) + [1.0] * rank), atol=1e-9
+        )
+        alone = orthonormal(gram, 0)
+        np.testing.assert_allclose(coefficients @ coefficients.T, alone @ alone.T, rtol=1e-9, atol=1e-12)

@@ -72,6 +72,19 @@ def test_what_is_predicted_is_the_power_of_the_matrix():
     np.testing.assert_allclose(test.estimated.value, exact, atol=0.015)
 
 
+def test_functions_that_depend_on_others_change_no_prediction():
+    states = markov_chains(LIVELY, 20, PIECE, 3)
+    values, coefficients = exact_sets(states)
+    more = np.column_stack((values, values[:, 1] - values[:, 2], np.zeros(6)))
+    plain, padded = (
+        ck_of(values, states, coefficients, 2),
+        ck_of(more, states, np.pad(coefficients, ((0, 2), (0, 0))), 2),
+    )
+    for one, other in zip(plain.predicted, padded.predicted, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-9)
+    assert padded.p_value == plain.p_value
+
+
 def test_lumped_states_with_memory_fail(monkeypatch):
     """All states but the first are seen as one: how soon it is left depends on whether that was the neighbour."""
     states = markov_chains(LIVELY, 60, PIECE, 0)

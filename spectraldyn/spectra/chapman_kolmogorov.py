@@ -18,7 +18,7 @@ from scipy import stats
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.spectra.intervals import CONFIDENCE, Estimates, block_bootstrap, percentile_interval
 from spectraldyn.spectra.moments import Moments
-from spectraldyn.spectra.rayleigh_ritz import orthonormal
+from spectraldyn.spectra.rayleigh_ritz import whitening
 from spectraldyn.spectra.timescales import block_moments
 
 N_LAGS = 5
@@ -119,8 +119,8 @@ def _multiples(lagtime: int, slowest: float, longest: int) -> np.ndarray:
 
 def _probabilities(blocks: Moments, multiples: np.ndarray, memberships: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(n, 2, n_lags, n_states): predicted and estimated, for every row of `counts` (n, n_blocks)."""
-    grams, operators, _ = blocks.means(0, counts)
-    predicted = [_propagated(*of_model, multiples, memberships) for of_model in zip(grams, operators, strict=True)]
+    gram, operator, _ = blocks.means(0, counts)
+    predicted = _propagated(gram, operator, multiples, memberships)
     estimated = []
     for index in range(1, len(multiples) + 1):
         gram, operator, _ = blocks.means(index, counts)
@@ -129,11 +129,12 @@ def _probabilities(blocks: Moments, multiples: np.ndarray, memberships: np.ndarr
 
 
 def _propagated(gram: np.ndarray, operator: np.ndarray, multiples: np.ndarray, memberships: np.ndarray) -> np.ndarray:
-    """`_stays` of C(0) K(τ)ⁿ on the range of C(0), (n_lags, n_states)."""
-    basis = orthonormal(gram, 0)
-    step, coordinates = basis.T @ operator @ basis, basis.T @ gram @ memberships
-    powers = np.array([np.linalg.matrix_power(step, int(n)) for n in multiples])
-    return np.einsum("ik,nij,jk->nk", coordinates, powers, coordinates) / (gram[0] @ memberships)
+    """`_stays` of C(0) K(τ)ⁿ on the range of C(0), (..., n_lags, n_states)."""
+    basis = whitening(gram)
+    onto = basis.swapaxes(-1, -2)
+    step, coordinates = onto @ operator @ basis, onto @ gram @ memberships
+    stays = [(coordinates * (np.linalg.matrix_power(step, int(n)) @ coordinates)).sum(axis=-2) for n in multiples]
+    return np.stack(stays, axis=-2) / (gram[..., :1, :] @ memberships)
 
 
 def _stays(operator: np.ndarray, gram: np.ndarray, memberships: np.ndarray) -> np.ndarray:

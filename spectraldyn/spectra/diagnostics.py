@@ -44,13 +44,14 @@ def current(
     if not len(draws):
         return None
 
-    def one_way(draw: np.ndarray | None) -> np.ndarray:
-        operator = joined.means(0, draw)[1]
+    def one_way(counts: np.ndarray | None) -> np.ndarray:
+        operator = joined.means(0, counts)[1]
         # Whatever differs between the means of the two ends is no current.
-        operator = operator - np.outer(operator[:, 0], operator[0])
-        return (operator - operator.T)[np.triu_indices(len(operator), 1)] / 2
+        operator = operator - operator[..., :, :1] * operator[..., :1, :]
+        above, below = np.triu_indices(operator.shape[-1], 1)
+        return (operator[..., above, below] - operator[..., below, above]) / 2
 
-    value, replicates = one_way(None), np.array([one_way(draw) for draw in draws])
+    value, replicates = one_way(None), one_way(draws)
     return float(np.abs(value).max()), largest_difference_test(value, replicates, len(joined.stretch))
 
 

@@ -88,8 +88,7 @@ def rayleigh_quotients(
     """
     a, b, _ = moments.means(lag_index, counts)
     dual, functions = modes.dual.conj(), modes.functions
-    operator = np.einsum("ik,...ij,jk->...k", dual, b, functions)
-    identity = np.einsum("ik,...ij,jk->...k", dual, a, functions)
+    operator, identity = ((dual * (of_all @ functions)).sum(axis=-2) for of_all in (b, a))
     for known in range(moments.n_known):
         along = a[..., known, :] @ dual
         norm = a[..., known, known, None]

@@ -19,9 +19,10 @@ from itertools import combinations, permutations
 
 import numpy as np
 from deeptime.markov import TransitionCountModel
-from deeptime.markov.msm import MarkovStateModel, MaximumLikelihoodMSM
+from deeptime.markov.msm import MarkovStateModel
 from deeptime.markov.tools.analysis import committor
 from deeptime.markov.tools.analysis import mfpt as mean_first_passage_times
+from deeptime.markov.tools.estimation import transition_matrix
 
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.spectra.intervals import (
@@ -257,14 +258,19 @@ def passages_between(sets: MetastableSets, stretches: Stretches) -> np.ndarray:
 
 
 def _markov_model(counts: np.ndarray, lagtime: int, reversible: bool, tolerance: float) -> MarkovStateModel | None:
-    """Of the largest set of clusters that are connected in both directions; None where there is none."""
+    """That of the largest likelihood, of the largest set of clusters that are connected in both directions; None where
+    there is none."""
     connected = TransitionCountModel(counts, "sliding", lagtime).submodel_largest()
     if connected.n_states < 2:
         return None
+    # What `MaximumLikelihoodMSM` does, which leaves no choice of the method and looks for the connected clusters again.
+    method = "sparse" if reversible else "dense"
+    estimation = {"reversible": reversible, "maxerr": tolerance, "method": method, "return_statdist": True}
     try:
-        return MaximumLikelihoodMSM(reversible=reversible, maxerr=tolerance).fit_fetch(connected)
+        matrix, law = transition_matrix(connected.count_matrix, **estimation)
     except RuntimeError:  # where so few transitions connect the clusters that the likelihood has no maximum within them
         return None
+    return MarkovStateModel(matrix, law, reversible=reversible, count_model=connected)
 
 
 @dataclass(frozen=True)

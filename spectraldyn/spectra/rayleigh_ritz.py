@@ -112,16 +112,27 @@ def orthonormal(
     members = np.arange(n_known, len(gram)) if members is None else members
     along = gram[:n_known, members] / np.diag(gram)[:n_known, None]
     rest = gram[np.ix_(members, members)] - gram[members, :n_known] @ along
-    scale = np.sqrt(np.clip(np.diag(rest), 0, None))
     # A function that is known to within rounding carries no mode.
-    alive = scale > 1e-7 * np.sqrt(np.diag(gram)[members])
-    correlation = rest[np.ix_(alive, alive)] / np.outer(scale[alive], scale[alive])
-    variances, directions = np.linalg.eigh(correlation) if alive.any() else (np.empty(0), np.empty((0, 0)))
-    kept = variances > tolerance * variances.max(initial=0)
-    coefficients = np.zeros((len(gram), kept.sum()))
-    coefficients[members[alive]] = directions[:, kept] / np.sqrt(variances[kept]) / scale[alive, None]
-    coefficients[:n_known] = -along @ coefficients[members]
+    whole = whitening(rest, 1e-7 * np.sqrt(np.diag(gram)[members]), tolerance)
+    kept = whole[:, whole.any(axis=0)]
+    coefficients = np.zeros((len(gram), kept.shape[1]))
+    coefficients[members], coefficients[:n_known] = kept, -along @ kept
     return coefficients
+
+
+def whitening(gram: np.ndarray, least: np.ndarray | float = 0.0, tolerance: float = RANK_TOLERANCE) -> np.ndarray:
+    """Coefficients (..., M, M) of orthonormal functions that span those of these inner products (..., M, M).
+
+    A column is 0 for each of them that is missing because functions are linearly dependent, see `RANK_TOLERANCE`, or of
+    a norm no larger than the `least` (M,).
+    """
+    scale = np.sqrt(np.clip(np.diagonal(gram, axis1=-2, axis2=-1), 0, None))
+    # What is divided by infinity is left out.
+    scale = np.where(scale > least, scale, np.inf)
+    variances, directions = np.linalg.eigh(gram / (scale[..., :, None] * scale[..., None, :]))
+    kept = variances > tolerance * variances.max(axis=-1, initial=0, keepdims=True)
+    root = np.sqrt(np.where(kept, variances, np.inf))
+    return directions / root[..., None, :] / scale[..., :, None]
 
 
 def _members(n_functions: int, n_known: int, both_ends: bool) -> tuple[np.ndarray, np.ndarray]:
