@@ -382,7 +382,7 @@ def test_entries_of_older_code_are_not_used(monkeypatch, dcd, top, no_reading):
         load_features(dcd, top)
 
 
-@pytest.mark.parametrize("harm", ["truncate", "flip", "json", "other json", "no rows"])
+@pytest.mark.parametrize("harm", ["truncate", "flip", "json", "other json", "list for a number", "no rows"])
 def test_a_damaged_entry_is_computed_again(dcd, top, feature_store, harm):
     first = [np.array(rows) for rows in load_features(dcd, top)]
     rows, record = next(feature_store.glob("*.npy")), next(feature_store.glob("*.json"))
@@ -394,6 +394,8 @@ def test_a_damaged_entry_is_computed_again(dcd, top, feature_store, harm):
         rows.write_bytes(content)
     elif harm == "no rows":
         rows.unlink()
+    elif harm == "list for a number":
+        record.write_text(record.read_text().replace('"n_frames": 300', '"n_frames": [300]'))
     else:
         record.write_text("[1, 2" if harm == "json" else '{"shape": [300, 6], "crc32": 0}')
     again = load_features(dcd, top)

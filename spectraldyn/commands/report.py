@@ -1,7 +1,6 @@
 """`spectraldyn report`: the page of a fit, a comparison or a scan once more."""
 
 import argparse
-from pathlib import Path
 
 from spectraldyn.commands import options as shared
 
@@ -17,10 +16,7 @@ def add_report(commands: shared.Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from spectraldyn.pipeline.stored import reading
     from spectraldyn.report import rebuild_report
 
-    with reading(Path(options.run), "JSON, a figure or a structure"):
-        page = rebuild_report(options.run)
-    print(f"report: {page}")
+    print(f"report: {rebuild_report(options.run)}")
     return 0

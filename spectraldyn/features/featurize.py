@@ -76,6 +76,9 @@ class Featurizer:
             if meta["columns"] != self._names:
                 raise store.DamagedEntry(key)
             record = meta["summary"]
+            numbers = [record["n_frames"], record["n_atoms"], *record["segment_starts"]]
+            if {type(number) for number in numbers} != {int} or type(record["timestep_ps"]) not in (float, type(None)):
+                raise store.DamagedEntry(key)
             # Its sentences name the file where it is now.
             warnings = tuple(text.replace(record["path"], str(path)) for text in record["warnings"])
             moved = {"path": path, "segment_starts": tuple(record["segment_starts"]), "warnings": warnings}

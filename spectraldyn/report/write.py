@@ -21,6 +21,7 @@ from spectraldyn.pipeline import (
     stored_contents,
     stored_inputs,
 )
+from spectraldyn.pipeline.stored import reading
 from spectraldyn.report.compared import render_comparison, render_scan
 from spectraldyn.report.contents import results_dict
 from spectraldyn.report.page import render
@@ -103,15 +104,16 @@ def rebuild_report(folder: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the folder holds no results, or those of an earlier version, which lack what the page says.
+        If the folder holds no results, or damaged ones, or those of an earlier version, which lack what the page says.
     """
     folder = Path(folder)
-    if _holds_comparison(folder):
-        page = render_comparison(_stored_plain(folder / "compare.json"), folder)
-    elif _holds_scan(folder):
-        page = render_scan(_stored_plain(folder / "scan.json"), folder)
-    else:
-        page = render(stored_contents(folder), folder)
+    with reading(folder, "JSON, a figure or a structure"):
+        if _holds_comparison(folder):
+            page = render_comparison(_stored_plain(folder / "compare.json"), folder)
+        elif _holds_scan(folder):
+            page = render_scan(_stored_plain(folder / "scan.json"), folder)
+        else:
+            page = render(stored_contents(folder), folder)
     with writing(folder / "report.html") as draft:
         draft.write_text(page, encoding="utf-8")
     return folder / "report.html"
