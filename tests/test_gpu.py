@@ -12,7 +12,7 @@ from analysis.benchmarks import gpu, gpu_features, gpu_steps
 from spectraldyn import InputWarning, NeuralSVD
 from spectraldyn.data import Dataset, PairSamples, Rows
 from spectraldyn.estimators.base import NeuralEstimator
-from spectraldyn.estimators.model import evaluate
+from spectraldyn.estimators.evaluation import evaluate
 from spectraldyn.features import define_features, tensors
 from spectraldyn.learning import Schedule, held_out_score, learn, loop
 from spectraldyn.learning.graphs import WARM_UP, GraphedStep, learning_rate, set_learning_rate

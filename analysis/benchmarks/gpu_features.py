@@ -13,7 +13,7 @@ import torch
 import spectraldyn as sd
 from analysis.benchmarks.gpu_steps import N_INPUTS, N_MODES, Row, Sizes, network_of, noise, seconds
 from spectraldyn.data import Dataset
-from spectraldyn.estimators.model import evaluate
+from spectraldyn.estimators.evaluation import evaluate
 
 FEATURES = ("torsions", "ca-distances", "contacts")
 BOXES = {"none": None, "right angles": (90.0, 90.0, 90.0), "skewed": (60.0, 60.0, 90.0)}

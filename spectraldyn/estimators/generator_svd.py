@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from spectraldyn.data import Dataset, WeightedSamples, cut_blocks, held_out_rows, rows_of
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
-from spectraldyn.estimators.model import GeneratorModel, GeneratorSettings, evaluate
+from spectraldyn.estimators.evaluation import evaluate
+from spectraldyn.estimators.model import GeneratorModel
+from spectraldyn.estimators.settings import GeneratorSettings
 from spectraldyn.learning import held_out_score
 from spectraldyn.learning.averages import operator_moments
 from spectraldyn.networks import FourierFeatures, Sides, Whitening, build_sides

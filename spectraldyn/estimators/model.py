@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.estimators.base import is_trajectory_list
-from spectraldyn.learning import cpu_settings
+from spectraldyn.estimators.evaluation import evaluate, evaluated
+from spectraldyn.estimators.settings import GeneratorSettings, TransferSettings
 from spectraldyn.networks import Layout, Sides, Whitening, build_sides
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rates import rates_from_eigenvalues
@@ -23,45 +24,6 @@ from spectraldyn.spectra.timescales import timescales_from_eigenvalues
 
 FORMAT = 5
 """Of the files that `save` writes."""
-
-
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    """What a fit was told, whatever the operator."""
-
-    operator: ClassVar[str]
-
-    layout: Layout
-    objective: str
-    seed: int
-
-    def plain(self) -> dict[str, Any]:
-        """As plain values, those of the layout among the others."""
-        values = dataclasses.asdict(self)
-        return {"operator": self.operator, **values.pop("layout"), **values}
-
-
-@dataclasses.dataclass(frozen=True)
-class TransferSettings(_Settings):
-    """Of what a model of a transfer operator was fitted with."""
-
-    operator = "transfer"
-
-    lagtime: int
-    """In rows."""
-    warm_start: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class GeneratorSettings(_Settings):
-    """Of what a model of a generator was fitted with."""
-
-    operator = "generator"
-
-    form: str
-    """{"energy-space", "strong"}."""
-    shift: float
-    """η of the resolvent, or c of the strong form."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -426,24 +388,3 @@ def _tensors(record: Spectrum | Moments | HeldOut) -> dict[str, Any]:
 
 def _arrays(stored: dict[str, Any]) -> dict[str, Any]:
     return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in stored.items()}
-
-
-@torch.no_grad()
-def evaluated(sides: Sides, states: torch.Tensor) -> np.ndarray:
-    """[1, f] or, where the sides differ, [1, f, g] at states (B, d), in double precision."""
-    x = states.to(sides.device, torch.float64)
-    return torch.cat([x.new_ones(len(x), 1), *(network(x) for network in sides.distinct)], dim=1).cpu().numpy()
-
-
-def evaluate(sides: Sides, data: Dataset) -> np.ndarray:
-    """The same at every row of a data set, chunk by chunk."""
-    result: np.ndarray | None = None
-    with cpu_settings(sides):
-        for rows, view in data.chunks():
-            values = evaluated(sides, torch.tensor(view))  # in double precision there: half as much to send
-            if result is None:
-                result = np.empty((data.n_rows, values.shape[1]))
-            result[rows.start : rows.stop] = values
-    if result is None:
-        raise InputError("there are no frames")
-    return result

@@ -14,8 +14,10 @@ from spectraldyn.data import Dataset, PairSamples, cut_blocks, n_rows, rows_of
 from spectraldyn.data.samples import MAX_SCORED, in_batches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
-from spectraldyn.estimators.model import NeuralSVDModel, TransferSettings, evaluate, evaluated
+from spectraldyn.estimators.evaluation import evaluate, evaluated
+from spectraldyn.estimators.model import NeuralSVDModel
 from spectraldyn.estimators.pairs import LaggedPairs
+from spectraldyn.estimators.settings import TransferSettings
 from spectraldyn.learning import cpu_settings, held_out_score
 from spectraldyn.learning.ensemble import Member, average, relevant_coordinates
 from spectraldyn.learning.warm_start import (
