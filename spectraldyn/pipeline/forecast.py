@@ -28,9 +28,9 @@ PROGRAM_BYTES = 6e8
 """Of a fit of next to nothing: mostly libraries."""
 READER_BYTES = 4.5e8
 """Of every further process that reads files."""
-ROW_BYTES = 200
+ROW_BYTES = 240
 """Of every row and that of the functions at it: indices of pairs, modes, memberships and what is made of them."""
-BLOCKS_BYTES = 5e8
+BLOCKS_BYTES = 6e8
 """Of training from blocks of rows on disk."""
 ANALYSIS_SECONDS, ROW_SECONDS = 15.0, 5e-6
 """Of intervals, kinetics and figures: of any, and for every row."""
