@@ -137,7 +137,7 @@ def test_a_damaged_state_is_told_and_training_begins_anew(damage, tmp_path):
     run.note(0.5, 0.5)
     run.save(file)
     taken_up = small_run()
-    taken_up.load(file)
+    taken_up.load(file.read_bytes(), file)
     assert taken_up.step == 3
     if callable(damage):
         stored = torch.load(file, weights_only=True)
@@ -148,7 +148,7 @@ def test_a_damaged_state_is_told_and_training_begins_anew(damage, tmp_path):
         file.write_bytes({None: b"garbage", "cut": content[:-200], "flipped": flipped(content)}[damage])
     fresh, generator = small_run(), torch.Generator().manual_seed(0).get_state()
     with pytest.warns(StateWarning, match=r"the state of training in .* is damaged, training begins anew"):
-        fresh.load(file)
+        fresh.load(file.read_bytes(), file)
     assert fresh.step == 0
     assert torch.equal(fresh.generator.get_state(), generator)
     torch.testing.assert_close(dict(fresh.sides.named_parameters()), dict(small_run().sides.named_parameters()))
