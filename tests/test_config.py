@@ -1,6 +1,7 @@
 """Options from a file: what it may say, what the command line says against it, and runs that repeat."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +49,7 @@ def left_on_screen(text: str) -> list[str]:
     """Lines that a terminal shows in the end; each progress bar is written over the one before and then wiped out."""
     assert "\x1b[A" not in text  # which would be a second bar below the first
     lines = [line.rsplit("\r", 1)[-1] for line in text.split("\n")]
-    return [line for line in lines if line.strip()]
+    return [line for line in lines if line.strip() and not re.fullmatch(r"log: .*-log\.txt", line)]
 
 
 def timeless(results: dict) -> dict:
@@ -134,7 +135,7 @@ def test_a_scan_may_list_what_it_varies(asked, tmp_path):
 def test_scan_and_compare_leave_a_file_too(files, monkeypatch, capfd):
     texts = []
 
-    def leave(_, out, __, run_file):
+    def leave(_, out, __, run_file, ___):
         texts.append(run_file)
         Path("scan.json").write_text('{"rows": []}\n')
         return Path()

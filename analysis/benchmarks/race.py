@@ -152,6 +152,9 @@ class Clocked:
     def device(self) -> torch.device:
         return self.pairs.device
 
+    def seek(self, step: int, seed: int) -> None:
+        self.pairs.seek(step, seed)
+
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         self.tick()
         return self.pairs.draw(n, generator)
@@ -196,7 +199,7 @@ def ours(
     one.
     """
     operator = sd.operators.reversible_transfer
-    pairs = pairs_of(sd.data.Rows.of(clock.data.frames, torch.device("cpu")), clock.data)
+    pairs = pairs_of(sd.data.rows_of(clock.data.frames, torch.device("cpu")), clock.data)
     whitening = whitening_of(clock.data.frames)
     slow, scales = slow_coordinates(whitening, pairs)
     inputs = single(slow.followed_by(torch.diag(scales)) if warm else slow)

@@ -122,6 +122,9 @@ class SpanSamples:
     def scored(self) -> None:
         return None
 
+    def seek(self, step: int, seed: int) -> None:
+        pass
+
     @torch.no_grad()
     def draw(self, n: int, generator: torch.Generator) -> Batch:
         """All n walkers after another move, with weights Z/q."""
@@ -187,6 +190,9 @@ class DeterminantSamples:
 
     def scored(self) -> None:
         return None
+
+    def seek(self, step: int, seed: int) -> None:
+        pass
 
     @torch.no_grad()
     def draw(self, n: int, generator: torch.Generator) -> Batch:
