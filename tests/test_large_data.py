@@ -30,6 +30,7 @@ def nothing_resident(monkeypatch):
     for module in (data.mapped, data.dataset, store, load_features.__globals__):
         where = module if isinstance(module, dict) else vars(module)
         monkeypatch.setitem(where, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(shuffled, "CYCLE", 32)
 
 
 # The store.
@@ -211,7 +212,7 @@ def test_every_sample_is_drawn_equally_often_and_the_seed_says_when():
     assert not torch.equal(first, pairs.draw(64, generator).x)
 
 
-RESUMED = {"n_modes": 2, "lagtime": 2, "max_steps": 3 * shuffled.CYCLE, "n_networks": 2, "hidden": (16,)}
+RESUMED = {"n_modes": 2, "lagtime": 2, "max_steps": 96, "n_networks": 2, "hidden": (16,)}
 
 
 @pytest.mark.usefixtures("nothing_resident")

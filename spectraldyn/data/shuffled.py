@@ -14,8 +14,9 @@ from spectraldyn.records import Batch
 
 BUFFER_BYTES = 2**26
 """Of rows that are read for the samples in memory."""
-CYCLE = 32
-"""Steps for which these are drawn from. At the usual batch sizes that is about once for every sample."""
+CYCLE = 128
+"""Steps for which these are drawn from, at the usual batch sizes a few times each: to read and to whiten the next ones
+takes longer than as many steps, if it is done for every draw."""
 BLOCK = 16
 """Samples that follow each other in the data and are read together. They are alike: with many at once the blocks would
 be few, and with them what a batch knows of a slow process; with one at a time, a disk would be busy finding them."""

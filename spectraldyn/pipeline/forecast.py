@@ -32,13 +32,13 @@ ROW_BYTES = 240
 """Of every row and that of the functions at it: indices of pairs, modes, memberships and what is made of them."""
 BLOCKS_BYTES = 6e8
 """Of training from blocks of rows on disk."""
-ANALYSIS_SECONDS, ROW_SECONDS = 15.0, 5e-6
-"""Of intervals, kinetics and figures: of any, and for every row."""
+ANALYSIS_SECONDS, ROW_SECONDS = 30.0, 5e-6
+"""Of the program's start, intervals, kinetics and figures: of any, and for every row."""
 TIMED, TIMED_ROWS, LARGE_BATCH = 5, 4096, 512
 """How often a piece of the work is timed, and on how much."""
-USUAL_STEPS, STEP_FACTOR = 900, 2.5
+USUAL_STEPS, STEP_FACTOR = 1300, 5.0
 """Steps of a network where data are many, and what a step takes beside the passes through the network, as a factor:
-the loss, the optimiser, averages, and the scores between steps."""
+the loss, the optimiser, averages, the scores between steps, and rows that are read for it."""
 MARGIN = 1.3
 """By which a forecast may be wrong: what needs more than the machine has by this factor is refused."""
 
