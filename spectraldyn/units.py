@@ -183,3 +183,11 @@ class TimeAxis:
                 "there is no pair at this lag"
             )
         return frames // self.stride
+
+
+def size_text(n_bytes: float) -> str:
+    """Bytes as users read them, such as "1.3 GB"."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes:.0f} B"

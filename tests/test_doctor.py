@@ -46,13 +46,13 @@ def test_a_sound_installation_passes(capfd, monkeypatch, feature_store):
     assert f"torch {torch.__version__}" in said["packages"]
     assert "OMP_NUM_THREADS=1" in said["threads"]
     assert said["cache"] == f"{feature_store}, can be written, 2 entries, 2.0 GB"
-    assert re.fullmatch(r"\S+ GB free of \S+ GB where the cache lies", said["disk"])
+    assert re.fullmatch(r"\S+ \wB free of \S+ \wB where the cache lies", said["disk"])
     assert re.search(r"passed, ornstein-uhlenbeck: timescale \S+ ps, exactly 1 ps .*exactly 0.8187", said["self test"])
 
 
 def test_a_cache_that_is_not_there_yet_is_not_made(capfd, found, feature_store):
     assert main(["doctor"]) == 0
-    assert dict(lines_of(capfd))["cache"] == f"{feature_store}, can be written, 0 entries, 0.0 GB"
+    assert dict(lines_of(capfd))["cache"] == f"{feature_store}, can be written, 0 entries, 0 B"
     assert not feature_store.exists()
 
 

@@ -278,7 +278,7 @@ def test_a_log_that_the_disk_refuses_ends_nothing(tmp_path, capfd):
     from spectraldyn.pipeline.log import _logged
 
     run = Run(log=tmp_path / "log.txt")
-    with _logged(run, "cpu"):
+    with _logged(run, tmp_path / "log.txt", "cpu"):
         handler = logging.getLogger("spectraldyn").handlers[-1]
         handler.stream.close()
         handler.stream = open("/dev/full", "w")  # noqa: SIM115

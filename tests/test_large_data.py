@@ -342,7 +342,7 @@ def test_a_forecast_counts_rows_columns_and_bytes(monkeypatch, tmp_path, walks, 
     found = forecasts.forecast(*arguments, stride=2, skip=None, timestep=None)
     assert (found.n_rows, found.n_columns, found.disk_bytes) == (400, 7, 4 * 400 * 7)
     assert found.reading_seconds > 0
-    assert "400 frames × 7 columns take about 0.6 GB of memory" in str(found)
+    assert "400 frames × 7 columns take about 600.1 MB of memory, 11.2 kB of disk" in str(found)
     load_features(*arguments[:2], "heavy-distances,positions", stride=2)
     there = forecasts.forecast(*arguments, stride=2, skip=None, timestep=None)
     assert (there.n_rows, there.disk_bytes, there.reading_seconds) == (400, 0, 0)
@@ -364,11 +364,11 @@ def test_what_the_machine_has_not_is_refused_before_anything_is_read(
     monkeypatch.setattr(forecasts, f"free_{lacking}", lambda: 100.0)
     paths, top = walks
     said = (
-        rf"of {lacking}.* are needed for 800 frames × 1 columns, and 0 MB are free: use every N-th frame \(`stride`\)"
+        rf"of {lacking}.* are needed for 800 frames × 1 columns, and 100 B are free: use every N-th frame \(`stride`\)"
     )
     with pytest.raises(InputError, match=said):
         fit_trajectories(paths, top=top, lag=2, features="heavy-distances", progress=True)
-    assert "forecast: 800 frames × 1 columns take about 0.6 GB" in capsys.readouterr().err
+    assert "forecast: 800 frames × 1 columns take about 600.2 MB" in capsys.readouterr().err
     assert not feature_store.exists()
 
 

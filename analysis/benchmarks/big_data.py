@@ -33,7 +33,8 @@ N_RESIDUES, SWITCH = 100, 1 / 400
 NOISE, ANGLES = 0.004, (-0.7, 2.3)
 LAG = 20
 CHUNK = 5000
-FORECAST = re.compile(r"take about ([\d.]+) GB of memory, ([\d.]+) GB of disk .* and ([\d.]+) (seconds|minutes)")
+FORECAST = re.compile(r"take about ([\d.]+) (\w+) of memory, ([\d.]+) (\w+) of disk .* and ([\d.]+) (\w+)")
+UNITS = {"B": 1e-9, "kB": 1e-6, "MB": 1e-3, "GB": 1.0, "seconds": 1, "minutes": 60}
 READING = """
 import sys, mdtraj, numpy as np
 for chunk in mdtraj.iterload(sys.argv[1], top=sys.argv[2], chunk={chunk}):
@@ -124,7 +125,10 @@ def measured(folder: Path, gigabytes: float) -> dict[str, Any]:
     seconds, peak, said = watched([sys.executable, "-W", "ignore", "-m", "spectraldyn", *fit], environment)
     results = json.loads((folder / "out" / "results.json").read_text())
     stages = {stage["name"]: stage["seconds"] for stage in results["stages"]}
-    memory, disk, time_, unit = FORECAST.search(said).groups()
+    found = FORECAST.search(said)
+    if found is None:
+        raise SystemExit(f"no forecast was made: {said[:500]}")
+    memory, disk, expected = (float(found[k]) * UNITS[found[k + 1]] for k in (1, 3, 5))
     slowest = results["timescales"][0]
     return {
         "GB": gigabytes,
@@ -137,9 +141,9 @@ def measured(folder: Path, gigabytes: float) -> dict[str, Any]:
         "time / limit": seconds / (1.5 * alone + seconds - stages["reading"]),
         "peak (MB)": peak,
         "store (GB)": sum(file.stat().st_size for file in (folder / "store").glob("*.npy")) / 1e9,
-        "forecast (MB)": 1000 * float(memory),
-        "forecast disk (GB)": float(disk),
-        "forecast (s)": float(time_) * (60 if unit == "minutes" else 1),
+        "forecast (MB)": 1000 * memory,
+        "forecast disk (GB)": disk,
+        "forecast (s)": expected,
         "timescale": slowest["value"],
         "interval": [slowest["low"], slowest["high"]],
         "exact": -1 / math.log(1 - 2 * SWITCH),

@@ -4,6 +4,7 @@ import argparse
 import time
 
 from spectraldyn.commands.options import Commands, command
+from spectraldyn.units import size_text
 
 
 def add_cache(commands: Commands) -> None:
@@ -29,17 +30,10 @@ def _cache(options: argparse.Namespace) -> int:
 
     if options.prune is not None:
         gone = prune(options.prune)
-        print(f"removed {len(gone)}, {_size(sum(one.n_bytes for one in gone))}")
+        print(f"removed {len(gone)}, {size_text(sum(one.n_bytes for one in gone))}")
     there = kept()
     for one in there:
         days = (time.time() - one.used) / 86_400
-        print(f"{_size(one.n_bytes):>9}  used {days:.0f} days ago  {one.kind}: {one.what}")
-    print(f"{_size(sum(one.n_bytes for one in there))} in {cache_folder()}")
+        print(f"{size_text(one.n_bytes):>9}  used {days:.0f} days ago  {one.kind}: {one.what}")
+    print(f"{size_text(sum(one.n_bytes for one in there))} in {cache_folder()}")
     return 0
-
-
-def _size(n_bytes: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:.1f} {unit}"
-    return f"{n_bytes} B"

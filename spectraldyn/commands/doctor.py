@@ -14,6 +14,7 @@ from pathlib import Path
 
 from spectraldyn import __version__
 from spectraldyn.commands.options import Commands, command
+from spectraldyn.units import size_text
 
 PACKAGES = ("torch", "numpy", "scipy", "mdtraj", "deeptime", "scikit-learn", "joblib", "matplotlib")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
@@ -83,7 +84,7 @@ def _gpus() -> Iterator[str]:
         free, total = torch.cuda.mem_get_info(number)
         built = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"HIP {torch.version.hip}"
         name = torch.cuda.get_device_name(number)
-        yield f"{name}, {_gigabytes(free)} free of {_gigabytes(total)}, {built}{_driver()}{choice}"
+        yield f"{name}, {size_text(free)} free of {size_text(total)}, {built}{_driver()}{choice}"
 
 
 def _driver() -> str:
@@ -102,8 +103,8 @@ def _memory() -> str:
     from spectraldyn.pipeline.machine import memory_limit
 
     memory, limit = psutil.virtual_memory(), memory_limit()
-    text = f"{_gigabytes(memory.available)} free of {_gigabytes(memory.total)}"
-    return text + (f", of which this process may use {_gigabytes(limit)}" if limit and limit < memory.total else "")
+    text = f"{size_text(memory.available)} free of {size_text(memory.total)}"
+    return text + (f", of which this process may use {size_text(limit)}" if limit and limit < memory.total else "")
 
 
 def _cache() -> Iterator[tuple[str, str]]:
@@ -119,14 +120,10 @@ def _cache() -> Iterator[tuple[str, str]]:
     except OSError as error:
         writable = f"cannot be written ({error.strerror}): set SPECTRALDYN_CACHE to a folder that can"
     there_already = kept()
-    size, n = _gigabytes(sum(one.n_bytes for one in there_already)), len(there_already)
+    size, n = size_text(sum(one.n_bytes for one in there_already)), len(there_already)
     yield "cache", f"{folder}, {writable}, {n} entr{'y' if n == 1 else 'ies'}, {size}"
     usage = shutil.disk_usage(there)
-    yield "disk", f"{_gigabytes(usage.free)} free of {_gigabytes(usage.total)} where the cache lies"
-
-
-def _gigabytes(n_bytes: float) -> str:
-    return f"{n_bytes / 1e9:.1f} GB"
+    yield "disk", f"{size_text(usage.free)} free of {size_text(usage.total)} where the cache lies"
 
 
 def _self_test(device: str) -> tuple[str, bool]:

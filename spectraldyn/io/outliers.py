@@ -120,31 +120,30 @@ class _Pairs:
         """The distances (n, pairs) in this frame and those after it."""
         if not lengths.shape[1]:
             return
-        if self._usual is None:
-            self._first.append(lengths)
-            if sum(map(len, self._first)) < _FIRST:
-                return
-            lengths, first = self._learn(), 0
-        self._judge(lengths, first)
+        if self._usual is not None:
+            self._judge(lengths, first, *self._usual)
+            return
+        self._first.append(lengths)
+        if sum(map(len, self._first)) >= _FIRST:
+            self._learn_and_judge()
 
     @property
     def largest(self) -> "_Largest":
         """The largest deviations of all frames."""
         if self._usual is None and self._first:
-            self._judge(self._learn(), 0)
+            self._learn_and_judge()
         return self._largest
 
-    def _learn(self) -> np.ndarray:
+    def _learn_and_judge(self) -> None:
+        """What is usual, from the first frames, and how far these are from it."""
         lengths = np.concatenate(self._first)
         low, usual, high = np.percentile(lengths[:_FIRST], [10, 50, 90], axis=0).astype(np.float32)
         # of a normal distribution 80 % lie within 2.563 standard deviations; a tenth of the frames may be damaged
         self._usual = usual, np.maximum((high - low) / 2.563, RESOLUTION)
         self._first = []
-        return lengths
+        self._judge(lengths, 0, *self._usual)
 
-    def _judge(self, lengths: np.ndarray, first: int) -> None:
-        assert self._usual is not None
-        usual, widths = self._usual
+    def _judge(self, lengths: np.ndarray, first: int, usual: np.ndarray, widths: np.ndarray) -> None:
         deviations = lengths - usual
         deviations /= widths
         self._largest.add(np.maximum(deviations.max(axis=1), -deviations.min(axis=1)), first)

@@ -16,8 +16,8 @@ from spectraldyn.io.checks import FrameChecks, check_labels
 from spectraldyn.io.containers import check_hdf5
 from spectraldyn.io.formats import FORMATS, check_kind, check_readable, plain_extension, recognise
 from spectraldyn.io.frames import Frames, Indexed
+from spectraldyn.io.lines import Lines
 from spectraldyn.io.silence import Damaged, ask, told
-from spectraldyn.io.text import Lines
 
 
 class Reader:

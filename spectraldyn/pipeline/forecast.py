@@ -21,6 +21,7 @@ from spectraldyn.learning import cpu_settings
 from spectraldyn.learning.warm_start import MOST_INPUTS
 from spectraldyn.networks import CommonTrunk
 from spectraldyn.pipeline.machine import free_disk, free_memory
+from spectraldyn.units import size_text
 
 LARGE_BYTES = 2**28
 """Of files from which on a forecast is made: below, a fit takes little of anything."""
@@ -57,7 +58,9 @@ class Forecast:
 
     def __str__(self) -> str:
         seconds = self.reading_seconds + self.learning_seconds
-        takes = f"about {_size(self.memory_bytes)} of memory, {_size(self.disk_bytes)} of disk in {cache_folder()}"
+        takes = (
+            f"about {size_text(self.memory_bytes)} of memory, {size_text(self.disk_bytes)} of disk in {cache_folder()}"
+        )
         return f"{self.n_rows:,} frames × {self.n_columns:,} columns take {takes} and {_duration(seconds)}"
 
     def check(self, memory: float, disk: float) -> None:
@@ -70,8 +73,8 @@ class Forecast:
                 less = "use every N-th frame (`stride`), fewer columns (`features`, `atoms`)"
                 other = "another disk (SPECTRALDYN_CACHE)" if "disk" in what else "a machine with more memory"
                 raise InputError(
-                    f"about {_size(needed)} of {what} are needed for {self.n_rows:,} frames × {self.n_columns:,} "
-                    f"columns, and {_size(there)} are free: {less}, or {other}"
+                    f"about {size_text(needed)} of {what} are needed for {self.n_rows:,} frames × {self.n_columns:,} "
+                    f"columns, and {size_text(there)} are free: {less}, or {other}"
                 )
 
 
@@ -142,10 +145,6 @@ def _seconds(work: Callable[[], Any]) -> float:
         work()
         times.append(time.perf_counter() - started)
     return min(times)
-
-
-def _size(n_bytes: float) -> str:
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.0f} MB"
 
 
 def _duration(seconds: float) -> str:

@@ -35,18 +35,18 @@ def under_way(out: Path, force: bool, cache: Path, device: str) -> Iterator[Run]
     """
     clear_drafts(cache)
     place = out.resolve()
-    run = Run(log=place.with_name(f"{place.name}-{LOG}"))
-    with claimed(out, force), _logged(run, device):
+    log = place.with_name(f"{place.name}-{LOG}")
+    run = Run(log=log)
+    with claimed(out, force), _logged(run, log, device):
         yield run
         run.remove_kept()
 
 
 @contextlib.contextmanager
-def _logged(run: Run, device: str) -> Iterator[None]:
-    assert run.log is not None
-    _check_ours(run.log)
-    run.log.unlink(missing_ok=True)
-    handler = _Handler(run.log, encoding="utf-8", errors="backslashreplace")
+def _logged(run: Run, log: Path, device: str) -> Iterator[None]:
+    _check_ours(log)
+    log.unlink(missing_ok=True)
+    handler = _Handler(log, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     level = _log.level
     _log.addHandler(handler)
@@ -61,14 +61,14 @@ def _logged(run: Run, device: str) -> Iterator[None]:
         stays = len(run.stages) > fault
         _log.error("%s", _said(error), exc_info=None if isinstance(error, InputError | KeyboardInterrupt) else error)
         if stays:
-            error.add_note(f"log: {run.log}")
+            error.add_note(f"log: {log}")
         raise
     finally:
         _log.removeHandler(handler)
         _log.setLevel(level)
         handler.close()
         if not stays:
-            run.log.unlink(missing_ok=True)
+            log.unlink(missing_ok=True)
 
 
 class _Handler(logging.FileHandler):
