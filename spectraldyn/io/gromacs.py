@@ -27,10 +27,11 @@ class Gromacs(Indexed):
 
     def __init__(self, reader: Callable, path: Path, n_atoms: int) -> None:
         self.reader, self.path = reader, path
-        headers = list(_walk(path, _xtc if reader is XTCTrajectoryFile else _trr))
-        self.n_frames, self.n_atoms = len(headers), headers[0][0]
-        _, self._steps, self._times, sizes = np.array(headers, dtype=np.float64).T
-        self._starts = [0, *np.cumsum(sizes.astype(int)).tolist()]
+        status = path.stat()
+        headers = _headers(path.resolve(), (status.st_size, status.st_mtime_ns), reader)
+        self.n_frames, self.n_atoms = len(headers), int(headers["atoms"][0])
+        self._steps, self._times = headers["step"], headers["time"]
+        self._starts = np.concatenate(([0], np.cumsum(headers["size"])))
 
     def extent(self) -> tuple[int, np.ndarray]:
         return self.n_frames, self._times
@@ -42,8 +43,9 @@ class Gromacs(Indexed):
 
     def decoded(self, file: tuple[BinaryIO, Path], first: int, count: int) -> Frames:
         raw, copy = file
-        raw.seek(self._starts[first])
-        content = raw.read(self._starts[first + count] - self._starts[first])
+        begin, end = self._starts[[first, first + count]].tolist()
+        raw.seek(begin)
+        content = raw.read(end - begin)
         copy.write_bytes(_larger(self.reader, self.n_atoms) + content)
         with self.reader(str(copy)) as decoder:
             xyz, _, _, boxes, *_ = decoder.read(1 + count)
@@ -63,6 +65,15 @@ def _larger(reader: Callable, n_atoms: int) -> bytes:
         with reader(str(path), "w") as file:
             file.write(np.zeros((1, n_atoms + 11, 3), dtype=np.float32))
         return path.read_bytes()
+
+
+@lru_cache(maxsize=4)
+def _headers(path: Path, status: tuple[int, int], reader: Callable) -> np.ndarray:
+    """Headers of all frames of a file of this size and date: a forecast looks at a file that is then read."""
+    columns = [("atoms", np.int32), ("step", np.float64), ("time", np.float64), ("size", np.int64)]
+    headers = np.fromiter(_walk(path, _xtc if reader is XTCTrajectoryFile else _trr), dtype=columns)
+    headers.flags.writeable = False
+    return headers
 
 
 def _walk(path: Path, read_header: Callable[[BinaryIO], Header]) -> Iterator[Header]:

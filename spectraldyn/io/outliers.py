@@ -39,22 +39,28 @@ class Outliers:
     def __init__(self) -> None:
         self._pairs = _Pairs()
         self._steps, self._images, self._boxes = _Returns(), _Returns(), _Returns()
-        self._last: mdtraj.Trajectory | None = None
+        self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def look(self, chunk: mdtraj.Trajectory, lengths: np.ndarray, first: int) -> None:
         """Take in the next chunk; `lengths` (n, pairs) are of `held_pairs`, and its first frame has this number."""
         self._pairs.add(lengths, first)
-        before, self._last = self._last, chunk[-1]
-        xyz = chunk.xyz if before is None else np.concatenate((before.xyz, chunk.xyz))
-        first += before is None  # the first frame that a step leads to
-        steps = np.diff(xyz, axis=0)
+        xyz, cells = chunk.xyz, None
         if chunk.unitcell_lengths is not None:
-            boxed = [chunk] if before is None else [before, chunk]
-            cells = np.concatenate([np.hstack((part.unitcell_lengths, part.unitcell_angles)) for part in boxed])
+            cells = np.hstack((chunk.unitcell_lengths, chunk.unitcell_angles))
+        before, self._last = self._last, (xyz[-1:].copy(), None if cells is None else cells[-1:])
+        steps = np.empty((len(xyz) - (before is None), *xyz.shape[1:]), dtype=xyz.dtype)
+        np.subtract(xyz[1:], xyz[:-1], out=steps[before is not None :])
+        if before is None:
+            first += 1  # the first frame that a step leads to
+        else:
+            np.subtract(xyz[:1], before[0], out=steps[:1])
+        if cells is not None:
+            cells = cells if before is None else np.concatenate((before[1], cells))
             shape = np.hstack((np.log(cells[:, :3]), np.radians(cells[:, 3:])))
             self._boxes.add(np.abs(np.diff(shape, axis=0)), first)
             self._images.add(_to_nearest_images(steps, cells[1:]), first)
-        self._steps.add(np.einsum("tai,tai->ta", steps, steps), first)  # squares, as roots take time
+        steps *= steps
+        self._steps.add(steps @ np.ones(3, dtype=steps.dtype), first)  # squares, as roots take time
 
     def remarks(self, named_already: Collection[int]) -> list[str]:
         """A clause for each kind of fault, which names no frame twice, nor one that is named already."""
