@@ -1,5 +1,6 @@
 """Every method in a process of its own, so that time and memory are its own."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -133,6 +134,7 @@ def do_job(place: str | Path) -> None:
 
 def _do(job: Job, frames: np.ndarray) -> Outcome:
     split = job.split
+    gc.collect()  # what others have left behind would be counted, or be used again
     before = start_of_peak()
     started = time.perf_counter()
     learned = METHODS[job.method](split.problem(frames), **job.options)

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import gc
 import logging
 import shutil
 import sys
@@ -68,7 +67,6 @@ class Run:
 
 def start_of_peak() -> float | None:
     """Memory in use, in bytes, from which a peak is to be measured."""
-    gc.collect()
     with contextlib.suppress(OSError, AttributeError, TypeError):
         # What was freed but is still held would be used again and not be seen as growth (glibc).
         ctypes.CDLL(None).malloc_trim(0)
