@@ -7,7 +7,9 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -225,9 +227,9 @@ def test_what_the_disk_says_is_told_also_where_a_writer_hides_it(here, error, mo
     assert disk_error(TypeError()) is None
 
 
-def limited(size, code):
-    """Run code with a limit on the size of files; what it prints."""
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
+def limited(size, code, before=""):
+    """Run code with a limit on the size of files, after some without; what it prints."""
+    limit = f"{before}\nimport resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
     done = subprocess.run([sys.executable, "-c", limit + code], capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
@@ -252,6 +254,45 @@ for ending in ("xtc", "trr", "nc", "h5", "gro", "dcd", "pdb", "xyz"):
     advice = "cannot be written (File too large): raise the limit on the size of files (ulimit -f)"
     assert [line.partition(",")[0] for line in said] == [f"x.{ending} {advice}" for ending in endings]
     assert names(here) == []
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no such limit here")
+def test_a_limit_on_the_size_of_files_is_one_sentence_in_every_command(here):
+    data = Path(__file__).parents[1] / "data" / "alanine_dipeptide"
+    np.save("x.npy", np.random.default_rng(0).normal(size=(400, 2)))
+    before = f"""
+import contextlib, io, os, sys
+import pytest
+answers = os.fdopen(os.dup(1), "w")
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from conftest import make_quick
+make_quick(pytest.MonkeyPatch())
+from spectraldyn.cli import main
+learn = ["--modes", "1", "--quiet", "--out"]
+def run(*arguments):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        code = main([*arguments])
+    print(code, *[line for line in said.getvalue().splitlines() if "error: " in line], file=answers)
+top = ["--top", {str(data / "top.pdb")!r}, "--lag", "5ps", "--refits", "0"]
+run("fit", {str(data / "a2.xtc")!r}, *top, *learn, "fit")
+"""
+    code = f"""
+run("fit", {str(data / "a2.xtc")!r}, *top, "--force", *learn, "fit")
+run("scan", "x.npy", "--lag", "2", *learn, "scan")
+run("compare", "x.npy", "--lag", "2", "--methods", "tica", "--splits", "1", *learn, "compare")
+run("transform", "fit", {str(data / "a2.xtc")!r}, "--out", "modes.npy")
+run("states", "fit")
+run("report", "fit")
+"""
+    said = [line for line in limited(2000, code, before).splitlines() if line[:2] in ("0", "2 ")]
+    files = "fit", "scan", "what is computed on the way", "frames are copied into", "fit-states", "fit/report.html"
+    assert len(said) == 1 + len(files)
+    assert said[0] == "0"
+    for line, file in zip(said[1:], files, strict=True):
+        assert line.startswith(f"2 spectraldyn: error: {file}")
+        assert " written (File too large): " in line
+    assert names(here) == ["fit", "fit-log.txt", "scan-log.txt", "x.npy"]
+    assert {"model.pt", "report.html", "results.json"} < set(names(here / "fit"))
 
 
 def test_both_halves_of_an_output_error(here):

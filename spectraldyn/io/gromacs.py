@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from mdtraj.formats import XTCTrajectoryFile
 
+from spectraldyn.errors import InputError
 from spectraldyn.io.frames import NONE, Frames, Indexed, cell_of
 from spectraldyn.io.silence import Damaged
 
@@ -46,7 +47,12 @@ class Gromacs(Indexed):
         begin, end = self._starts[[first, first + count]].tolist()
         raw.seek(begin)
         content = raw.read(end - begin)
-        copy.write_bytes(_larger(self.reader, self.n_atoms) + content)
+        first_frame = _larger(self.reader, self.n_atoms)
+        try:
+            copy.write_bytes(first_frame + content)
+        except OSError as error:
+            refused = f"frames are copied into {copy.parents[1]}, which cannot be written ({error.strerror})"
+            raise InputError(f"{refused}: make room there, or name a folder on another disk in TMPDIR") from error
         with self.reader(str(copy)) as decoder:
             xyz, _, _, boxes, *_ = decoder.read(1 + count)
         where = slice(first, first + len(xyz) - 1)

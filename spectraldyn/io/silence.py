@@ -42,11 +42,14 @@ def told(path: str | Path) -> Iterator[None]:
 
 
 def ask(fault: str, call: Callable[[], Result]) -> Result:
-    """Result of a reader of mdtraj; raises Damaged with the fault, if one is named, and what the reader said of it."""
+    """Result of a reader of mdtraj; raises Damaged with the fault, if one is named, and what the reader said of it.
+
+    What is not a fault of the file passes as the InputError that it is.
+    """
     with quiet():
         try:
             return call()
-        except Damaged:
+        except (Damaged, InputError):
             raise
         except (AttributeError, LookupError, NameError, TypeError):
             said = "its content is not that of its format"  # what Python says of it helps nobody
