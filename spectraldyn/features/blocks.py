@@ -118,7 +118,10 @@ def _dihedrals(molecule: Molecule, kinds: Sequence[str], missing: str) -> Block:
 
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         angles = mdtraj.compute_dihedrals(chunk, indices, periodic=periodic)
-        return np.stack([np.cos(angles), np.sin(angles)], axis=2).reshape(chunk.n_frames, -1)
+        rows = np.empty((len(angles), 2 * len(indices)), dtype=angles.dtype)
+        np.cos(angles, out=rows[:, 0::2])
+        np.sin(angles, out=rows[:, 1::2])
+        return rows
 
     return Block(columns, compute, geometry=Geometry("torsions", indices))
 

@@ -148,7 +148,8 @@ class Featurizer:
                 raise InputError(f"{path}, frames {frame} to {last}: {error}") from error
 
         def take(rows: np.ndarray, frame: int) -> None:
-            if len(bad := np.argwhere(~np.isfinite(rows))):
+            if not (finite := np.isfinite(rows)).all():
+                bad = np.argwhere(~finite)
                 where = f"{self._names[bad[0, 1]]!r} in frame {frame + step * bad[0, 0]}"
                 raise InputError(f"{path} gives no number for {where}: look at that frame, or leave the feature out")
             append(rows)

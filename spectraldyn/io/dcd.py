@@ -49,7 +49,9 @@ class Dcd(Indexed):
         if not sound.all():
             broken = first + int(np.argmin(sound))
             raise Damaged(f"the record markers of frame {broken} are broken, so the file is corrupt from there on")
-        xyz = np.stack([frames[axis]["data"] for axis in "xyz"], axis=-1) / np.float32(10)
+        xyz = np.empty((len(frames), self.n_atoms, 3), dtype=np.float32)
+        for place, axis in enumerate("xyz"):
+            np.divide(frames[axis]["data"], np.float32(10), out=xyz[:, :, place])
         if "cell" not in sizes:
             return Frames(xyz)
         return Frames(xyz, cell=_cell(frames["cell"]["data"].astype(np.float64), self._version))
