@@ -145,7 +145,7 @@ def measured(folder: Path, gigabytes: float) -> dict[str, Any]:
         "forecast disk (GB)": disk,
         "forecast (s)": expected,
         "timescale": slowest["value"],
-        "interval": [slowest["low"], slowest["high"]],
+        "interval": f"{slowest['low']:.0f}–{slowest['high']:.0f}",
         "exact": -1 / math.log(1 - 2 * SWITCH),
     }
 

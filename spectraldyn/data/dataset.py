@@ -21,8 +21,8 @@ quicker, and the copy is small. Larger ones stay where they are, in memory or on
 CHUNK_VALUES = 2**18
 """Values of one chunk (2 MB in double precision), so that a pass over all rows needs no memory to speak of."""
 
-AT_ONCE = 8192
-"""Rows gathered from a large file before its pages are given back: each may lie on pages of its own."""
+AT_ONCE = 128
+"""Rows gathered from a large file before its pages are given back: with each, Linux may map up to 2 MB."""
 
 NAMES_SHOWN = 3
 """Files, and features of one kind, that are named where the data are shown."""
