@@ -87,14 +87,10 @@ def forecast(
         return None
     plan = plan_features(paths, top, features, atoms, **sampling)
     n_bytes = 4.0 * plan.n_rows * plan.n_columns
-    in_memory = n_bytes if n_bytes <= RESIDENT_BYTES else BLOCKS_BYTES
-    memory = (
-        PROGRAM_BYTES
-        + READER_BYTES * (plan.n_processes - 1)
-        + in_memory
-        + ROW_BYTES * plan.n_rows
-        + 5 * 8 * plan.n_columns**2
-    )
+    of_rows = ROW_BYTES * plan.n_rows
+    # The blocks are given up before the analysis begins.
+    grows = n_bytes + of_rows if n_bytes <= RESIDENT_BYTES else max(BLOCKS_BYTES, of_rows)
+    memory = PROGRAM_BYTES + READER_BYTES * (plan.n_processes - 1) + grows + 5 * 8 * plan.n_columns**2
     disk = 4.0 * plan.new_rows * plan.n_columns
     learning = _learning_seconds(learner, plan.n_rows, plan.n_columns)
     return Forecast(plan.n_rows, plan.n_columns, memory, disk, plan.seconds, learning)
