@@ -16,6 +16,7 @@ import os
 import secrets
 import sys
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -82,13 +83,15 @@ def read_entry(key: str) -> tuple[np.ndarray, dict[str, Any]] | None:
         with contextlib.suppress(OSError):
             os.utime(path)  # when it was used last
         # a plain array on the same memory: np.memmap changes what reductions return
-        rows = _mapped(folder / f"{key}.npy").view(np.ndarray)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a damaged header, that Python 2 had written it
+            rows = _mapped(folder / f"{key}.npy").view(np.ndarray)
         if list(rows.shape) != record["shape"] or rows.dtype != np.float32 or not _sound(rows, record["crc32"]):
             raise DamagedEntry(key)
         return rows, dict(record["meta"])
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # of what is damaged, NumPy raises anything
         raise DamagedEntry(key) from error
 
 
