@@ -39,7 +39,7 @@ class Outliers:
     def __init__(self) -> None:
         self._pairs = _Pairs()
         self._steps, self._images, self._boxes = _Returns(), _Returns(), _Returns()
-        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._last: tuple[np.ndarray, np.ndarray | None] | None = None
 
     def look(self, chunk: mdtraj.Trajectory, lengths: np.ndarray, first: int) -> None:
         """Take in the next chunk; `lengths` (n, pairs) are of `held_pairs`, and its first frame has this number."""
@@ -55,7 +55,7 @@ class Outliers:
         else:
             np.subtract(xyz[:1], before[0], out=steps[:1])
         if cells is not None:
-            cells = cells if before is None else np.concatenate((before[1], cells))
+            cells = cells if before is None or before[1] is None else np.concatenate((before[1], cells))
             shape = np.hstack((np.log(cells[:, :3]), np.radians(cells[:, 3:])))
             self._boxes.add(np.abs(np.diff(shape, axis=0)), first)
             self._images.add(_to_nearest_images(steps, cells[1:]), first)
