@@ -18,6 +18,7 @@ from spectraldyn import InputError, NeuralSVD, load_features
 from spectraldyn.cli import main
 from spectraldyn.estimators import load_model
 from spectraldyn.io import load_topology, scan
+from spectraldyn.io.outliers import Outliers
 
 SOUND = ("refused", "note", "unchanged", "silent")
 few = settings(derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
@@ -108,6 +109,18 @@ def test_a_molecule_moved_as_a_whole(tmp_path):
     (note,) = notes_of(moved(run, 20, slice(None), [0, 0, 7]), tmp_path / "a.dcd")
     assert note.startswith("atoms lie far from where they are before and after frame 20, unlike in all other frames")
     assert notes_of(moved(run, slice(20, None), slice(None), [0, 0, 7]), tmp_path / "b.dcd") == []
+
+
+@pytest.mark.parametrize("boxed", [False, True])
+@pytest.mark.parametrize("frame", [19, 20, 21])
+def test_a_molecule_moved_where_one_chunk_ends_and_the_next_begins(frame, boxed):
+    run, outliers = moved(run_of(), frame, slice(None), [0, 0, 7]), Outliers()
+    if boxed:
+        run.unitcell_vectors = np.tile(30.0 * np.eye(3), (60, 1, 1))
+    for first in (0, 20, 40):
+        outliers.look(run[first : first + 20], np.empty((20, 0)), first)
+    (note,) = outliers.remarks(())
+    assert note.startswith(f"atoms lie far from where they are before and after frame {frame}, unlike")
 
 
 @pytest.mark.parametrize("extension", ["gro", "lammpstrj"])

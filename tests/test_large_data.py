@@ -354,6 +354,15 @@ def test_a_forecast_counts_rows_columns_and_bytes(monkeypatch, tmp_path, walks, 
     of_array = tmp_path / "x.npy", None, NeuralSVD(2), None, None
     found = forecasts.forecast(*of_array, stride=1, skip=None, timestep=None)
     assert (found.n_rows, found.n_columns, found.disk_bytes) == (300, 5, 0)
+    features, of_rows = 4 * 300 * 5, 240 * 300
+    rest = forecasts.PROGRAM_BYTES + 5 * 8 * 5**2
+    assert found.memory_bytes == rest + features + of_rows
+    # Of what stays on disk, the blocks, or what grows with the rows once they are given up.
+    monkeypatch.setattr(forecasts, "RESIDENT_BYTES", 0)
+    for blocks, larger in ((of_rows + 1, of_rows + 1), (of_rows - 1, of_rows)):
+        monkeypatch.setattr(forecasts, "BLOCKS_BYTES", blocks)
+        found = forecasts.forecast(*of_array, stride=1, skip=None, timestep=None)
+        assert found.memory_bytes == rest + larger
 
 
 @pytest.mark.parametrize("lacking", ["memory", "disk"])
