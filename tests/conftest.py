@@ -8,6 +8,8 @@ import pytest
 import torch
 import torch._dynamo  # which the first optimiser loads, for seconds: also in every process that a test forks
 
+from spectraldyn.estimators import NeuralSVD
+
 torch.set_num_threads(1)
 
 LONGEST = {"test_notebooks", "test_known_systems", "test_coverage", "test_generator", "test_validation"}
@@ -68,8 +70,10 @@ def draw_no_pictures(monkeypatch):
 
 
 def make_quick(monkeypatch):
-    """Hardly any training after the warm start, and no pictures."""
+    """Hardly any training after the warm start, of two networks and not three, and no pictures."""
     draw_no_pictures(monkeypatch)
+    monkeypatch.setitem(NeuralSVD.__init__.__kwdefaults__, "n_networks", 2)
+    monkeypatch.setattr("spectraldyn.learning.loop.EVALUATIONS", 5)
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
     for name, value in {"STEPS": 10, "STEPS_PER_MODE": 0, "PROBE_STEPS": 10, "SETTLING_STEPS": 10}.items():
         monkeypatch.setattr(f"spectraldyn.estimators.neural_svd.{name}", value)

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import joblib
 import numpy as np
 import pytest
 
@@ -56,7 +57,16 @@ def timeless(results: dict) -> dict:
     return {key: value for key, value in results.items() if key not in ("seconds", "stages")}
 
 
-def test_a_run_is_repeated_to_the_digit_by_the_file_that_it_leaves(files, tmp_path, monkeypatch, capfd):
+@pytest.fixture
+def in_this_process():
+    """Refits, which then are quick as well."""
+    with joblib.parallel_config("sequential"):
+        yield
+
+
+def test_a_run_is_repeated_to_the_digit_by_the_file_that_it_leaves(
+    files, tmp_path, monkeypatch, capfd, in_this_process
+):
     options = ["--timestep", "2ps", "--lag", "10ps", "--modes", "1", "--states", "2", "--temperature", "300"]
     assert run("fit", *files, *options, "--seed", "3", "--skip", "20ps", "--refits", "2", "--out", "one") == 0
     assert run_file("one") == {

@@ -223,6 +223,7 @@ def test_interrupted_fit_goes_on_to_the_same_numbers(short, straight, tmp_path, 
 
         return interrupt
 
+    monkeypatch.setattr("spectraldyn.learning.keeping.KEPT_AT_EVALUATIONS", 0.0)
     for name in ("vamp-2", "joint"):
         framework = OBJECTIVES[name]
         monkeypatch.setitem(OBJECTIVES, name, dataclasses.replace(framework, formula=interrupting(framework.formula)))

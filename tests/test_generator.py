@@ -263,7 +263,7 @@ def run(*arguments):
         return int(stop.code or 0)
 
 
-def test_from_simulate_to_rates_on_the_command_line(tmp_path, monkeypatch, capfd, quick_training):
+def test_from_simulate_to_rates_on_the_command_line(tmp_path, monkeypatch, capfd, quick_training, no_pictures):
     monkeypatch.chdir(tmp_path)
     assert run("simulate", "ornstein-uhlenbeck", "--out", "x.dcd") == 0
     command = ("fit", "x.dcd", "--top", "x.pdb", "--operator", "generator", "--potential", "ornstein-uhlenbeck")

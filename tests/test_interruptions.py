@@ -86,8 +86,13 @@ def test_the_state_is_kept_by_the_clock_where_evaluations_are_far_apart(frames, 
     assert steps == [*range(1, 41), *range(1, 21)]
     steps.clear()
     monkeypatch.setattr(keeping, "KEPT_EVERY", 1e9)
+    monkeypatch.setattr("spectraldyn.learning.loop.EVALUATIONS", 4)
     NeuralSVD(1, 2, checkpoint_folder=tmp_path, **SMALL).fit(frames)
-    assert steps == [40, 20]
+    assert steps == [40, 20]  # evaluations within two seconds of each other, but for the last ones
+    steps.clear()
+    monkeypatch.setattr(keeping, "KEPT_AT_EVALUATIONS", 0.0)
+    NeuralSVD(1, 2, checkpoint_folder=tmp_path, **SMALL).fit(frames)
+    assert steps == [10, 20, 30, 40, 5, 10, 15, 20]
 
 
 def without(*path):

@@ -10,29 +10,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-KEPT_EVERY = 60.0
-"""Seconds after which the state is kept anew, where no evaluation comes before."""
+KEPT_EVERY, KEPT_AT_EVALUATIONS = 60.0, 2.0
+"""Seconds after which the state is kept anew, and those after which it is at an evaluation: of a short training, keeping
+it at each of them would be a good part."""
 _STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
-def keeping(save: Callable[[], None] | None) -> Iterator[Callable[[bool], None]]:
-    """A function to call after every step, with whether the state is to be kept now whatever the time.
+def keeping(save: Callable[[], None] | None) -> Iterator[Callable[[bool, bool], None]]:
+    """A function to call after every step, with whether it ends in an evaluation, and whether it is the last.
 
     A signal that asks to stop waits for the end of the step, so that the state is whole, and none of the steps is lost.
     Without `save` nothing is kept, and signals do as ever.
     """
     # Python lets no other thread see to signals.
     if save is None or threading.current_thread() is not threading.main_thread():
-        yield lambda due: save() if due and save is not None else None
+        yield lambda evaluated, last: save() if evaluated and save is not None else None
         return
     came: list[int] = []
     before = {number: handler for number in _STOPS if _can_wait(handler := signal.getsignal(number))}
     kept = time.monotonic()
 
-    def keep(due: bool) -> None:
+    def keep(evaluated: bool, last: bool) -> None:
         nonlocal kept
-        if due or came or time.monotonic() - kept >= KEPT_EVERY:
+        due = KEPT_AT_EVALUATIONS if evaluated else KEPT_EVERY
+        if came or last or time.monotonic() - kept >= due:
             save()
             kept = time.monotonic()
         stop()

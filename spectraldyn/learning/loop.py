@@ -109,8 +109,9 @@ def learn(
     seed : int
         Of the batches.
     checkpoint : Path, optional
-        File that holds the state of training at every evaluation, every minute, and when a signal asks to stop. Where
-        it exists, training goes on from there and ends with the same parameters as if it had not been interrupted.
+        File that holds the state of training at evaluations, a few seconds apart, every minute, in the end, and when a
+        signal asks to stop. Where it exists, training goes on from there and ends with the same parameters as if it had
+        not been interrupted.
     progress : bool
         Show a progress bar on stderr.
     observe : callable (step, Sides), optional
@@ -152,7 +153,7 @@ def learn(
                 if run.step - run.progress.kept_step >= PATIENCE * every:
                     run.progress.step = n_steps
                 _log.info("training: step %d of %d, held-out score %.4f", run.progress.steps[-1], n_steps, score)
-            keep(due)
+            keep(due, run.step == n_steps)
     done = run.progress
     sides.load_state_dict(done.kept, strict=False)
     return History(done.steps, done.scores, done.losses, done.kept_step)
