@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 KEPT_EVERY, KEPT_AT_EVALUATIONS = 60.0, 2.0
-"""Seconds after which the state is kept anew, and those after which it is at an evaluation: of a short training, to keep
-it at each of them would be a good part."""
+"""Seconds after which the state is kept anew, and those after which it is at an evaluation: to keep it at each of them
+would be a good part of a short training."""
 _STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
