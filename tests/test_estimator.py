@@ -492,8 +492,6 @@ def test_wrong_data_is_named():
         NeuralSVD().fit([np.zeros(5), np.zeros(6)])
     with pytest.raises(InputError, match="give several trajectories as a list"):
         NeuralSVD().fit((np.zeros((5, 2)), np.zeros((6, 2))))
-    with pytest.raises(InputError, match="the data have weights, which lagged pairs do not take"):
-        NeuralSVD().fit(Dataset([np.zeros((5, 2))], weight=np.ones(5)))
     with pytest.raises(ValueError, match="NaN"):
         NeuralSVD().fit([np.zeros((5, 2)), np.full((6, 2), np.nan)])
     with pytest.raises(ValueError, match="3 features, but NeuralSVD is expecting 2"):

@@ -100,9 +100,9 @@ def test_a_fit_to_repeated_pairs_is_that_of_the_drawn_data(frames):
     ("weight", "message"),
     [
         (np.ones(10), "sample_weight has 10 entries for 6000 frames"),
-        (np.full(6000, 0.5), "sample_weight of lagged pairs must be whole numbers"),
         (-np.ones(6000), "must be finite and not negative, and not all of it zero"),
-        (np.eye(1, 6000)[0], "sample_weight leaves 1 pairs: let more frames count"),
+        (np.eye(1, 6000)[0], "the weights leave as much as 1 lagged pairs, fewer than 2: give weights that differ"),
+        (np.exp(-np.arange(6000) / 10), "the weights leave as much as 20 lagged pairs, fewer than 50: give weights"),
     ],
 )
 def test_weights_that_cannot_be(frames, weight, message):

@@ -96,6 +96,8 @@ def compare_methods(
     if not 0 <= random_state < 2**32:
         raise InputError(f"`random_state` is {random_state}: it must lie between 0 and 2^32 - 1")
     data = _checked(trajectories)
+    if data.weight is not None:
+        raise InputError("the data have weights, which only some methods know of: compare `data.weighted(None)`")
     check_modes(int(n_modes), sum(map(len, data)))
     numbers = {"lagtime": int(lagtime), "n_modes": int(n_modes), "seed": int(random_state)}
     question = Question(**numbers, reversible=bool(reversible), device=device)

@@ -280,8 +280,10 @@ class Dataset(list):
         )
 
     def digest(self) -> str:
-        """Hash of all rows and of where the stretches end."""
+        """Hash of all rows, of where the stretches end, and of the weights where there are any."""
         state = hashlib.blake2b(repr([len(array) for array in self]).encode(), digest_size=16)
+        if self.weight is not None:
+            state.update(np.ascontiguousarray(self.weight, dtype=np.float64).data)
         for _, rows in self.chunks():
             state.update(np.ascontiguousarray(rows).data)
         return state.hexdigest()

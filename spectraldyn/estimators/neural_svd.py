@@ -12,6 +12,7 @@ from torch import Tensor
 
 from spectraldyn.data import Dataset, PairSamples, cut_blocks, n_rows, rows_of
 from spectraldyn.data.samples import MAX_SCORED, in_batches
+from spectraldyn.data.weights import effective_sample_size
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
 from spectraldyn.estimators.evaluation import evaluate, evaluated
@@ -65,6 +66,8 @@ ALIKE = 0.5
 """Least scale from which on slow inputs are alike as they are."""
 MATCHED_ROWS = 20_000
 """At which modes of one network are matched to those of another."""
+MIN_EFFECTIVE = 50
+"""Pairs without weights as which weighted ones must count at least; see `effective_sample_size`."""
 
 
 @dataclass(eq=False, repr=False)
@@ -164,9 +167,10 @@ class NeuralSVD(base.NeuralEstimator):
             One trajectory; several trajectories; or lagged pairs, Y being X one lag time later.
         y : None
             Ignored; for scikit-learn.
-        sample_weight : array_like (T,) of int or list of them, optional
-            How often the pair that starts in each frame counts: by default once, in a bootstrap as often as it was
-            drawn. Not for ready-made pairs.
+        sample_weight : array_like (T,) or list of them, optional
+            How much the pair that starts in each frame counts: whole numbers say how often, as in a bootstrap; others
+            are importance weights, π/p of a frame that was drawn from a law p other than the equilibrium π, up to a
+            factor. By default the weights of the data set, if it has any. Not for ready-made pairs.
 
         Raises
         ------
@@ -177,14 +181,14 @@ class NeuralSVD(base.NeuralEstimator):
         device = base.pick_device(self.device)
         seed = self._seed()
         settings = TransferSettings(layout, self.objective, seed, int(self.lagtime), bool(self.warm_start))
-        data, pairs, counts = self._pairs(X, seed, sample_weight)
+        data, pairs, weight = self._pairs(X, seed, sample_weight)
         base.check_modes(layout.n_modes, len(pairs.all))
         operator = reversible_transfer if self.reversible else transfer
 
         rows = rows_of(data, device)
         splits = [PairSamples.of(rows, pairs.distance, *part) for part in pairs.parts]
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
-        slow, scales = slow_coordinates(base.whitening_of(data, counts).to(device), splits[0])
+        slow, scales = slow_coordinates(base.whitening_of(data, weight).to(device), splits[0])
         agree_on([*slow.buffers(), scales])
         inputs = slow
         if slow.n_inputs > MOST_INPUTS:
@@ -192,7 +196,7 @@ class NeuralSVD(base.NeuralEstimator):
             # first network to say; the others turn and scale these by their own.
             rows, inputs = rows.mapped(slow), Whitening.none(slow)
             *splits, everything = (replace(samples, rows=rows) for samples in (*splits, everything))
-        drawn = None if counts is None else counts.tolist()
+        drawn = None if weight is None else weight.tolist()
         checkpoint = self._checkpoint(data, settings, pairs.distance, self.weight_decay, self.n_networks, drawn)
         members = self._members(inputs, scales, operator, splits, settings, checkpoint)
         first, self.history_ = members[0].sides, members[0].history
@@ -210,7 +214,7 @@ class NeuralSVD(base.NeuralEstimator):
         nearest = np.linalg.lstsq(functions[matched.cpu()], modes, rcond=None)[0]
         held_out = replace(held_out, functions=nearest)
         settings = replace(settings, layout=replace(layout, n_trunks=len(members)))
-        self.model_ = self._read_off(functions, sides, pairs, counts, (scores, held_out), settings)
+        self.model_ = self._read_off(functions, sides, pairs, weight, (scores, held_out), settings)
         self.functions_ = functions.astype(np.float32)
         checkpoint.remove()
         return self
@@ -224,7 +228,10 @@ class NeuralSVD(base.NeuralEstimator):
     def _pairs(
         self, X: ArrayLike | list | tuple, seed: int, sample_weight: ArrayLike | list | None
     ) -> tuple[Dataset, LaggedPairs, np.ndarray | None]:
-        """Checked data, the pairs in them, for every network others held out, and how often each counts (n_rows,)."""
+        """Checked data, the pairs in them, for every network others held out, and what each counts (n_rows,).
+
+        Networks learn from pairs that are repeated as the weights say.
+        """
         lag, split = int(self.lagtime), (self.test_fraction, np.random.default_rng(seed), int(self.n_networks))
         if isinstance(X, tuple):
             if len(X) != 2 or np.shape(X[0]) != np.shape(X[1]):
@@ -236,24 +243,27 @@ class NeuralSVD(base.NeuralEstimator):
                 raise InputError("ready-made pairs take no `sample_weight`: repeat those that are to count more")
             return self._dataset(list(X), at_least=2), LaggedPairs.ready_made(len(X[0]), lag, *split), None
         data = self._dataset(X, at_least=1 if base.is_trajectory_list(X) else 2)
-        if data.weight is not None:
-            raise InputError("the data have weights, which lagged pairs do not take: fit `data.weighted(None)`")
         pairs = LaggedPairs.within(data.stretches, lag, *split)
         if len(pairs.all) < 2:
             raise InputError(
                 f"no pairs at lagtime {lag}: the longest of the {len(data.stretches)} trajectories has "
                 f"{max(map(len, data.stretches))} frames"
             )
-        weight = base.checked_weights(sample_weight, data)
+        weight = base.checked_weights(data.weight if sample_weight is None else sample_weight, data)
         if weight is None:
             return data, pairs, None
         counts = np.round(weight).astype(np.int64)
-        if (counts != weight).any():
-            raise InputError("sample_weight of lagged pairs must be whole numbers: how often each counts")
-        pairs = pairs.repeated(counts)
-        if len(pairs.all) < 2:
-            raise InputError(f"sample_weight leaves {len(pairs.all)} pairs: let more frames count")
-        return data, pairs, counts
+        if (counts == weight).all():  # how often each pair was drawn
+            pairs, worth, least = pairs.repeated(counts), float(counts[pairs.all].sum()), 2
+        else:
+            worth, least = effective_sample_size(weight[pairs.all]), MIN_EFFECTIVE
+            pairs = pairs.weighted(weight) if worth else pairs
+        if worth < least:
+            raise InputError(
+                f"the weights leave as much as {worth:.3g} lagged pairs, fewer than {least}: give weights that differ "
+                "less, or more frames"
+            )
+        return data, pairs, weight
 
     @property
     def _large_batch(self) -> int:
@@ -355,7 +365,7 @@ class NeuralSVD(base.NeuralEstimator):
         functions: np.ndarray,
         sides: Sides,
         pairs: LaggedPairs,
-        counts: np.ndarray | None,
+        weight: np.ndarray | None,
         scored: tuple[dict[str, float], HeldOut],
         settings: TransferSettings,
     ) -> NeuralSVDModel:
@@ -365,9 +375,9 @@ class NeuralSVD(base.NeuralEstimator):
         blocks = cut_blocks(pairs.stretches, max(1, n_rows(pairs.stretches) // N_BLOCKS))
         # The right ends of ready-made pairs lie behind all left ones, in one stretch with them as far as sums go.
         ends = pairs.stretches if n_rows(pairs.stretches) == len(functions) else [range(len(functions))]
-        moments = lagged_moments(functions, ends, blocks, pairs.lags, tied=sides.tied, weight=counts)
+        moments = lagged_moments(functions, ends, blocks, pairs.lags, tied=sides.tied, weight=weight)
         spectrum = moments.spectrum(moments.at(lag))
-        signs = self._signs(spectrum, functions)
+        signs = self._signs(spectrum, functions, weight)
         return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides, held_out)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from spectraldyn.data import held_out_rows, pair_starts
 from spectraldyn.data.stretches import Stretches
+from spectraldyn.data.weights import effective_sample_size
 
 N_LAGS = 12
 """Lag times for which moments are kept, besides that of the fit."""
@@ -54,6 +55,19 @@ class LaggedPairs:
         parts = [(np.repeat(train, counts[train]), np.repeat(test, counts[test])) for train, test in self.parts]
         parts = [part if len(part[0]) else (np.concatenate(part), part[1][:0]) for part in parts]
         return replace(self, all=np.repeat(self.all, counts[self.all]), parts=parts)
+
+    def weighted(self, weight: np.ndarray) -> Self:
+        """Every pair about as often as in proportion to the weight (n_rows,) of the row that it starts in, as many in
+        all as the weights are worth: see `effective_sample_size`.
+
+        By systematic resampling: every count differs by less than 1 from what the weight says.
+        """
+        own = weight[self.all]
+        n_pairs = max(1, round(effective_sample_size(own)))
+        reached = np.cumsum(own)
+        places = (np.arange(n_pairs) + 0.5) / n_pairs * reached[-1]
+        drawn = np.minimum(np.searchsorted(reached, places), len(own) - 1)
+        return self.repeated(np.bincount(self.all[drawn], minlength=len(weight)))
 
 
 def _parts(held_out: np.ndarray, starts: np.ndarray, distance: int) -> list[tuple[np.ndarray, np.ndarray]]:

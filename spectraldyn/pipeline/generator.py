@@ -21,6 +21,7 @@ from spectraldyn.pipeline.results import GeneratorResults
 from spectraldyn.pipeline.run import Run
 from spectraldyn.pipeline.sets import check_states, sets_of_modes
 from spectraldyn.pipeline.transfer import check_temperature, load_in_turns
+from spectraldyn.pipeline.verdict import on_weights
 from spectraldyn.spectra.intervals import Bounds
 from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.rates import Rate, correlation_rows, rate_intervals
@@ -149,8 +150,7 @@ def analyze_generator(
     model : GeneratorModel
         Fitted on `data`, with D in nm²/ps.
     data : Dataset
-        From `load_features`. Every frame counts the same in the populations: of a model fitted with weights, these
-        are populations of the law that was sampled.
+        From `load_features`, with the weights of the fit where it had any.
     n_states : int, optional
         Number of metastable sets; by default from the largest gap between the rates.
     temperature : float, optional
@@ -176,12 +176,14 @@ def analyze_generator(
     if n_states is None:
         values = np.maximum(model.rates, 1e-12 * model.rates[-1])
         n_states = 2 if len(values) == 1 else 2 + int(np.argmax(values[1:] / values[:-1]))
-    _, sets, shown = sets_of_modes(modes, n_states, seed)
+    _, sets, shown = sets_of_modes(modes, n_states, seed, weight=data.weight)
     timescales = [_timescale(rate) for rate in rates]
     again = anew.sets(sets, seed)
     populations = population_estimates(sets, resampled, again), free_energies(sets, resampled, again)
     told = [*_remarks(model, rates), *set_remarks(sets, asked), *refit_remarks(sets, len(refits), len(again))]
-    verdict, warnings = in_order([*told, *_on_rates(rates)]), [*data.warnings, *map(str, told)]
+    told += on_weights(data)
+    verdict = in_order([*told, *_on_rates(rates)])
+    warnings = [*data.warnings, *(str(one) for one in told if one.level != "good")]
     common = model, data, timescales, modes, sets, *populations, shown, verdict, warnings, 0.0, temperature
     attribution = attribute([model, *(refit.model for refit in refits)], data)
     return GeneratorResults(*common, rates=rates, attribution=attribution, n_refits=len(refits))

@@ -215,6 +215,8 @@ class Anew:
     relearned: list[RelearnedModes]
     cross_validation: CrossValidation | None
     """None without refits, and for a generator."""
+    weight: np.ndarray | None
+    """(n_rows,): of every row; None means 1."""
 
     @classmethod
     def of(cls, refits: Sequence[Refit], functions: np.ndarray, data: Dataset, blocks: Moments) -> "Anew":
@@ -223,14 +225,15 @@ class Anew:
         for refit in refits:
             own = refit.model.functions(data)
             modes.append(refit.model.modes_from(own).astype(np.float32))
-            cross = functions.T.astype(np.float64) @ own / data.n_rows
+            share = 1 / data.n_rows if data.weight is None else (data.weight / data.weight.sum())[:, None]
+            cross = (functions.astype(np.float64) * share).T @ own
             relearned.append(RelearnedModes(refit.draw, refit.model.moments, cross))
             if isinstance(refit.model, NeuralSVDModel):
                 counts = np.repeat(refit.draw, blocks.block_rows)
                 of_pairs = own, counts, data.stretches, refit.model.lagtime, refit.model.moments
-                scores.append(scores_on_the_rest(*of_pairs))
+                scores.append(scores_on_the_rest(*of_pairs, data.weight))
         both = (np.array([one[f"{name}_test"] for one in scores]) for name in ("vamp2", "vampe"))
-        return cls(refits, modes, relearned, CrossValidation(*both) if scores else None)
+        return cls(refits, modes, relearned, CrossValidation(*both) if scores else None, data.weight)
 
     def sets(self, like: MetastableSets, random_state: int) -> list[RelearnedSets]:
         """Metastable sets of the refits, in the order of those of the fit.
@@ -241,7 +244,7 @@ class Anew:
         for refit, modes in zip(self.refits, self.modes, strict=True):
             if modes.shape[1] < len(like.populations) - 1:
                 continue
-            clusters = cluster_modes(modes, random_state)
+            clusters = cluster_modes(modes, random_state, weight=self.weight)
             sets = in_the_order_of(metastable_sets(modes, clusters, len(like.populations)), like)
             if sets is not None:
                 found.append(RelearnedSets(refit.draw, clusters, sets))

@@ -27,14 +27,15 @@ def check_states(n_states: int | None, n_modes: int) -> None:
 
 
 def sets_of_modes(
-    modes: np.ndarray, n_states: int, seed: int, stretches: Stretches | None = None
+    modes: np.ndarray, n_states: int, seed: int, stretches: Stretches | None = None, weight: np.ndarray | None = None
 ) -> tuple[Clusters, MetastableSets, list[np.ndarray]]:
     """Clusters in the space of the modes, the metastable sets that they make, and rows that represent these.
 
     Given the stretches of processes all of which were seen often, there are only so many sets that each was entered
-    more than once, but at least two: what was entered once is the far end of another set.
+    more than once, but at least two: what was entered once is the far end of another set. Rows count by their weight
+    (n_rows,) where there is one.
     """
-    clusters = cluster_modes(modes, seed)
+    clusters = cluster_modes(modes, seed, weight=weight)
     sets = metastable_sets(modes, clusters, n_states)
     while stretches is not None and (n := len(sets.populations)) > 2:
         if passages_between(sets, stretches).max(axis=0).min() > 1:

@@ -29,6 +29,8 @@ from spectraldyn.pipeline.verdict import (
     on_markovianity,
     on_number_of_sets,
     on_plateau,
+    on_weighted_pairs,
+    on_weights,
 )
 from spectraldyn.processes import check_alike, in_turns, several
 from spectraldyn.spectra.chapman_kolmogorov import chapman_kolmogorov
@@ -95,7 +97,7 @@ def analyze(
     if n_states is None:
         n_states, gap = _number_of_sets(model, timescales, found, resampled)
         often = all((scale.n_transitions or 0) >= MIN_TRANSITIONS for scale in timescales[: n_states - 1])
-    clusters, sets, shown = sets_of_modes(modes, n_states, seed, stretches if often else None)
+    clusters, sets, shown = sets_of_modes(modes, n_states, seed, stretches if often else None, data.weight)
     again = anew.sets(sets, seed)
     kinetics = exchange(clusters, sets, stretches, lag, resampled, reversible=model.reversible, refits=again)
     populations = population_estimates(sets, resampled, again), free_energies(sets, resampled, again)
@@ -103,7 +105,14 @@ def analyze(
     memberships = membership_coefficients(sets, coefficients)
     longest = slowest_rows(model.timescales(), lag)
     test = chapman_kolmogorov(
-        functions, stretches, lag, memberships, tied=model.reversible, slowest=longest, random_state=seed
+        functions,
+        stretches,
+        lag,
+        memberships,
+        tied=model.reversible,
+        slowest=longest,
+        random_state=seed,
+        weight=data.weight,
     )
     told = [
         *(
@@ -111,7 +120,8 @@ def analyze(
             *set_remarks(sets, None if often else n_states),
             *refit_remarks(sets, len(refits), len(again)),
         ),
-        *(*on_data(data, modes), *on_balance(model, data, modes), *on_markovianity(test, data)),
+        *(*on_data(data, modes), *on_weights(data), *on_weighted_pairs(data)),
+        *(*on_balance(model, data, modes), *on_markovianity(test, data)),
         *(*on_plateau(model, timescales, data.time), *on_events(kinetics), *on_number_of_sets(sets, gap)),
     ]
     verdict = concluded(told, timescales, data.time)

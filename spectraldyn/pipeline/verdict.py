@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from spectraldyn.data import Dataset
+from spectraldyn.data.weights import effective_sample_size
 from spectraldyn.estimators import NeuralSVDModel
 from spectraldyn.pipeline.remarks import MEND_FIRST, Judgement, in_order, trajectory_name
 from spectraldyn.pipeline.sets import Gap
@@ -21,6 +22,8 @@ SURE = 0.002
 """Chance of a false alarm: none in five hundred resampled data sets is as far off. With many fits, one in twenty of
 which fails a test at 95 % by chance, an alarm would soon be ignored."""
 
+LEAST_EFFECTIVE = 0.1
+"""Share of the frames that weighted ones should at least be worth."""
 MOST_TOLD = 1e6
 """Ratios of timescales beyond this are as good as infinite."""
 
@@ -59,6 +62,25 @@ def on_data(data: Dataset, modes: np.ndarray) -> list[Judgement]:
             )
         )
     return said
+
+
+def on_weights(data: Dataset) -> list[Judgement]:
+    """How much is left of weighted data."""
+    if data.weight is None:
+        return []
+    worth, n_rows = effective_sample_size(data.weight), data.n_rows
+    left = f"the weights leave as much as {worth:,.0f} of {n_rows:,} frames without weights"
+    if worth >= LEAST_EFFECTIVE * n_rows:
+        return [Judgement("good", left)]
+    return [Judgement("caution", left, "weights that differ less, as from a weaker bias, would leave more")]
+
+
+def on_weighted_pairs(data: Dataset) -> list[Judgement]:
+    """Of what the timescales are where pairs of frames have weights."""
+    if data.weight is None:
+        return []
+    moved = "weights correct where the motion starts and not how it goes on: timescales and passage times of a biased "
+    return [Judgement("caution", moved + "simulation are those of its biased dynamics")]
 
 
 def on_balance(model: NeuralSVDModel, data: Dataset, modes: np.ndarray) -> list[Judgement]:

@@ -69,6 +69,7 @@ def chapman_kolmogorov(
     tied: bool,
     slowest: float,
     random_state: int,
+    weight: np.ndarray | None = None,
 ) -> ChapmanKolmogorov | None:
     """Compare K(τ)ⁿ with K(nτ); None where no stretch is long enough.
 
@@ -82,6 +83,8 @@ def chapman_kolmogorov(
         Coefficients of the memberships in the functions.
     slowest : float
         Timescale of the model in rows: the test reaches to 1.5 times it, and it sets the length of resampled blocks.
+    weight : ndarray (n_rows,), optional
+        Of the pair that starts in every row.
 
     Notes
     -----
@@ -92,7 +95,7 @@ def chapman_kolmogorov(
     multiples = _multiples(lagtime, slowest, max(map(len, stretches)))
     if not len(multiples):
         return None
-    moments = block_moments(functions, stretches, [lagtime, *(lagtime * multiples)], tied=tied)
+    moments = block_moments(functions, stretches, [lagtime, *(lagtime * multiples)], tied=tied, weight=weight)
     blocks, draws = block_bootstrap(moments, len(multiples), slowest, random_state)
     everything = np.ones((1, len(blocks.stretch)))
     value, *replicates = _probabilities(blocks, multiples, memberships, np.concatenate((everything, draws)))

@@ -212,7 +212,8 @@ def learned_committor(sets: MetastableSets, matrix: np.ndarray, source: int, tar
 def block_counts(clusters: Clusters, stretches: Stretches, blocks: Moments, lagtime: int) -> np.ndarray:
     """Pairs one lag time apart from cluster to cluster, (n_blocks, n_clusters, n_clusters), by the block of the first.
 
-    Of the concatenated rows; blocks are those of these moments.
+    Of the concatenated rows; blocks are those of these moments. A pair counts by the weight of the row that it starts
+    in.
     """
     n, ends = len(clusters.centres), np.array([s.stop for s in stretches])
     counts = np.zeros((len(blocks.stretch), n, n))
@@ -220,7 +221,8 @@ def block_counts(clusters: Clusters, stretches: Stretches, blocks: Moments, lagt
         start, last = stop - rows, min(stop, ends[blocks.stretch[number]] - lagtime)
         if last > start:
             first, second = (clusters.assignment[start + shift : last + shift] for shift in (0, lagtime))
-            counts[number] = np.bincount(n * first + second, minlength=n * n).reshape(n, n)
+            weight = None if clusters.weight is None else clusters.weight[start:last]
+            counts[number] = np.bincount(n * first + second, weight, minlength=n * n).reshape(n, n)
     return counts
 
 

@@ -48,9 +48,12 @@ def _relative(populations: np.ndarray) -> np.ndarray:
 
 def _resampled_populations(sets: MetastableSets, blocks: Moments, draws: np.ndarray) -> np.ndarray:
     """Mean memberships (n_draws, n) of draws (n_draws, n_blocks) of these blocks."""
-    first = np.concatenate(([0], np.cumsum(blocks.block_rows)[:-1]))
-    sums = np.add.reduceat(sets.memberships, first, axis=0, dtype=np.float64)
-    return draws @ sums / (draws @ blocks.block_rows)[:, None]
+    first, total = np.concatenate(([0], np.cumsum(blocks.block_rows)[:-1])), blocks.block_rows
+    memberships = sets.memberships
+    if sets.weight is not None:
+        memberships, total = sets.weight[:, None] * memberships, np.add.reduceat(sets.weight, first)
+    sums = np.add.reduceat(memberships, first, axis=0, dtype=np.float64)
+    return draws @ sums / (draws @ total)[:, None]
 
 
 def _populations_anew(

@@ -83,16 +83,23 @@ def in_the_order_of(sets: MetastableSets, other: MetastableSets) -> MetastableSe
 
 
 def scores_on_the_rest(
-    functions: np.ndarray, counts: np.ndarray, stretches: Stretches, lagtime: int, train: Moments
+    functions: np.ndarray,
+    counts: np.ndarray,
+    stretches: Stretches,
+    lagtime: int,
+    train: Moments,
+    weight: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Scores of a refit on the pairs neither end of which it has drawn; see `split_scores`.
 
-    Functions (n_rows, M) of the refit, how often the pair that starts in each row was drawn (n_rows,), and the moments
-    of what was drawn.
+    Functions (n_rows, M) of the refit, how often the pair that starts in each row was drawn (n_rows,), the moments of
+    what was drawn, and the weight of every pair (n_rows,).
     """
     starts, left_out = pair_starts(stretches, lagtime), counts == 0
     unseen = np.zeros(len(counts))
     unseen[starts] = left_out[starts] & left_out[starts + lagtime]
+    enough = unseen.sum() >= MIN_PAIRS
+    unseen = unseen if weight is None else unseen * weight
     rest = lagged_moments(functions, stretches, stretches, [lagtime], tied=train.tied, weight=unseen)
-    test = rest.means() if unseen.sum() >= MIN_PAIRS else None
+    test = rest.means() if enough else None
     return split_scores(train.means(train.at(lagtime)), test, tied=train.tied)

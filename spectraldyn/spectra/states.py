@@ -24,6 +24,8 @@ class Clusters:
     """(n_clusters, n_modes)."""
     assignment: np.ndarray
     """(n_frames,) of int."""
+    weight: np.ndarray | None = None
+    """(n_frames,): of every frame in averages; None means 1."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,12 @@ class MetastableSets:
     memberships: np.ndarray
     """(n_frames, n_states): rows sum to 1."""
     populations: np.ndarray
-    """(n_states,): mean memberships."""
+    """(n_states,): mean memberships, weighted where frames have weights."""
     transformation: np.ndarray
     """(n_states, n_states): linear map from [1, slowest n_states − 1 modes] to the memberships, before clipping; see
     `memberships_of`."""
+    weight: np.ndarray | None = None
+    """(n_frames,): of every frame; None means 1."""
 
     @property
     def assignment(self) -> np.ndarray:
@@ -44,17 +48,22 @@ class MetastableSets:
         return self.memberships.argmax(axis=1)
 
 
-def cluster_modes(modes: np.ndarray, random_state: int, n_clusters: int = 100) -> Clusters:
+def cluster_modes(
+    modes: np.ndarray, random_state: int, n_clusters: int = 100, weight: np.ndarray | None = None
+) -> Clusters:
     """Cluster the rows (n_rows, n_modes) by k-means in the space of the modes.
 
     Modes have variance 1, so distances are kinetic: a rare state lies many standard deviations away from the rest. The
-    centres are found on at most `CLUSTERED_ROWS` of the rows, drawn at random, and every row is assigned once.
+    centres are found on at most `CLUSTERED_ROWS` of the rows, drawn at random, and every row is assigned once. Rows
+    count by their weight (n_rows,) where there is one.
     """
-    random = np.random.default_rng(random_state)
-    some = modes if len(modes) <= CLUSTERED_ROWS else modes[np.sort(random.choice(len(modes), CLUSTERED_ROWS, False))]
+    some, its_weight, random = modes, weight, np.random.default_rng(random_state)
+    if len(modes) > CLUSTERED_ROWS:
+        chosen = np.sort(random.choice(len(modes), CLUSTERED_ROWS, False))
+        some, its_weight = modes[chosen], None if weight is None else weight[chosen]
     distinct = len(np.unique(some[:: max(1, len(some) // 10_000)], axis=0))
-    kmeans = KMeans(min(n_clusters, distinct), n_init=1, random_state=random_state).fit(some)
-    return Clusters(kmeans.cluster_centers_, kmeans.predict(modes))
+    kmeans = KMeans(min(n_clusters, distinct), n_init=1, random_state=random_state).fit(some, sample_weight=its_weight)
+    return Clusters(kmeans.cluster_centers_, kmeans.predict(modes), weight)
 
 
 def metastable_sets(modes: np.ndarray, clusters: Clusters, n_states: int) -> MetastableSets:
@@ -77,9 +86,10 @@ def _metastable_sets(modes: np.ndarray, clusters: Clusters, n_states: int) -> Me
     corners = np.column_stack((np.ones(len(clusters.centres)), clusters.centres[:, : n_states - 1]))
     rotation = _optimise(corners, _inner_simplex(corners))
     memberships = memberships_of(modes, rotation)
-    populations = memberships.mean(axis=0, dtype=np.float64)
+    weight = clusters.weight
+    populations = memberships.mean(axis=0, dtype=np.float64) if weight is None else weight @ memberships / weight.sum()
     order = np.argsort(-populations)
-    return MetastableSets(memberships[:, order], populations[order], rotation[:, order])
+    return MetastableSets(memberships[:, order], populations[order], rotation[:, order], weight)
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,8 @@ class CoherentSets:
         """From the right singular functions (n_frames, n_modes) and the frames in which a lagged pair starts."""
         partners = memberships_of(right, sets.transformation)
         here, there = sets.memberships[starts], partners[starts + lagtime]
+        if sets.weight is not None:
+            here = sets.weight[starts, None] * here
         with np.errstate(invalid="ignore"):
             return cls(partners, (here * there).sum(axis=0, dtype=np.float64) / here.sum(axis=0, dtype=np.float64))
 

@@ -81,10 +81,17 @@ ByLag = dict[int, list[Timescale]]
 """Lag time in rows → timescales, slowest first."""
 
 
-def block_moments(functions: np.ndarray, stretches: Stretches, lagtimes: Iterable[int], *, tied: bool) -> Moments:
-    """Moments of functions that have been evaluated on all rows, for some hundred blocks."""
+def block_moments(
+    functions: np.ndarray,
+    stretches: Stretches,
+    lagtimes: Iterable[int],
+    *,
+    tied: bool,
+    weight: np.ndarray | None = None,
+) -> Moments:
+    """Moments of functions that have been evaluated on all rows, for some hundred blocks; see `lagged_moments`."""
     blocks = cut_blocks(stretches, max(1, n_rows(stretches) // N_BLOCKS))
-    return lagged_moments(functions, stretches, blocks, lagtimes, tied=tied)
+    return lagged_moments(functions, stretches, blocks, lagtimes, tied=tied, weight=weight)
 
 
 def read_off_timescales(
