@@ -6,7 +6,8 @@ from typing import Any
 
 from spectraldyn.data.stretches import Stretches
 from spectraldyn.errors import InputError
-from spectraldyn.pipeline.results import GeneratorResults, Results
+from spectraldyn.estimators import GeneratorModel
+from spectraldyn.pipeline.results import Results
 from spectraldyn.pipeline.stored import FittedFrames, reading, relative_path, stored_contents, stored_stretches
 from spectraldyn.pipeline.tables import with_error
 from spectraldyn.spectra.seeding import NEVER_SEEN, Starts, best_starts
@@ -100,10 +101,10 @@ class Seeds:
         """What must be known to use the frames: one sentence each."""
         told = [
             "fit the new runs together with the old ones, each in a file of its own, and quote the timescale that "
-            "`spectraldyn seeds` gives for that fit: runs that start on a barrier are not in equilibrium, for which the "
-            "Markov state model allows and the timescales of `spectraldyn fit` do not"
+            "`spectraldyn seeds` gives for that fit: runs that start on a barrier are not in equilibrium, for which "
+            "the Markov state model allows and the timescales of `spectraldyn fit` do not"
         ]
-        if self.starts.any_bridged:
+        if self.starts.bridged.any():
             told.append(
                 "some frames are in regions between which no run has gone in both directions: the model assumes "
                 f"{NEVER_SEEN:g} transitions each way, so that neither its timescale nor its errors are to be quoted"
@@ -156,9 +157,7 @@ def suggest_seeds(results: Results | str | Path, n: int = 10, length: str | floa
         rows = parse_duration(length, "`length`").to_frames(time.timestep_ps, "`length`") / time.stride
     if rows <= fit.lagtime:
         lag = time.lag_text(fit.lagtime)
-        raise InputError(
-            f"`length` is {length}: a run must be longer than the lag time of the fit, {lag}, to be of use"
-        )
+        raise InputError(f"`length` is {length}: a run must be longer than the lag time of the fit, {lag}")
     modes = fit.frames.modes.astype("float32")  # as they are stored: a folder gives the same frames
     clusters = cluster_modes(modes, fit.frames.seed, min(CLUSTERS_PER_MODE * modes.shape[1], MOST_CLUSTERS))
     starts = best_starts(modes, clusters, fit.stretches, fit.lagtime, n, rows, reversible=fit.reversible)
@@ -177,9 +176,9 @@ class _Fit:
 
     @classmethod
     def of(cls, results: Results) -> "_Fit":
-        if isinstance(results, GeneratorResults):
-            raise InputError(NO_TIME)
         model = results.model
+        if isinstance(model, GeneratorModel):
+            raise InputError(NO_TIME)
         return cls(FittedFrames.of(results), results.data.stretches, model.lagtime, model.reversible)
 
     @classmethod

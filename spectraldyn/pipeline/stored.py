@@ -178,7 +178,7 @@ def read_modes(folder: Path, *names: str) -> dict[str, np.ndarray]:
 
 
 def stored_stretches(folder: Path) -> list[range]:
-    """Uninterrupted runs among the frames of a fit whose other arrays have been read; InputError where none are kept."""
+    """Uninterrupted runs of frames of a fit, whose other arrays have been read; InputError where none are kept."""
     try:
         stretch = read_modes(folder, "stretch")["stretch"]
     except InputError as error:

@@ -12,7 +12,6 @@ Hinrichs, Pande, J. Chem. Phys. 126 (2007) 244101 (variance of an eigenvalue by 
 from dataclasses import dataclass
 
 import numpy as np
-from deeptime.markov.msm import MarkovStateModel
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
@@ -37,8 +36,6 @@ class Starts:
     """(n,) of int: how often the cluster has been left."""
     bridged: np.ndarray
     """(n,) of bool: whether the way between the cluster and others is taken for granted; see `NEVER_SEEN`."""
-    any_bridged: bool
-    """Whether it is for any cluster, also those that no row here is in."""
     timescale: float
     """The slowest one of the Markov state model, in rows."""
     errors: np.ndarray
@@ -108,7 +105,7 @@ def best_starts(
     # t = −τ / ln λ, of which dt/t = dλ / (λ |ln λ|)
     timescale, errors = -lagtime / np.log(value), np.sqrt(variances) / (value * -np.log(value))
     exits = _exits(clusters, stretches)[chosen]
-    return Starts(np.array(rows), chosen, exits, bridged[chosen], bool(bridged.any()), float(timescale), errors)
+    return Starts(np.array(rows), chosen, exits, bridged[chosen], float(timescale), errors)
 
 
 def connected_counts(clusters: Clusters, stretches: Stretches, lagtime: int) -> tuple[np.ndarray, np.ndarray]:
