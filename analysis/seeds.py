@@ -4,10 +4,10 @@
 
 A double well is simulated, and fitted. Ten runs of 200 frames then start from the frames that `spectraldyn seeds`
 names, and ten from frames at random; all is fitted again with either. The error is |ln t/t*|, against the exact
-timescale t*. Either there is one simulation of a barrier of 6 kT, of which the runs are a tenth of the slowest timescale
-long, and simulations without a passage between the wells are left out. Or there are two of a barrier of 8 kT, one from
-each well, as where both states are known from experiment, whether there is a passage or not: without passages in both
-directions the timescale is a guess, and "known" counts where there are some.
+timescale t*. Either there is one simulation of a barrier of 6 kT, of which the runs are a tenth of the slowest
+timescale long, and simulations without a passage between the wells are left out. Or there are two of a barrier of 8 kT,
+one from each well, as where both states are known from experiment, whether there is a passage or not: without passages
+in both directions the timescale is a guess, and "known" counts the repetitions that have some.
 
 Three estimates are compared: that of the Markov state model of clusters in the space of the modes, as `spectraldyn
 seeds` gives it; that of the learned modes, as `spectraldyn fit` gives it, which takes the runs as from equilibrium; and
@@ -55,6 +55,7 @@ SITUATIONS = {
     "from both wells": Situation(8.0, 3_000, from_both=True),
 }
 ESTIMATES = ("markov", "modes", "weighted modes")
+RUNS = ("before", "suggested", "random")
 IN_A_WELL = 0.8
 
 
@@ -92,7 +93,7 @@ def repetition(situation: Situation, seed: int) -> dict[str, Any] | None:
     before, starts = fitted(first, seed)
     frames, random = np.concatenate(first), np.random.default_rng([seed, 1])
     chosen = {"suggested": starts.rows, "random": random.choice(len(frames), N_RUNS, replace=False)}
-    row: dict[str, Any] = {"seed": seed, "exact": float(1 / well.rates(1)[0]), "passages": n_passages}
+    row: dict[str, Any] = {"seed": seed, "passages": n_passages}
     row |= {"before": before, "before known": not starts.bridged.any()}
     row["foretold"] = {"before": float(starts.errors[0]), "suggested": float(starts.errors[-1])}
     for name, rows in chosen.items():
@@ -118,11 +119,10 @@ def repetitions(name: str, n: int, first_seed: int) -> list[dict[str, Any]]:
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Median errors by each estimate, and their ratio with its 95 % interval over resampled repetitions."""
+    exact = 1 / double_well(SITUATIONS[rows[0]["situation"]].barrier).rates(1)[0]
     table, draws = [], np.random.default_rng(0).integers(len(rows), size=(5000, len(rows)))
     for name in ESTIMATES:
-        off = {
-            runs: np.log([row[runs][name] / row["exact"] for row in rows]) for runs in ("before", "suggested", "random")
-        }
+        off = {runs: np.log([row[runs][name] / exact for row in rows]) for runs in RUNS}
         error = {runs: abs(values) for runs, values in off.items()}
         again = np.median(error["suggested"][draws], axis=1) / np.median(error["random"][draws], axis=1)
         low, high = np.percentile(again, [2.5, 97.5])
@@ -132,9 +132,6 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "estimate": name,
                 **medians,
                 "suggested / random": f"{medians['suggested'] / medians['random']:.2f} ({low:.2f} – {high:.2f})",
-                "known, before / suggested / random": " / ".join(
-                    str(sum(row[f"{runs} known"] for row in rows)) for runs in off
-                ),
                 "suggested nearer": f"{(error['suggested'] < error['random']).sum()} of {len(rows)}",
                 "root mean square, suggested / random": " / ".join(
                     f"{np.sqrt((off[runs] ** 2).mean()):.2f}" for runs in ("suggested", "random")
@@ -145,6 +142,15 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+def heading(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """What was simulated, and what was seen in it."""
+    text = f"{name}: {np.median([row['passages'] for row in rows]):g} passages in the median"
+    if not SITUATIONS[name].from_both:
+        return text
+    known = ", ".join(f"{sum(row[f'{runs} known'] for row in rows)} {runs}" for runs in RUNS)
+    return f"{text}; known: {known}"
 
 
 def main() -> None:
@@ -162,7 +168,7 @@ def main() -> None:
             mine = repetitions(name, options.n, options.first_seed)
         if mine:
             rows += mine
-            tables[f"{name}: {np.median([row['passages'] for row in mine]):g} passages in the median"] = summary(mine)
+            tables[heading(name, mine)] = summary(mine)
     title, said = "# Suggested runs and runs at random", (__doc__ or "").split("\n\n", 2)[2]
     write("seeds", rows, tables, f"{title}\n\n{said}")
 
