@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         GeneratorResults,
         Refit,
         Scan,
+        Seeds,
         TransferResults,
         analyze,
         analyze_generator,
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
         refit_at_lags,
         refit_resampled,
         scan_trajectories,
+        suggest_seeds,
         transform_trajectories,
     )
-    from spectraldyn.report import view_states, write_comparison, write_results, write_scan, write_states
+    from spectraldyn.report import view_states, write_comparison, write_results, write_scan, write_seeds, write_states
 
 _ROOMS = ("data", "learning", "networks", "objectives", "operators", "plots", "systems")
 _HOMES = {
@@ -48,6 +50,7 @@ _HOMES = {
         "GeneratorResults",
         "Refit",
         "Scan",
+        "Seeds",
         "TransferResults",
         "analyze",
         "analyze_generator",
@@ -56,9 +59,10 @@ _HOMES = {
         "refit_at_lags",
         "refit_resampled",
         "scan_trajectories",
+        "suggest_seeds",
         "transform_trajectories",
     ),
-    "report": ("view_states", "write_comparison", "write_results", "write_scan", "write_states"),
+    "report": ("view_states", "write_comparison", "write_results", "write_scan", "write_seeds", "write_states"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -22,6 +22,7 @@ from spectraldyn.commands.options import as_options
 from spectraldyn.commands.parser import Parser, PrintCompletion
 from spectraldyn.commands.report import add_report
 from spectraldyn.commands.scan import add_scan, scan
+from spectraldyn.commands.seeds import add_seeds
 from spectraldyn.commands.states import add_states
 from spectraldyn.commands.systems import add_simulate, add_systems
 from spectraldyn.errors import InputError, InputWarning, OutputError, StateWarning, disk_error
@@ -154,6 +155,7 @@ def _parser() -> Parser:
         add_scan,
         add_compare,
         add_transform,
+        add_seeds,
         add_states,
         add_report,
         add_info,

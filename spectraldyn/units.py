@@ -148,7 +148,7 @@ class TimeAxis:
         number, _, unit = self.lag_text(rows).rpartition(" ")
         return number if unit == "frames" else number + unit
 
-    def length_text(self, rows: int) -> str:
+    def length_text(self, rows: float) -> str:
         """How long so many rows are together, in words: in a unit by its size, as they are many times the lag time."""
         time = self.time(rows)
         return (TimeUnit("frames") if self.timestep_ps is None else TimeUnit.for_time(time)).text(time)

@@ -16,7 +16,7 @@ def run(*arguments: str) -> int:
         return int(stop.code or 0)
 
 
-@pytest.mark.parametrize("command", ["fit", "transform", "states", "info", "features"])
+@pytest.mark.parametrize("command", ["fit", "transform", "states", "seeds", "info", "features"])
 def test_every_command_has_help_with_an_example(command, capfd):
     assert run(command, "--help") == 0
     assert f"example: spectraldyn {command}" in capfd.readouterr().out
@@ -59,7 +59,7 @@ def test_the_shell_completes_what_was_typed(tmp_path, monkeypatch, capfd):
         done = subprocess.run(["bash", "-c", f"{script}\n{call}"], capture_output=True, text=True)
         return set(done.stdout.split())
 
-    assert follow("spectraldyn", "s") == {"scan", "states", "systems", "simulate"}
+    assert follow("spectraldyn", "s") == {"scan", "seeds", "states", "systems", "simulate"}
     assert follow("spectraldyn", "fit", "--re") == {"--refits", "--refit-lags"}
     assert follow("spectraldyn", "fit", "--device", "c") == {"cpu", "cuda"}
     assert follow("spectraldyn", "fit", "--top", "to") == {"top.pdb"}

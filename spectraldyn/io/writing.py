@@ -50,6 +50,20 @@ def write_structures(wanted: Mapping[Path, Sequence[tuple[Path, int]]], topology
         structures.save_xtc(str(target.with_suffix(".xtc")))
 
 
+def write_frames(wanted: Mapping[Path, tuple[Path, int]], topology: mdtraj.Topology) -> None:
+    """Write frames as PDB files just as they are stored, box included, for simulations that start from them.
+
+    Parameters
+    ----------
+    wanted : mapping of Path to (Path, int)
+        For every PDB file to write, the trajectory file and 0-based frame number.
+    """
+    for path in dict.fromkeys(path for path, _ in wanted.values()):
+        rows = {target: row for target, (other, row) in wanted.items() if other == path}
+        for target, frame in zip(rows, open_trajectory(path, topology).read(rows.values()), strict=True):
+            frame.save_pdb(str(target))
+
+
 def write_topology(first: mdtraj.Trajectory, path: Path) -> None:
     """Write a frame with its topology as HDF5."""
     first.save_hdf5(str(path))

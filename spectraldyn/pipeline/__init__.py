@@ -10,6 +10,7 @@ from spectraldyn.pipeline.resampled import Refit, refit_resampled
 from spectraldyn.pipeline.results import GeneratorResults, Results, TransferResults
 from spectraldyn.pipeline.run import Run, Stage
 from spectraldyn.pipeline.scan import scan_trajectories
+from spectraldyn.pipeline.seeds import Seeds, suggest_seeds
 from spectraldyn.pipeline.sensitivity import AXES, N_SHOWN, Scan, ScanFit
 from spectraldyn.pipeline.stored import (
     FittedFrames,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def save_modes(
     already is not replaced.
 
     Arrays: modes (n_frames, n_modes), memberships (n_frames, n_states), state (n_frames,) counted from 1 as in
-    states/state_1.pdb, file_index (n_frames,) into files, frame (n_frames,) counted from 0 in its file, and
-    transformation (see `MetastableSets`).
+    states/state_1.pdb, file_index (n_frames,) into files, frame (n_frames,) counted from 0 in its file, stretch
+    (n_frames,), the number of the uninterrupted run that it is in, and transformation (see `MetastableSets`).
     """
     home = path.parent if final is None else final
     files = [relative_path(f.path, home) + ("" if f.array is None else f":{f.array}") for f in data.files]
@@ -73,6 +74,7 @@ def save_modes(
         "state": (1 + memberships.argmax(axis=1)).astype(np.int16),
         "file_index": data.file_of_row,
         "frame": data.frame_of_row,
+        "stretch": np.repeat(np.arange(len(data), dtype=np.int32), [len(stretch) for stretch in data.stretches]),
         "files": np.array(files),
         "transformation": transformation,
     }
@@ -173,6 +175,16 @@ def read_modes(folder: Path, *names: str) -> dict[str, np.ndarray]:
             if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
                 raise ValueError(f"{name} does not hold finite numbers")
         return arrays
+
+
+def stored_stretches(folder: Path) -> list[range]:
+    """Uninterrupted runs of frames of a fit, whose other arrays have been read; InputError where none are kept."""
+    try:
+        stretch = read_modes(folder, "stretch")["stretch"]
+    except InputError as error:
+        raise InputError(f"{folder} does not say where uninterrupted runs of frames end: fit again") from error
+    edges = np.flatnonzero(np.diff(stretch, prepend=-1, append=-1))
+    return [range(start, stop) for start, stop in pairwise(edges.tolist())]
 
 
 def check_results(folder: Path) -> None:

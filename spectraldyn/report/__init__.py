@@ -1,6 +1,7 @@
 """Folders of results, comparisons and scans, with their figures and the HTML report."""
 
 from spectraldyn.report.notebook import as_html, as_png
+from spectraldyn.report.seeds import write_seeds
 from spectraldyn.report.structures import write_states
 from spectraldyn.report.viewing import view_states
 from spectraldyn.report.write import (

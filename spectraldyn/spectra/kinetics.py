@@ -114,11 +114,11 @@ def exchange(
     blocks, draws = resampled
     counts = block_counts(clusters, stretches, blocks, lagtime)
     cores, passages = cores_of(clusters, sets), passages_between(sets, stretches)
-    msm = _markov_model(counts.sum(axis=0), lagtime, reversible, LIKELIHOOD_TOLERANCE)
+    msm = markov_model(counts.sum(axis=0), lagtime, reversible, LIKELIHOOD_TOLERANCE)
     value = _Exchange.of(msm, cores, len(counts[0]))
 
     def replicate(draw: np.ndarray) -> _Exchange:
-        again = _markov_model(np.tensordot(draw, counts, axes=1), lagtime, reversible, REPLICATE_TOLERANCE)
+        again = markov_model(np.tensordot(draw, counts, axes=1), lagtime, reversible, REPLICATE_TOLERANCE)
         return _Exchange.of(again, cores, len(counts[0]))
 
     replicates = [replicate(draw) for draw in draws[:N_REPLICATES]]
@@ -147,7 +147,7 @@ def _exchange_anew(
 ) -> "_Exchange":
     """What a refit says of the blocks that it has drawn; committors for the clusters of the fit."""
     counts = np.tensordot(refit.draw, block_counts(refit.clusters, stretches, blocks, lagtime), axes=1)
-    msm = _markov_model(counts, lagtime, reversible, REPLICATE_TOLERANCE)
+    msm = markov_model(counts, lagtime, reversible, REPLICATE_TOLERANCE)
     found = _Exchange.of(msm, cores_of(refit.clusters, refit.sets), len(counts))
     n = len(clusters.centres)
     size, own = np.bincount(clusters.assignment, minlength=n), refit.clusters.assignment
@@ -259,7 +259,7 @@ def passages_between(sets: MetastableSets, stretches: Stretches) -> np.ndarray:
     return counts
 
 
-def _markov_model(counts: np.ndarray, lagtime: int, reversible: bool, tolerance: float) -> MarkovStateModel | None:
+def markov_model(counts: np.ndarray, lagtime: int, reversible: bool, tolerance: float) -> MarkovStateModel | None:
     """That of the largest likelihood, of the largest set of clusters that are connected in both directions; None where
     there is none."""
     connected = TransitionCountModel(counts, "sliding", lagtime).submodel_largest()
