@@ -33,7 +33,7 @@ class KineticModel:
     eigenvalues: list[Eigenvalue]
     """Nearest to the shift first, one of every conjugate pair; with residuals and error bars."""
     coefficients: np.ndarray
-    """(1 + 2n, n_modes) complex: of their eigenfunctions, of norm 1, in the constant and the even and odd parts of the n
+    """(1 + 2n, n_modes) complex: of their eigenfunctions, of norm 1, in 1 and the even and the odd parts of the n
     functions of the network."""
     singular_values: np.ndarray
     """Squared, largest first: of the resolvent (1 − L/η)⁻¹ on what the last hidden units span."""
