@@ -2,11 +2,13 @@
 
     python -m analysis.underdamped spring         # analysis/results/underdamped_spring.json and .md
     python -m analysis.underdamped double-well    # the same of the double well, and docs/underdamped.png; minutes each
+    python -m analysis.underdamped double-well 0.2    # one friction anew, the others as they are
 
 States are independent; those of the double well are drawn at twice the temperature and weighted, so that the top of
 the barrier is seen. Settings are the same for all frictions but for the shift, which is stated.
 """
 
+import json
 import sys
 import time
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.benchmarks.record import ROOT, write
+from analysis.benchmarks.record import RESULTS, ROOT, write
 from spectraldyn import KineticSVD
 from spectraldyn.plots import COLOURS
 from spectraldyn.spectra.kinetic import Eigenvalue
@@ -36,12 +38,12 @@ def spring(friction: float) -> list[dict[str, Any]]:
 
 
 def well(friction: float) -> list[dict[str, Any]]:
-    """The slowest eigenvalue, from 60,000 states."""
+    """The slowest eigenvalue, from 50,000 states."""
     system, started = underdamped_double_well(friction, BARRIER), time.perf_counter()
-    states = system.sample(60_000, seed=0, kT=HOT)
+    states = system.sample(50_000, seed=0, kT=HOT)
     weight = np.exp(-(1 - 1 / HOT) * BARRIER * (states[:, 0] ** 2 - 1) ** 2)
     options: dict[str, Any] = {"hidden": (64, 192), "max_steps": 700, "random_state": 0}
-    options["shift"] = min(3.0, 3 * friction) if friction < 3 else min(3.0, 60 / friction)
+    options["shift"] = min(3.0, 60 / friction)
     learner = KineticSVD(1, force=lambda x: -4 * BARRIER * x * (x**2 - 1), friction=friction, n_functions=8, **options)
     model = learner.fit(states, sample_weight=weight).fetch_model()
     exact = system.eigenvalues(1, (80, 200))
@@ -59,7 +61,7 @@ def rows(
             "system": name, "friction": friction, "shift": shift, "exact": text(known), "learned": text(one.value),
             "error (%)": 100 * abs(one.value - known) / abs(known), "residual": one.residual,
             "sampling": one.sampling, "learning": one.learning, "in doubt": one.unresolved is not None,
-            "exact inside": abs(one.value - known) <= np.hypot(one.sampling or 0.0, one.learning),
+            "exact inside": bool(abs(one.value - known) <= np.hypot(one.sampling or 0.0, one.learning)),
             "exact rate": -known.real, "rate": one.rate, "seconds": time.perf_counter() - started,
         })  # fmt: skip
         print(result[-1], flush=True)
@@ -91,15 +93,19 @@ def picture(found: list[dict[str, Any]]) -> Figure:
 
 
 def main() -> None:
-    for name in sys.argv[1:] or list(FRICTIONS):
-        found = [row for friction in FRICTIONS[name] for row in STUDIES[name](friction)]
-        worst = max(row["error (%)"] for row in found if not row["in doubt"])
+    name, *given = sys.argv[1:]
+    stored = RESULTS / f"underdamped_{name.replace('-', '_')}.json"
+    for friction in map(float, given or FRICTIONS[name]):
+        found = STUDIES[name](friction)
+        others = json.loads(stored.read_text())["rows"] if stored.exists() else []
+        found = sorted(found + [row for row in others if row["friction"] != friction], key=lambda row: row["friction"])
+        worst = max([row["error (%)"] for row in found if not row["in doubt"]], default=float("nan"))
         about = f"Largest error of an eigenvalue that is not in doubt: {worst:.2g} %."
         hidden = {"system", "exact rate", "rate"}
         shown = [{key: value for key, value in row.items() if key not in hidden} for row in found]
-        write(f"underdamped_{name.replace('-', '_')}", found, {"": shown}, about)
-        if name == "double-well":
-            picture(found).savefig(ROOT / "docs" / "underdamped.png", dpi=130)
+        write(stored.stem, found, {"": shown}, about)
+    if name == "double-well":
+        picture(found).savefig(ROOT / "docs" / "underdamped.png", dpi=130)
 
 
 STUDIES = {"spring": spring, "double-well": well}

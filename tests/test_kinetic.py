@@ -1,6 +1,7 @@
 """Underdamped Langevin dynamics: the kinetic generator, KineticSVD, exact spectra and simulated trajectories."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from spectraldyn import InputError, KineticSVD
+from spectraldyn.cli import main
 from spectraldyn.operators import Langevin, kinetic_resolvent
 from spectraldyn.records import Batch
 from spectraldyn.systems import Underdamped, double_well, underdamped_double_well, underdamped_spring
@@ -138,7 +140,7 @@ def test_eigenvalues_of_a_spring_are_learned():
 
 
 def test_the_same_seed_and_weights():
-    states = underdamped_spring(2.0).sample(1000, seed=0, kT=2.0)
+    states = underdamped_spring(2.0).sample(400, seed=0, kT=2.0)
     weight = np.exp(-(states[:, 0] ** 2) / 4)
     first, again = (quick(2.0, max_steps=5).fit(states, sample_weight=weight).model_ for _ in range(2))
     assert first.eigenvalues == again.eigenvalues
@@ -172,3 +174,21 @@ def test_wrong_options_are_named(options, message):
 def test_wrong_systems_are_named(options, message):
     with pytest.raises(InputError, match=message):
         Underdamped(**{"energy": lambda x: x[..., 0] ** 2, "domain": [(-5, 5)], **options})
+
+
+def test_the_command_writes_what_it_found(tmp_path, capsys):
+    """A run too short to learn much: the record and the table, and one sentence for what is wrong."""
+    out = tmp_path / "spring.json"
+    few = ["--friction", "0.5", "--states", "500", "--steps", "5", "--quiet", "--out", str(out)]
+    assert main(["underdamped", "spring", "--modes", "2", *few]) == 0
+    assert "exact rate" in capsys.readouterr().out
+    written = json.loads(out.read_text())
+    assert (written["friction"], len(written["eigenvalues"])) == (0.5, 2)
+    assert written["eigenvalues"][0]["exact_rate"] > 0
+    for arguments, message in (
+        (["underdamped", "spring", *few], "exists"),
+        (["underdamped", "sprig", *few], "sprig is no underdamped system (did you mean spring?)"),
+        (["underdamped", "spring", *few[2:], "--friction", "-1", "--force"], "--friction is -1: give a rate above 0"),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err

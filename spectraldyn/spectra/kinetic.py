@@ -145,6 +145,16 @@ def _sampling(
     blocks, counts = intervals.block_bootstrap(moments, 0, correlation_rows, random_state)
     if not len(counts):
         return [None] * len(modes.values)
-    rates = -intervals.rayleigh_quotients(blocks, 0, modes, counts).real
+    one = np.eye(len(modes.functions))[:, :1]
+    left, right = np.hstack((one, modes.dual)), np.hstack((one, modes.functions))
+    # Of these functions alone, before blocks are resampled: there are many more that are not asked for.
+    gram, operator = (left.conj().T @ part[0] @ right for part in (blocks.left, blocks.operator))
+    gram, operator = (np.tensordot(counts, part, axes=1) for part in (gram, operator))
+    mean = gram[:, 1:, 0] / gram[:, 0, 0, None]
+
+    def centred(part: np.ndarray) -> np.ndarray:
+        return np.diagonal(part, axis1=1, axis2=2)[:, 1:] - mean * part[:, 0, 1:]
+
+    rates = -(centred(operator) / centred(gram)).real
     low, high = intervals.percentile_interval(rates, len(blocks.stretch))
     return ((high - low) / 2).tolist()

@@ -220,3 +220,10 @@ def underdamped_double_well(friction: float = 1.0, barrier: float = 4.0) -> Unde
     reach = 1.6 * (5 / barrier) ** 0.25 + 1
     text = f"one particle in two wells, U = {barrier:g} (x² − 1)², with friction {friction:g}"
     return Underdamped(lambda x: barrier * (x[..., 0] ** 2 - 1) ** 2, ((-reach, reach),), friction, description=text)
+
+
+UNDERDAMPED: dict[str, Callable[[float], Underdamped]] = {
+    "spring": underdamped_spring,
+    "double-well": underdamped_double_well,
+}
+"""By name: of the friction."""
