@@ -85,7 +85,7 @@ class KineticSVD(base.NeuralEstimator):
         self-adjoint need more singular functions than there are of them.
     shift : float, optional
         η of the resolvent, a rate: eigenvalues nearest to it are learned best. By default the mean squared frequency
-        ω² = ⟨|F|²⟩/(d m kT) over γ, and at most γ and ω.
+        ω² = ⟨F · F⟩/(d m kT) over γ, and at most γ and ω.
     objective, network, hidden, learning_rate, batch_size, max_steps, test_fraction, device, random_state, \
 checkpoint_folder, progress
         See `GeneratorSVD`; the objective is joint nesting by default.
