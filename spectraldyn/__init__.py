@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from spectraldyn.data.dataset import Dataset
     from spectraldyn.data.samples import FreshSamples
     from spectraldyn.errors import InputError, InputWarning
-    from spectraldyn.estimators import Attribution, GeneratorModel, GeneratorSVD, NeuralSVD, NeuralSVDModel, attribute
+    from spectraldyn.estimators import (
+        Attribution,
+        GeneratorModel,
+        GeneratorSVD,
+        KineticModel,
+        KineticSVD,
+        NeuralSVD,
+        NeuralSVDModel,
+        attribute,
+    )
     from spectraldyn.features import load_features
     from spectraldyn.io import describe_files, open_trajectory
     from spectraldyn.learning import learn_spectrum
@@ -42,7 +51,16 @@ _HOMES = {
     "data.samples": ("FreshSamples",),
     "records": ("Batch",),
     "errors": ("InputError", "InputWarning"),
-    "estimators": ("Attribution", "GeneratorModel", "GeneratorSVD", "NeuralSVD", "NeuralSVDModel", "attribute"),
+    "estimators": (
+        "Attribution",
+        "GeneratorModel",
+        "GeneratorSVD",
+        "KineticModel",
+        "KineticSVD",
+        "NeuralSVD",
+        "NeuralSVDModel",
+        "attribute",
+    ),
     "features": ("load_features",),
     "io": ("describe_files", "open_trajectory"),
     "learning": ("learn_spectrum",),

@@ -25,6 +25,7 @@ from spectraldyn.commands.scan import add_scan, scan
 from spectraldyn.commands.seeds import add_seeds
 from spectraldyn.commands.states import add_states
 from spectraldyn.commands.systems import add_simulate, add_systems
+from spectraldyn.commands.underdamped import add_underdamped
 from spectraldyn.errors import InputError, InputWarning, OutputError, StateWarning, disk_error
 from spectraldyn.version import __version__
 
@@ -162,6 +163,7 @@ def _parser() -> Parser:
         add_features,
         add_systems,
         add_simulate,
+        add_underdamped,
         add_cache,
         add_doctor,
     ):

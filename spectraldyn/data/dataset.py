@@ -36,14 +36,15 @@ class Column:
     """One feature."""
 
     kind: str
-    """"phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z", "dssp", "sasa", "closest-distance",
-    "centre-distance", "rmsd"; the name of a function of the user's own; "feature" for ready-made arrays."""
+    """"phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z", "vx", "vy", "vz", "dssp", "sasa",
+    "closest-distance", "centre-distance", "rmsd"; the name of a function of the user's own; "feature" for ready-made
+    arrays."""
     site: str
     """Residue, atom, pair of them, or what else tells it from others: "ALA2", "ALA2-CA GLY5-CA", "0"; or nothing."""
     part: str = ""
     """{"cos", "sin"} of an angle, {"helix", "strand", "coil"} of a residue's secondary structure; otherwise ""."""
     unit: str = ""
-    """{"nm", "nm²", ""}."""
+    """{"nm", "nm²", "nm/ps", ""}."""
     of_residues: bool = True
     """Whether the site names residues, or atoms or particles."""
 
@@ -62,7 +63,7 @@ class Column:
         """Residues that it belongs to, each once, or particles without any; none where nothing is known of them."""
         if self.kind == "feature" or not self.of_residues:
             return ()
-        of_atoms = self.kind in ("distance", "x", "y", "z")
+        of_atoms = self.kind in ("distance", "x", "y", "z", "vx", "vy", "vz")
         names = (label.rpartition("-")[0] or label if of_atoms else label for label in self.site.split())
         return tuple(dict.fromkeys(names))
 

@@ -124,12 +124,12 @@ class GeneratorSVD(base.NeuralEstimator):
         settings = GeneratorSettings(layout, self.objective, seed, self.form, shift)
         operator = self._operator(shift)
         sides = build_sides(Whitening(whitening.mean, whitening.matrix.float()), layout, seed).to(device)
-        split, everything = _split(data, self.test_fraction, seed, device)
+        split, everything = split_states(data, self.test_fraction, seed, device)
         physics = [(self.beta * _values(self.force, some)).tolist(), _values(self.diffusion, some).tolist()]
         checkpoint = self._checkpoint(data, settings, physics, None if weight is None else weight.tolist())
         n_steps = self.max_steps or base.default_steps(self._batch)
         self.history_ = self._learn(sides, operator, split, seed, checkpoint.file("first"), n_steps=n_steps)
-        scores = _scores(sides, operator, split)
+        scores = resolvent_scores(sides, operator, split)
         self._learn_last(self.history_, sides, operator, everything, seed, checkpoint.file("last"))
         self.model_ = self._read_off(sides.double(), data, scores, settings)
         checkpoint.remove()
@@ -206,7 +206,7 @@ def _values(function: Any, rows: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=torch.float64).detach()
 
 
-def _split(data: Dataset, test_fraction: float, seed: int, device: torch.device) -> tuple[WeightedSamples, ...]:
+def split_states(data: Dataset, test_fraction: float, seed: int, device: torch.device) -> tuple[WeightedSamples, ...]:
     """The states with contiguous blocks held out, and all of them for training."""
     (held_out,) = held_out_rows(data.stretches, 1, test_fraction, np.random.default_rng(seed))
     counted = np.ones(data.n_rows, dtype=bool) if data.weight is None else data.weight > 0
@@ -221,7 +221,7 @@ def _split(data: Dataset, test_fraction: float, seed: int, device: torch.device)
     return WeightedSamples(rows, w, train, test), WeightedSamples(rows, w, everything, everything[:0])
 
 
-def _scores(sides: Sides, operator: Operator, split: WeightedSamples) -> dict[str, float]:
+def resolvent_scores(sides: Sides, operator: Operator, split: WeightedSamples) -> dict[str, float]:
     """Squared singular values on the learned span, summed, on training and held-out states."""
     scores = [float("nan")] * 2
     if (parts := split.scored()) is not None:

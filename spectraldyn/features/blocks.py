@@ -11,6 +11,7 @@ import numpy as np
 from mdtraj import geometry
 
 from spectraldyn.data import MAX_COLUMNS, Column
+from spectraldyn.errors import InputError
 
 CONTACT_RADIUS_NM = 0.45  # where a contact counts one half; the usual heavy-atom contact cut-off
 RESIDUE_SEPARATION = 3  # i, i+1 and i, i+2 are set by bonds and angles and say nothing slow
@@ -277,6 +278,24 @@ def _coordinates(
 def positions(molecule: Molecule) -> Block:
     """Coordinates (nm) of every selected atom."""
     return _coordinates(molecule, np.flatnonzero(molecule.selected), lambda xyz: xyz)
+
+
+def velocities(molecule: Molecule) -> Block:
+    """Velocities (nm/ps) of every selected atom, of frames that hold them."""
+    atoms = np.flatnonzero(molecule.selected)
+    if refused := too_many(3 * len(atoms)):
+        return refused
+    labels = atom_labels(molecule.topology)
+    columns = tuple(Column(f"v{axis}", labels[i], unit="nm/ps") for i in atoms for axis in "xyz")
+
+    def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
+        known = getattr(chunk, "velocities", None)
+        if known is None:
+            there = "TRR, HDF5 and NetCDF files hold them where the simulation was told to write them"
+            raise InputError(f"there are no velocities in these frames ({there}): leave the feature velocities out")
+        return known[:, atoms].reshape(chunk.n_frames, -1)
+
+    return Block(columns, compute)
 
 
 def aligned_positions(molecule: Molecule) -> Block:

@@ -126,6 +126,7 @@ FEATURES: dict[str, Feature] = {
         make.contacts,
     ),
     "positions": Feature("Cartesian coordinates (nm) as they are, rigid motion included", make.positions),
+    "velocities": Feature("velocities (nm/ps) as the frames of TRR, HDF5 or NetCDF files hold them", make.velocities),
     "aligned-positions": Feature(
         "Cartesian coordinates (nm) of the heavy atoms after superposition on the topology file's structure "
         "(without one, on the first frame)",

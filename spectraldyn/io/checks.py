@@ -7,7 +7,7 @@ from typing import NamedTuple
 import mdtraj
 import numpy as np
 
-from spectraldyn.io.frames import Frames, is_box, volume
+from spectraldyn.io.frames import Frames, Moving, is_box, volume
 from spectraldyn.io.outliers import Outliers, held_pairs
 from spectraldyn.io.silence import Damaged, named
 
@@ -78,7 +78,11 @@ class FrameChecks:
             return None
         time = rows if np.isnan(frames.time).all() else frames.time
         box = (frames.cell[:, :3], frames.cell[:, 3:]) if self.periodic else (None, None)
-        return mdtraj.Trajectory(xyz, self.topology, time, *box)
+        if frames.velocities.shape[1] != n_atoms:
+            return mdtraj.Trajectory(xyz, self.topology, time, *box)
+        moving = Moving(xyz, self.topology, time, *box)
+        moving.velocities = frames.velocities
+        return moving
 
     def _judge_boxes(self, cells: np.ndarray, rows: np.ndarray) -> None:
         """Whether there is a box: zeros and NaN are how several formats write that there is none."""

@@ -18,7 +18,7 @@ import netCDF4
 import numpy as np
 from mdtraj.utils import in_units_of
 
-from spectraldyn.io.frames import NONE, Frames, Indexed
+from spectraldyn.io.frames import AT_REST, NONE, Frames, Indexed
 from spectraldyn.io.gromacs import padded, unpack
 from spectraldyn.io.silence import Damaged, ask, quiet
 
@@ -66,7 +66,19 @@ class Container(Indexed):
             if values.ndim and len(values) != len(xyz):
                 there = f"{first + len(values)} frames, its coordinates for {self.n_frames}"
                 raise Damaged(f"its array {name} is there for {there}")
-        return Frames(xyz, time, np.concatenate([np.broadcast_to(part, (len(xyz), 3)) for part in box], axis=1))
+        cell = np.concatenate([np.broadcast_to(part, (len(xyz), 3)) for part in box], axis=1)
+        return Frames(xyz, time, cell, velocities=self._velocities(file, slice(first, first + count), xyz.shape))
+
+    def _velocities(self, file: netCDF4.Dataset, rows: slice, shape: tuple[int, ...]) -> np.ndarray:
+        """Where there are any. AMBER's own unit of time stands in a scale factor, which the library applies."""
+        if "velocities" not in file.variables:
+            return AT_REST
+        velocities = file["velocities"]
+        values = velocities[rows]
+        if values.shape != shape:
+            raise Damaged(f"its velocities have the shape {values.shape} where its coordinates have {shape}")
+        length = str(getattr(velocities, "units", "angstrom")).partition("/")[0]
+        return in_units_of(values, length if length.endswith("s") else f"{length}s", "nanometers")
 
     def _column(self, file: netCDF4.Dataset, name: str, rows: slice) -> np.ndarray:
         if name not in file.variables:

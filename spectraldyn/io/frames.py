@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import mdtraj
 import numpy as np
 from mdtraj.utils import box_vectors_to_lengths_and_angles
 
 from spectraldyn.io.silence import Damaged, ask
 
 NONE = np.array(np.nan)  # a column of frames that is not there
+AT_REST = np.empty((1, 0, 3), dtype=np.float32)  # velocities that are not there
 
 
 @dataclass
@@ -26,6 +28,8 @@ class Frames:
     """(n, 6) float32: edges (nm) and angles (degrees) of the periodic box."""
     step: np.ndarray = field(default_factory=NONE.copy)
     """(n,) float64: numbers that the file gives its frames: steps of the integration, or numbers of models."""
+    velocities: np.ndarray = field(default_factory=AT_REST.copy)
+    """(n, atoms, 3) float32: in nm/ps; of no atoms where the file does not tell."""
 
     def __post_init__(self) -> None:
         n = len(self.xyz)
@@ -33,6 +37,8 @@ class Frames:
             self.xyz = self.xyz.astype(np.float32, copy=False)
             self.time, self.step = (np.broadcast_to(np.asarray(x, np.float64), n) for x in (self.time, self.step))
             self.cell = np.broadcast_to(self.cell.astype(np.float32), (n, 6))
+            known = self.velocities.astype(np.float32, copy=False)
+            self.velocities = np.broadcast_to(known, (n, *known.shape[1:]))
 
     def pick(self, rows: np.ndarray) -> "Frames":
         """These of the frames."""
@@ -42,6 +48,19 @@ class Frames:
 def joined(parts: Sequence[Frames]) -> Frames:
     """Frames one after the other."""
     return Frames(*(np.concatenate(columns) for columns in zip(*(vars(part).values() for part in parts), strict=True)))
+
+
+class Moving(mdtraj.Trajectory):
+    """Frames with velocities."""
+
+    velocities: np.ndarray
+    """(n_frames, n_atoms, 3) float32: in nm/ps."""
+
+    def slice(self, key: Any, copy: bool = True) -> "Moving":
+        """Some of the frames, as mdtraj does it; velocities, which are never changed, are not copied."""
+        part = super().slice(key, copy)
+        part.velocities = self.velocities[key]
+        return part
 
 
 class Indexed:

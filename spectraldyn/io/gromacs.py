@@ -17,10 +17,10 @@ import numpy as np
 from mdtraj.formats import XTCTrajectoryFile
 
 from spectraldyn.errors import InputError
-from spectraldyn.io.frames import NONE, Frames, Indexed, cell_of
+from spectraldyn.io.frames import AT_REST, NONE, Frames, Indexed, cell_of
 from spectraldyn.io.silence import Damaged
 
-Header = tuple[int, int, float, int]  # atoms, step, time, and number of bytes that follow it
+Header = tuple[int, int, float, bool, int]  # atoms, step, time, whether with velocities, bytes that follow it
 
 
 class Gromacs(Indexed):
@@ -32,6 +32,7 @@ class Gromacs(Indexed):
         headers = _headers(path.resolve(), (status.st_size, status.st_mtime_ns), reader)
         self.n_frames, self.n_atoms = len(headers), int(headers["atoms"][0])
         self._steps, self._times = headers["step"], headers["time"]
+        self._moving = bool(headers["moving"].all())
         self._starts = np.concatenate(([0], np.cumsum(headers["size"])))
 
     def extent(self) -> tuple[int, np.ndarray]:
@@ -47,36 +48,46 @@ class Gromacs(Indexed):
         begin, end = self._starts[[first, first + count]].tolist()
         raw.seek(begin)
         content = raw.read(end - begin)
-        first_frame = _larger(self.reader, self.n_atoms)
+        first_frame = _larger(self.reader, self.n_atoms, self._moving)
         try:
             copy.write_bytes(first_frame + content)
         except OSError as error:
             refused = f"frames are copied into {copy.parents[1]}, which cannot be written ({error.strerror})"
             raise InputError(f"{refused}: make room there, or name a folder on another disk in TMPDIR") from error
+        velocities = AT_REST
         with self.reader(str(copy)) as decoder:
-            xyz, _, _, boxes, *_ = decoder.read(1 + count)
+            if self._moving:  # by mdtraj's own name for what its public method leaves out
+                xyz, _, _, boxes, _, velocities, _ = decoder._read(1 + count, None, True, False)
+                velocities = np.ascontiguousarray(velocities[1:, : self.n_atoms])
+            else:
+                xyz, _, _, boxes, *_ = decoder.read(1 + count)
         where = slice(first, first + len(xyz) - 1)
         cell = NONE if boxes is None else cell_of(*np.moveaxis(boxes[1:], 1, 0))
-        return Frames(np.ascontiguousarray(xyz[1:, : self.n_atoms]), self._times[where], cell, self._steps[where])
+        xyz = np.ascontiguousarray(xyz[1:, : self.n_atoms])
+        return Frames(xyz, self._times[where], cell, self._steps[where], velocities)
 
 
 @lru_cache(maxsize=16)
-def _larger(reader: Callable, n_atoms: int) -> bytes:
+def _larger(reader: Callable, n_atoms: int, moving: bool) -> bytes:
     """A frame of more atoms than the others have, to be decoded before them.
 
     From corrupt data the decoder may take more atoms than there are: it writes past the end of buffers that have
     the size of the first frame. An item holds ten atoms or less.
     """
     with _temporary_file() as path:
+        atoms, one = np.zeros((1, n_atoms + 11, 3), dtype=np.float32), np.zeros(1, dtype=np.float32)
         with reader(str(path), "w") as file:
-            file.write(np.zeros((1, n_atoms + 11, 3), dtype=np.float32))
+            if moving:
+                file._write(atoms, one, one.astype(np.int32), np.eye(3, dtype=np.float32)[None], one, atoms)
+            else:
+                file.write(atoms)
         return path.read_bytes()
 
 
 @lru_cache(maxsize=4)
 def _headers(path: Path, status: tuple[int, int], reader: Callable) -> np.ndarray:
     """Headers of all frames of a file of this size and date: a forecast looks at a file that is then read."""
-    columns = [("atoms", np.int32), ("step", np.float64), ("time", np.float64), ("size", np.int64)]
+    columns = [("atoms", np.int32), ("step", np.float64), ("time", np.float64), ("moving", bool), ("size", np.int64)]
     headers = np.fromiter(_walk(path, _xtc if reader is XTCTrajectoryFile else _trr), dtype=columns)
     headers.flags.writeable = False
     return headers
@@ -90,7 +101,7 @@ def _walk(path: Path, read_header: Callable[[BinaryIO], Header]) -> Iterator[Hea
         while (start := end) < size:
             file.seek(start)
             try:
-                n_atoms, step, time, length = read_header(file)
+                n_atoms, step, time, moving, length = read_header(file)
                 end = file.tell() + length
                 if count and n_atoms != known:
                     raise Damaged(f"has {n_atoms} atoms, the frames before it {known}")
@@ -103,7 +114,7 @@ def _walk(path: Path, read_header: Callable[[BinaryIO], Header]) -> Iterator[Hea
             if end > size:
                 advice = "write the complete ones to a new file (gmx trjconv or mdconvert), or wait for the simulation"
                 raise Damaged(f"the file ends inside frame {count}, after {count} complete frames: {advice} to end")
-            yield n_atoms, step, time, end - start
+            yield n_atoms, step, time, moving, end - start
             count, known = count + 1, n_atoms
 
 
@@ -117,7 +128,7 @@ def _xtc(file: BinaryIO) -> Header:
     if n_atoms < 1 or again != n_atoms:
         raise Damaged(f"has a corrupt header ({n_atoms} and {again} atoms)")
     if n_atoms <= 9:  # so few are stored uncompressed
-        return n_atoms, step, time, 12 * n_atoms
+        return n_atoms, step, time, False, 12 * n_atoms
     _, *bounds, index, size = unpack(file, ">f3i3ii" + ("i" if magic == 1995 else "q"))
     # The decoder believes these and crashes where they are wrong. Its buffer, which is also that of the encoder,
     # has 1.2 integers for each coordinate, three of which are not for data.
@@ -128,7 +139,7 @@ def _xtc(file: BinaryIO) -> Header:
     ranges = [high - low for low, high in zip(bounds[:3], bounds[3:], strict=True)]
     if not 9 <= index < 73 or not 0 <= min(ranges) <= max(ranges) < 2**31 - 3:
         raise Damaged("has a corrupt header of its compressed positions")
-    return n_atoms, step, time, padded(size)
+    return n_atoms, step, time, False, padded(size)
 
 
 def _trr(file: BinaryIO) -> Header:
@@ -141,13 +152,14 @@ def _trr(file: BinaryIO) -> Header:
         raise Damaged("has a corrupt header")
     unpack(file, f">{padded(length)}s")
     *sizes, n_atoms, step, _ = unpack(file, ">13i")
-    positions = sizes[7]
+    positions, velocities = sizes[7:9]
     if n_atoms < 1 or min(sizes) < 0 or positions not in (0, 12 * n_atoms, 24 * n_atoms):
         raise Damaged("has a corrupt header")
     if positions == 0:
         raise Damaged("holds no positions: write a trajectory with positions in every frame")
     time, _ = unpack(file, ">dd" if positions == 24 * n_atoms else ">ff")
-    return n_atoms, step, time, sum(sizes)
+    # Of another length than the positions they would not be velocities of these atoms.
+    return n_atoms, step, time, velocities == positions, sum(sizes)
 
 
 def unpack(file: BinaryIO, layout: str) -> tuple:

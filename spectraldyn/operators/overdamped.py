@@ -51,7 +51,7 @@ def energy_space_resolvent(diffusion: Diffusion, shift: float) -> Operator:
         value, gradient = value_and_gradient(left, batch.x, square_root(diffusion, batch.x))
         root = root_weight(batch)
         value = root * with_constant(value).unsqueeze(2)
-        gradient = root * _without_constant(gradient) / shift**0.5
+        gradient = root * without_constant(gradient) / shift**0.5
         f, Tf = (torch.cat((value, part), dim=2) for part in (gradient, torch.zeros_like(gradient)))
         return Action.with_tied_sides(f, Tf, known=(1.0,))
 
@@ -89,7 +89,7 @@ def shifted_generator(
         value, _, generated = value_gradient_and_second(left, x, root_diffusion, drift + _divergence(diffusion, x))
         root = root_weight(batch)
         f = root * with_constant(value).unsqueeze(2)
-        Tf = f + root * _without_constant(generated.unsqueeze(2)) / shift
+        Tf = f + root * without_constant(generated.unsqueeze(2)) / shift
         return Action.with_tied_sides(f, Tf, known=(1.0,))
 
     return operator
@@ -100,7 +100,7 @@ def _check_shift(shift: float) -> None:
         raise InputError(f"shift is {shift!r}: it must be a positive rate")
 
 
-def _without_constant(derivatives: Tensor) -> Tensor:
+def without_constant(derivatives: Tensor) -> Tensor:
     """Put the derivatives of the constant function, 0, in front: (B, L, k) → (B, 1 + L, k)."""
     return torch.cat((torch.zeros_like(derivatives[:, :1]), derivatives), dim=1)
 

@@ -29,3 +29,4 @@ from spectraldyn.systems.schroedinger import (
 )
 from spectraldyn.systems.simulate import simulate_overdamped
 from spectraldyn.systems.spectrum import Exact, oracle_timescales
+from spectraldyn.systems.underdamped import UNDERDAMPED, Underdamped, underdamped_double_well, underdamped_spring
