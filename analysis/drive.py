@@ -1,12 +1,12 @@
 """Alanine dipeptide driven along its slowest learned mode in OpenMM, and the unbiased timescale out of it again.
 
     pip install openmm
-    python -m analysis.drive    # analysis/results/drive.json and .md; half an hour on one core
+    python -m analysis.drive    # analysis/results/drive.json and .md; a quarter of an hour on one core
 
 The modes are learned from the trajectories under data/ and exported to TorchScript; a `PythonForce` biases the first
-one by a static −F, F its free energy in those trajectories. The biased frames, which carry the weights e^{βV}, are the
-starts of short unbiased runs, whose every pair of frames carries the weight of its start: equilibrium is stationary, so
-that these averages are those of an unbiased simulation, whatever the bias.
+one by a static −(1 − 1/γ) F, F its free energy in those trajectories. The biased frames, which carry the weights
+e^{βV}, are the starts of short unbiased runs, whose every pair of frames carries the weight of its start: equilibrium
+is stationary, so that these averages are those of an unbiased simulation, whatever the bias.
 """
 
 import json
@@ -39,11 +39,12 @@ DATA = ROOT / "data" / "alanine_dipeptide"
 FILES = sorted(DATA.glob("*.xtc"))
 KELVIN = 400.0
 KT = 0.00831446261815324 * KELVIN
+GAMMA = 5.0
 HIGHEST = 11.5
 """Of the free energy along the mode, in kT: between the wells lie parts that no frame was seen in."""
-BIASED_PS = 1000
+BIASED_PS = 400
 SHORT_PS = 20
-N_SHORT = 400
+N_SHORT = 150
 LAGS = (5, 10)
 BEYOND, BIN = 0.05, 0.25
 """How far past the values seen the ends lie, and width of the histogram; see `Bias`."""
@@ -58,9 +59,10 @@ CORES = {-1: (-150.0, -50.0), 1: (40.0, 80.0)}
 class Bias:
     """A static potential (kJ/mol) along the first mode of an exported module, as OpenMM's PythonForce takes it.
 
-    −F, F the free energy of the values of the mode that were seen without it. A mode is nearly constant within the
-    wells, so that F is taken along u = ln((s − a)/(b − s)), a and b a little beyond the values seen; there it is
-    smoothed, and beyond them constant.
+    −(1 − 1/γ) F, F the free energy of the values of the mode that were seen without it. A mode is nearly constant
+    within the wells, so that F is taken along u = ln((s − a)/(b − s)), a and b a little beyond the values seen, and
+    smoothed. Beyond the minima of both wells the potential is constant: it must not draw the molecule to where nothing
+    was seen.
     """
 
     def __init__(self, module: torch.jit.ScriptModule, seen: np.ndarray):
@@ -70,7 +72,10 @@ class Bias:
         edges = np.arange(u.min(), u.max() + BIN, BIN)
         counts = gaussian_filter1d(np.histogram(u, edges)[0].astype(float), 1.0, mode="nearest")
         free_energy = -KT * np.log(counts / counts.max() + np.exp(-HIGHEST))
-        self.potential = CubicSpline((edges[:-1] + edges[1:]) / 2, -free_energy)
+        middles = (edges[:-1] + edges[1:]) / 2
+        lower, upper = (int(np.where(side, free_energy, np.inf).argmin()) for side in (middles < 0, middles > 0))
+        between = slice(lower, upper + 1)
+        self.potential = CubicSpline(middles[between], -(1 - 1 / GAMMA) * free_energy[between])
         self.slope = self.potential.derivative()
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
@@ -78,7 +83,7 @@ class Bias:
         positions = torch.from_numpy(state.getPositions(asNumpy=True)._value).requires_grad_()
         mode = self.module(positions)[0, 0]
         (gradient,) = torch.autograd.grad(mode, positions)
-        s = float(mode)
+        s = mode.item()
         return float(self.energy(s)), -self.derivative(s) * gradient.numpy()
 
     def energy(self, s: np.ndarray | float) -> np.ndarray:
@@ -230,7 +235,6 @@ def main() -> None:
         short = np.concatenate([frames[None, start], run(free, SHORT_PS)])
         modes.append(modes_of(module, short, atoms))
     seconds = time.process_time() - started
-    np.savez("/tmp/x/export/drive.npz", frames=frames, modes=np.array(modes), weights=weights, starts=starts)
     scale = results.timescales[0]
     timescales = [{"from": "unbiased runs, 70.2 ns", "lag (ps)": 5, "timescale (ps)": scale.value, "low": scale.low,
                    "high": scale.high}]  # fmt: skip

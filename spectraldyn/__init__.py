@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from spectraldyn.data.samples import FreshSamples
     from spectraldyn.errors import InputError, InputWarning
     from spectraldyn.estimators import Attribution, GeneratorModel, GeneratorSVD, NeuralSVD, NeuralSVDModel, attribute
+    from spectraldyn.export import export_modes
     from spectraldyn.features import load_features
     from spectraldyn.io import describe_files, open_trajectory
     from spectraldyn.learning import learn_spectrum
@@ -41,6 +42,7 @@ _HOMES = {
     "records": ("Batch",),
     "errors": ("InputError", "InputWarning"),
     "estimators": ("Attribution", "GeneratorModel", "GeneratorSVD", "NeuralSVD", "NeuralSVDModel", "attribute"),
+    "export": ("export_modes",),
     "features": ("load_features",),
     "io": ("describe_files", "open_trajectory"),
     "learning": ("learn_spectrum",),

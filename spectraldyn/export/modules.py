@@ -120,7 +120,7 @@ class _OneAfterTheOther(WhitenedLinear):
     def forward(self, x: Tensor) -> Tensor:
         whitened = self.whitening(x)
         weight, _ = self._parameters_of_linear
-        return self.linear(whitened if weight.ndim == 2 else whitened.expand(len(weight), -1, -1))
+        return self.linear(whitened if weight.ndim == 2 else whitened.expand(weight.shape[0], -1, -1))
 
 
 def _in_plain_steps(network: nn.Module) -> nn.Module:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import mdtraj
 import numpy as np
 
 from spectraldyn.errors import InputError
@@ -76,8 +76,8 @@ def inputs_of(folder: Path, fitted: FittedFeatures) -> Inputs | None:
     return Inputs(parts, order, atoms, [labels[i] for i in atoms], keys, topology.xyz[0, atoms])
 
 
-def atom_key(atom: mdtraj.core.topology.Atom) -> tuple[int, int, str]:
-    """Chain, residue number and name: what an atom has in every topology that holds it."""
+def atom_key(atom: Any) -> tuple[int, int, str]:
+    """Chain, residue number and name of an atom of mdtraj: what it has in every topology that holds it."""
     return atom.residue.chain.index, atom.residue.resSeq, atom.name
 
 

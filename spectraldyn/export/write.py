@@ -152,20 +152,20 @@ def _to_torchscript(export: _Export, folder: Path) -> dict[str, str]:
             torch.jit.trace(ModesOf(nn.Identity(), export.modes), (example,)).save(folder / "modes.pt")
             return {"columns": COLUMNS}
         positions, box = _example(export.inputs)
-        parts = [
+        unbounded, rectangular, skewed = (
             torch.jit.trace(ColumnsOfPositions(export.inputs, right), given)
             for right, given in ((True, (positions,)), (True, (positions, box)), (False, (positions, box)))
-        ]
-        rows = parts[0](positions)
-        module = ModesOfPositions(*parts, torch.jit.trace(export.modes, (rows,)))
+        )
+        modes = torch.jit.trace(export.modes, (unbounded(positions),))
+        module = ModesOfPositions(unbounded, rectangular, skewed, modes)
         torch.jit.script(module.eval()).save(folder / "modes.pt")
     return {"positions": POSITIONS, "box": f"{BOX}; None for none"}
 
 
 def _to_plumed(export: _Export, folder: Path) -> dict[str, str]:
-    if export.inputs is None:
-        columns, width = nn.Identity(), len(export.columns)
-    else:
+    columns: nn.Module = nn.Identity()
+    width = len(export.columns)
+    if export.inputs is not None:
         columns, width = ColumnsOfArguments(export.inputs), sum(map(n_arguments, export.inputs.parts))
     with _without_warnings_of_torch():
         torch.jit.trace(ModesOf(columns, export.modes), (torch.ones(1, width),)).save(folder / "modes.ptc")
@@ -236,9 +236,14 @@ def _example(inputs: Inputs) -> tuple[Tensor, Tensor]:
 @contextmanager
 def _without_warnings_of_torch() -> Iterator[None]:
     with warnings.catch_warnings():
-        # PLUMED and OpenMM-Torch load TorchScript and nothing else; PyTorch 2.13 calls it deprecated
-        warnings.filterwarnings("ignore", r"`torch\.jit\.")
-        warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based ONNX export", DeprecationWarning)
+        # PLUMED and OpenMM-Torch load TorchScript and nothing else; PyTorch 2.13 calls it deprecated, as it does the
+        # export to ONNX by way of it, and parts of its own that this uses
+        for begins in (
+            r"`torch\.jit\.",
+            "You are using the legacy TorchScript-based ONNX export",
+            "The feature will be",
+        ):
+            warnings.filterwarnings("ignore", begins, DeprecationWarning)
         # over box vectors and the 27 images, whatever the frames
         warnings.filterwarnings("ignore", "Iterating over a tensor", torch.jit.TracerWarning)
         yield

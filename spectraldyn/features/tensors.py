@@ -68,9 +68,9 @@ def contacts(frames: Frames, pairs: Tensor, counts: Tensor) -> Tensor:
 
 def smallest(values: Tensor, counts: Tensor) -> Tensor:
     """Of the first counts[0] columns of values (n_frames, Σ counts), of the next counts[1], ...: (n_frames, n)."""
-    column = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    column = torch.arange(counts.shape[0], device=counts.device).repeat_interleave(counts)
     # not by len, which a trace would take for a constant
-    result = values.new_full((values.shape[0], len(counts)), torch.inf)
+    result = values.new_full((values.shape[0], counts.shape[0]), torch.inf)
     return result.scatter_reduce(1, column.expand_as(values), values, "amin")
 
 
