@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         NeuralSVDModel,
         attribute,
     )
+    from spectraldyn.export import export_modes
     from spectraldyn.features import load_features
     from spectraldyn.io import describe_files, open_trajectory
     from spectraldyn.learning import learn_spectrum
@@ -61,6 +62,7 @@ _HOMES = {
         "NeuralSVDModel",
         "attribute",
     ),
+    "export": ("export_modes",),
     "features": ("load_features",),
     "io": ("describe_files", "open_trajectory"),
     "learning": ("learn_spectrum",),

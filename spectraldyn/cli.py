@@ -16,6 +16,7 @@ from typing import Any
 from spectraldyn.commands.cache import add_cache
 from spectraldyn.commands.compare import add_compare
 from spectraldyn.commands.doctor import add_doctor
+from spectraldyn.commands.export import add_export
 from spectraldyn.commands.files import add_features, add_info
 from spectraldyn.commands.fit import add_fit, add_transform, fit
 from spectraldyn.commands.options import as_options
@@ -158,6 +159,7 @@ def _parser() -> Parser:
         add_transform,
         add_seeds,
         add_states,
+        add_export,
         add_report,
         add_info,
         add_features,

@@ -49,21 +49,34 @@ def torsions(frames: Frames, quartets: Tensor, _: Tensor | None = None) -> Tenso
     first, axis, last = (_displacements(frames, quartets[:, [i, i + 1]]) for i in range(3))
     before, after = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
     sine = (first * after).sum(dim=2) * axis.square().sum(dim=2).sqrt()
-    angles = torch.atan2(sine, (before * after).sum(dim=2))
-    return torch.stack([angles.cos(), angles.sin()], dim=2).flatten(1)
+    cosine = (before * after).sum(dim=2)
+    length = (sine.square() + cosine.square()).sqrt()
+    cosine, sine = torch.where(length > 0, cosine, 1.0), torch.where(length > 0, sine, 0.0)
+    length = torch.where(length > 0, length, 1.0)
+    return torch.stack([cosine / length, sine / length], dim=2).flatten(1)
 
 
 def closest(frames: Frames, pairs: Tensor, counts: Tensor) -> Tensor:
     """The smallest of the distances (nm) of the first counts[0] pairs, of the next counts[1], ...: (n_frames, n)."""
-    squares = _displacements(frames, pairs).square().sum(dim=2)
-    column = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
-    smallest = squares.new_full((len(squares), len(counts)), torch.inf)
-    return smallest.scatter_reduce_(1, column.expand_as(squares), squares, "amin").sqrt()
+    return smallest(_displacements(frames, pairs).square().sum(dim=2), counts).sqrt()
 
 
 def contacts(frames: Frames, pairs: Tensor, counts: Tensor) -> Tensor:
     """The same as contacts; see `spectraldyn.features.blocks.contacts`."""
-    return 1 / (1 + (closest(frames, pairs, counts) / CONTACT_RADIUS_NM) ** 6)
+    return contact(closest(frames, pairs, counts))
+
+
+def smallest(values: Tensor, counts: Tensor) -> Tensor:
+    """Of the first counts[0] columns of values (n_frames, Σ counts), of the next counts[1], ...: (n_frames, n)."""
+    column = torch.arange(counts.shape[0], device=counts.device).repeat_interleave(counts)
+    # not by len, which a trace would take for a constant
+    result = values.new_full((values.shape[0], counts.shape[0]), torch.inf)
+    return result.scatter_reduce(1, column.expand_as(values), values, "amin")
+
+
+def contact(distance: Tensor) -> Tensor:
+    """How much of a contact a closest distance (nm) is."""
+    return 1 / (1 + (distance / CONTACT_RADIUS_NM) ** 6)
 
 
 FORMULAS: dict[str, Callable[..., Tensor]] = {

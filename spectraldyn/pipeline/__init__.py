@@ -3,7 +3,7 @@
 from spectraldyn.estimators.base import check_modes
 from spectraldyn.pipeline.generator import Potential, analyze_generator, fit_generator
 from spectraldyn.pipeline.log import under_way
-from spectraldyn.pipeline.project import transform_trajectories
+from spectraldyn.pipeline.project import FittedFeatures, transform_trajectories
 from spectraldyn.pipeline.refit import refit_at_lags
 from spectraldyn.pipeline.remarks import MEND_FIRST, trajectory_name
 from spectraldyn.pipeline.resampled import Refit, refit_resampled

@@ -47,14 +47,14 @@ def transform_trajectories(
     folder = Path(folder)
     check_results(folder)
     out = check_file(out, force)
-    fitted = _FittedFeatures.load(folder)
+    fitted = FittedFeatures.load(folder)
     model, transformation = load_model(folder / "model.pt"), read_modes(folder, "transformation")["transformation"]
     _check_parts(folder, model.n_columns, len(fitted.columns), model.n_modes, transformation.shape)
     topology = folder / "topology.h5"
     data = load_features(
         files,
         top=topology if topology.exists() else None,
-        features=_found_from(folder, fitted.features),
+        features=fitted.features,
         atoms=fitted.atoms,
         columns=fitted.columns,
         progress=progress,
@@ -68,17 +68,18 @@ def transform_trajectories(
 
 
 @dataclass(frozen=True)
-class _FittedFeatures:
+class FittedFeatures:
     """What results.json says of the features of a fit."""
 
     features: list[str] | None
+    """None for ready-made ones. The files that they are named by are where this process finds them."""
     atoms: str | None
     columns: list[str]
     width: int
     digests: list[str]
 
     @classmethod
-    def load(cls, folder: Path) -> "_FittedFeatures":
+    def load(cls, folder: Path) -> "FittedFeatures":
         """Of a folder of results; InputError where a part is missing or of another kind."""
         with reading(folder, "results.json"):
             stored = json.loads((folder / "results.json").read_text())["features"]
@@ -89,7 +90,7 @@ class _FittedFeatures:
                 raise ValueError("features, columns and digests are not lists of texts")
             if type(width) is not int or not isinstance(atoms, str | None):
                 raise ValueError("the width is no number, or the selection of atoms no text")
-            return cls(features, atoms, columns, width, digests)
+            return cls(_found_from(folder, features), atoms, columns, width, digests)
 
 
 def _check_parts(folder: Path, takes: int, given: int, n_modes: int, sets: tuple[int, ...]) -> None:
