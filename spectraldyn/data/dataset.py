@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from spectraldyn.data.atoms import Atoms
 from spectraldyn.data.mapped import RESIDENT_BYTES, TOUCHED_BYTES, release
 from spectraldyn.data.stretches import stretches_of
 from spectraldyn.units import TimeAxis, TimeUnit
@@ -121,6 +122,8 @@ class Dataset(list):
     digests : sequence of str
         For every feature of `options` a hash of what it rests on beside the topology, such as the file of a function;
         empty where there is no such thing.
+    atoms : Atoms, optional
+        Whose coordinates the columns are, for a network on them; None for any other features.
     """
 
     def __init__(
@@ -137,6 +140,7 @@ class Dataset(list):
         options: dict[str, Any] | None = None,
         warnings: list[str] | None = None,
         digests: Sequence[str] = (),
+        atoms: Atoms | None = None,
     ) -> None:
         super().__init__(_joined(list(arrays)))
         self.columns = plain_columns(self[0].shape[1]) if columns is None else tuple(columns)
@@ -147,6 +151,7 @@ class Dataset(list):
         self.width = len(self.columns) if width is None else width
         self.options, self.warnings = options or {}, warnings or []
         self.digests = list(digests)
+        self.atoms = atoms
 
     def __repr__(self) -> str:
         return f"Dataset({self._size})"
@@ -280,8 +285,9 @@ class Dataset(list):
         )
 
     def digest(self) -> str:
-        """Hash of all rows and of where the stretches end."""
-        state = hashlib.blake2b(repr([len(array) for array in self]).encode(), digest_size=16)
+        """Hash of all rows, of where the stretches end, and of whose coordinates they are."""
+        about = repr([len(array) for array in self]) + ("" if self.atoms is None else repr(self.atoms))
+        state = hashlib.blake2b(about.encode(), digest_size=16)
         for _, rows in self.chunks():
             state.update(np.ascontiguousarray(rows).data)
         return state.hexdigest()

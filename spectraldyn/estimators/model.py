@@ -15,14 +15,14 @@ from spectraldyn.errors import InputError
 from spectraldyn.estimators.base import is_trajectory_list
 from spectraldyn.estimators.evaluation import evaluate, evaluated
 from spectraldyn.estimators.settings import GeneratorSettings, TransferSettings
-from spectraldyn.networks import Layout, Sides, Whitening, build_sides
+from spectraldyn.networks import EncodedWhitening, Encoding, Layout, Sides, Whitening, build_sides
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rates import rates_from_eigenvalues
 from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, Spectrum
 from spectraldyn.spectra.scores import HeldOut
 from spectraldyn.spectra.timescales import timescales_from_eigenvalues
 
-FORMAT = 5
+FORMAT = 6
 """Of the files that `save` writes."""
 
 
@@ -52,6 +52,8 @@ class _Model:
     @property
     def n_columns(self) -> int:
         """Columns of the frames that the functions are of, d."""
+        if (encoding := self.settings.layout.encoding) is not None:
+            return encoding.n_columns
         return next(len(mean) for name, mean in self.sides.named_buffers() if name.endswith("whitening.mean"))
 
     @property
@@ -334,17 +336,25 @@ def _restored(stored: dict[str, Any]) -> _Model:
     settings = dict(stored["settings"])
     kind, settings_type = _MODELS[settings.pop("operator")]
     layout = Layout(**{field.name: settings.pop(field.name) for field in dataclasses.fields(Layout)})
+    if layout.encoding is not None:
+        layout = dataclasses.replace(layout, encoding=Encoding(**layout.encoding))
     settings = settings_type(layout=layout, **settings)
     spectrum, moments = Spectrum(**_arrays(stored["spectrum"])), Moments(**_arrays(stored["moments"]))
     matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
+    encoding, n_parts = layout.encoding, len(stored["sides"])
+    sizes = () if encoding is None else (encoding.width, encoding.width, encoding.n_radial)
     widths, n_numbers = (matrix.shape[1], *layout.hidden), sum(value.numel() for value in stored["sides"].values())
     if (
         len(spectrum.norms) != layout.n_modes
-        or layout.n_trunks > len(stored["sides"])
-        or any(before * after > n_numbers for before, after in pairwise(widths))
+        or max(layout.n_trunks, 0 if encoding is None else encoding.n_blocks) > n_parts
+        or any(before * after > n_numbers for before, after in (*pairwise(widths), *pairwise(sizes)))
     ):  # before as much memory is taken as a wrong number asks for
         raise ValueError("its networks are not those that it says")
-    sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
+    sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0)
+    if encoding is not None:
+        before = torch.zeros_like(stored["sides"]["left.0.matrix"])
+        sides = sides.behind(EncodedWhitening(torch.zeros(len(before)), before, encoding.build(0)))
+    sides = sides.double()
     if not all(value.is_floating_point() for value in stored["sides"].values()):
         raise ValueError("it holds whole numbers in the place of others")
     sides.load_state_dict(stored["sides"])
