@@ -98,7 +98,8 @@ class PairSamples(_HeldOutSamples):
     ) -> "PairSamples":
         """From left ends as arrays."""
         ends = (torch.as_tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
-        return cls(rows, distance, *ends)
+        left, held_out = ends
+        return cls(rows, distance, left, held_out)
 
     def batch(self, starts: Tensor) -> Batch:
         """The pairs with these left ends."""

@@ -108,7 +108,23 @@ class _Model:
             if frames.ndim != 2 or frames.shape[1] != self.n_columns:
                 raise InputError(f"frames have shape {frames.shape}: this model takes (T, {self.n_columns})")
             frames = Dataset([frames])
+        self._check_atoms(frames)
         return evaluate(self.sides, frames)
+
+    def _check_atoms(self, data: Dataset) -> None:
+        """InputError where a network on coordinates is given those of other atoms."""
+        encoding = self.settings.layout.encoding
+        if encoding is None or data.atoms is None:
+            return
+        if (data.atoms.kinds, data.atoms.boxed) != (encoding.kinds, encoding.boxed):
+            theirs, own = (
+                f"{len(k)} atoms{' in a box' * b}"
+                for k, b in ((data.atoms.kinds, data.atoms.boxed), (encoding.kinds, encoding.boxed))
+            )
+            raise InputError(
+                f"the data are coordinates of other atoms ({theirs}) than those that this model was fitted to ({own}): "
+                "give frames of the same molecule"
+            )
 
     def transform(self, data: ArrayLike | list) -> Any:
         """Slow modes of every frame, with mean 0 and variance 1 over the training data.
@@ -337,7 +353,7 @@ def _restored(stored: dict[str, Any]) -> _Model:
     kind, settings_type = _MODELS[settings.pop("operator")]
     layout = Layout(**{field.name: settings.pop(field.name) for field in dataclasses.fields(Layout)})
     if layout.encoding is not None:
-        layout = dataclasses.replace(layout, encoding=Encoding(**layout.encoding))
+        layout = dataclasses.replace(layout, encoding=Encoding(**cast(dict[str, Any], layout.encoding)))
     settings = settings_type(layout=layout, **settings)
     spectrum, moments = Spectrum(**_arrays(stored["spectrum"])), Moments(**_arrays(stored["moments"]))
     matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))

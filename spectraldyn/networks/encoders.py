@@ -86,7 +86,7 @@ class Encoder(nn.Module):
         self.readout = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, encoding.per_kind))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.readout[0].weight.dtype)
+        x = x.to(self.counts.dtype)
         n_atoms = len(self.kinds)
         step = max(1, ATOMS_AT_ONCE // n_atoms)
         if not torch.is_grad_enabled() and len(x) > step:
