@@ -71,5 +71,11 @@ def make_quick(monkeypatch):
     """Hardly any training after the warm start, and no pictures."""
     draw_no_pictures(monkeypatch)
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
-    for name, value in {"STEPS": 10, "STEPS_PER_MODE": 0, "PROBE_STEPS": 10, "SETTLING_STEPS": 10}.items():
+    for name, value in {
+        "STEPS": 10,
+        "STEPS_PER_MODE": 0,
+        "PROBE_STEPS": 10,
+        "SETTLING_STEPS": 10,
+        "ENCODED_STEPS": 10,
+    }.items():
         monkeypatch.setattr(f"spectraldyn.estimators.neural_svd.{name}", value)

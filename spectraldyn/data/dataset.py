@@ -37,12 +37,13 @@ class Column:
     """One feature."""
 
     kind: str
-    """"phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z", "dssp", "sasa", "closest-distance",
-    "centre-distance", "rmsd"; the name of a function of the user's own; "feature" for ready-made arrays."""
+    """"phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z", "atom", "box", "dssp", "sasa",
+    "closest-distance", "centre-distance", "rmsd"; the name of a function of the user's own; "feature" for ready-made arrays."""
     site: str
     """Residue, atom, pair of them, or what else tells it from others: "ALA2", "ALA2-CA GLY5-CA", "0"; or nothing."""
     part: str = ""
-    """{"cos", "sin"} of an angle, {"helix", "strand", "coil"} of a residue's secondary structure; otherwise ""."""
+    """{"cos", "sin"} of an angle, {"helix", "strand", "coil"} of a residue's secondary structure, {"x", "y", "z"} of an
+    atom, {"ax", ..., "cz"} of a box; otherwise ""."""
     unit: str = ""
     """{"nm", "nm²", ""}."""
     of_residues: bool = True
@@ -63,7 +64,7 @@ class Column:
         """Residues that it belongs to, each once, or particles without any; none where nothing is known of them."""
         if self.kind == "feature" or not self.of_residues:
             return ()
-        of_atoms = self.kind in ("distance", "x", "y", "z")
+        of_atoms = self.kind in ("distance", "x", "y", "z", "atom")
         names = (label.rpartition("-")[0] or label if of_atoms else label for label in self.site.split())
         return tuple(dict.fromkeys(names))
 
@@ -180,7 +181,7 @@ class Dataset(list):
         for kind, columns in kinds.items():
             features = list(dict.fromkeys(column.feature for column in columns))
             shown = ", ".join(features[:NAMES_SHOWN]) + ", …" * (len(features) > NAMES_SHOWN)
-            unit = "cosine and sine" if columns[0].part else columns[0].unit
+            unit = columns[0].unit or ("cosine and sine" if columns[0].part else "")
             rows.append((kind, f"{len(features):,}", f"{len(columns):,}", unit, shown))
         return [("kind", "features", "columns", "unit", "such as"), *rows]
 

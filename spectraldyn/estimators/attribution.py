@@ -230,8 +230,7 @@ class _Sample:
         rows = np.vstack((np.ones(n), block != np.arange(block[-1] + 1)[:, None]))
         features: dict[str, list[int]] = {}
         for number, column in enumerate(data.columns):
-            name = column.feature if data.atoms is None else column.site if column.kind != "box" else "box"
-            features.setdefault(name, []).append(number)
+            features.setdefault(column.feature, []).append(number)
         frames = data.rows(index).astype(np.float64)
         if data.atoms is not None and not data.atoms.boxed:
             frames = _superposed(frames)

@@ -103,13 +103,44 @@ class _Model:
         ndarray (T, 1 + n_modes), or (T, 1 + 2 n_modes) with the right functions after the left ones where the sides
         are not tied.
         """
+        return evaluate(self.sides, self._checked(frames))
+
+    @torch.no_grad()
+    def encode(self, coordinates: ArrayLike | Dataset) -> np.ndarray:
+        """What the encoder of a model on coordinates gives: features that rotation and translation do not change.
+
+        Written by `numpy.save` they are ready-made features, for any further fit.
+
+        Parameters
+        ----------
+        coordinates : array_like (T, d) or Dataset
+
+        Returns
+        -------
+        ndarray (T, k) float32
+
+        Raises
+        ------
+        InputError
+            If the model is not one on coordinates, or the data are coordinates of other atoms.
+        """
+        if self.settings.layout.encoding is None:
+            raise InputError(
+                "this model has no encoder, as it was fitted to features: these are what there is to store"
+            )
+        encoder = self.sides.left[0].encoder
+        parts = [encoder(torch.tensor(view).to(self.sides.device)) for _, view in self._checked(coordinates).chunks()]
+        return torch.cat(parts).float().cpu().numpy()
+
+    def _checked(self, frames: ArrayLike | Dataset) -> Dataset:
+        """Frames that the networks take; InputError for others."""
         if not isinstance(frames, Dataset):
             frames = np.asarray(frames)
             if frames.ndim != 2 or frames.shape[1] != self.n_columns:
                 raise InputError(f"frames have shape {frames.shape}: this model takes (T, {self.n_columns})")
             frames = Dataset([frames])
         self._check_atoms(frames)
-        return evaluate(self.sides, frames)
+        return frames
 
     def _check_atoms(self, data: Dataset) -> None:
         """InputError where a network on coordinates is given those of other atoms."""
@@ -117,10 +148,7 @@ class _Model:
         if encoding is None or data.atoms is None:
             return
         if (data.atoms.kinds, data.atoms.boxed) != (encoding.kinds, encoding.boxed):
-            theirs, own = (
-                f"{len(k)} atoms{' in a box' * b}"
-                for k, b in ((data.atoms.kinds, data.atoms.boxed), (encoding.kinds, encoding.boxed))
-            )
+            theirs, own = (f"{len(one.kinds)} atoms{' in a box' * one.boxed}" for one in (data.atoms, encoding))
             raise InputError(
                 f"the data are coordinates of other atoms ({theirs}) than those that this model was fitted to ({own}): "
                 "give frames of the same molecule"
@@ -139,6 +167,8 @@ class _Model:
         -------
         ndarray (T, n_modes), or a list of them
         """
+        if isinstance(data, Dataset):
+            self._check_atoms(data)
         if is_trajectory_list(data):
             return [self.transform(frames) for frames in data]
         return self.modes_from(self.functions(data))

@@ -61,6 +61,8 @@ inputs from being found."""
 ENCODED_STEPS, ENCODED_RATE, ENCODED_SCORED = 150, 0.01, 2500
 """Steps of the training of an encoder, its learning rate, and the pairs of either part that it is stopped by: what an
 encoder gives takes a hundred times as long to compute as what the hidden layers make of it."""
+ENCODED_NOISE = 0.05
+"""See `EncodedWhitening.by`."""
 NONLINEAR, FEW_PAIRS = 0.25, 3000
 """Held-out VAMP-2 by which inputs that are all alike must do better than slow ones to be followed, a quarter of a slow
 process, and up to how many held-out pairs: where events are few, less is chance. With more pairs it falls with their
@@ -331,7 +333,9 @@ class NeuralSVD(base.NeuralEstimator):
         plan = self._plan(inputs, split, kind)
         inputs = inputs.single()
         if self.warm_start or kind == ENCODED:
+            inputs.requires_grad_(False)  # an encoder waits until there is something above it
             sides = warm_start(operator, split, inputs, replace(layout, network="common-trunk"), seed)
+            sides.requires_grad_(True)
         else:
             sides = build_sides(inputs, layout, seed).to(split.device)
         history = self._learn(sides, operator, split, seed, file, **plan)
@@ -350,16 +354,16 @@ class NeuralSVD(base.NeuralEstimator):
         """
         encoder = cast(Encoding, settings.layout.encoding).build(settings.seed).to(split.device)
 
-        def slow() -> tuple[Whitening, Tensor]:
+        def slow(noise: float) -> tuple[Whitening, Tensor]:
             batches = in_batches(split, split.train, MAX_SCORED)
-            return slow_coordinates(EncodedWhitening.by(encoder, (batch.x for batch in batches)), split)
+            return slow_coordinates(EncodedWhitening.by(encoder, (batch.x for batch in batches), noise), split)
 
-        inputs, scales = slow()
+        inputs, scales = slow(ENCODED_NOISE)
         with_scales = inputs.followed_by(torch.diag(scales))
         agree_on([*encoder.parameters(), with_scales.mean, with_scales.matrix])
         some = replace(split, most_scored=ENCODED_SCORED)
         self._member(with_scales, operator, some, settings, ENCODED, file)
-        return slow()
+        return slow(0.0)
 
     def _encoding(self, data: Dataset) -> Encoding | None:
         """What stands before the hidden layers where the data are coordinates."""

@@ -23,9 +23,9 @@ def coordinates(molecule: Molecule) -> Block:
     if refused := too_many(3 * len(atoms) + 9 * boxed):
         return refused
     labels = atom_labels(molecule.topology)
-    columns = [Column(axis, labels[i], unit="nm") for i in atoms for axis in "xyz"]
+    columns = [Column("atom", labels[i], axis, "nm") for i in atoms for axis in "xyz"]
     if boxed:
-        columns += [Column("box", vector, axis, "nm", of_residues=False) for vector in "abc" for axis in "xyz"]
+        columns += [Column("box", "", vector + axis, "nm", of_residues=False) for vector in "abc" for axis in "xyz"]
 
     def compute(chunk: mdtraj.Trajectory, periodic: bool) -> np.ndarray:
         rows = chunk.xyz[:, atoms].reshape(chunk.n_frames, -1)

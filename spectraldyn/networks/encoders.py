@@ -30,7 +30,7 @@ class Encoding:
     kinds: tuple[str, ...]
     boxed: bool
     """kinds and boxed: of `spectraldyn.data.Atoms`."""
-    cutoff_nm: float = 1.0
+    cutoff_nm: float = 0.6
     """Atoms farther apart do not see each other."""
     width: int = 16
     """Features of an atom."""
@@ -84,6 +84,7 @@ class Encoder(nn.Module):
         width, sizes = encoding.width, (encoding.n_blocks, encoding.n_radial, encoding.cutoff_nm)
         self.atoms = ENCODERS[encoding.encoder](n_kinds, width, *sizes)
         self.readout = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, encoding.per_kind))
+        self.n_trained = n_kinds * encoding.per_kind
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(self.counts.dtype)
@@ -123,10 +124,16 @@ class EncodedWhitening(Whitening):
 
     @classmethod
     @torch.no_grad()
-    def by(cls, encoder: Encoder, states: Iterable[Tensor], floor: float = 1e-4) -> "EncodedWhitening":
-        """With the moments of what the encoder gives at some states, a batch at a time; see `Whitening.of`."""
+    def by(cls, encoder: Encoder, states: Iterable[Tensor], noise: float = 0.0) -> "EncodedWhitening":
+        """With the moments of what the encoder gives at some states, a batch at a time; see `Whitening.of`.
+
+        Noise of this standard deviation counts to the features of the atoms. Features that are to be trained vary
+        little before, and what magnified them all would magnify every step of the training.
+        """
         outputs = torch.cat([encoder(x) for x in states]).double()
-        plain = Whitening.of(outputs.mean(dim=0), outputs.T.cov(), floor)
+        covariance = outputs.T.cov()
+        covariance.diagonal()[: encoder.n_trained] += noise**2
+        plain = Whitening.of(outputs.mean(dim=0), covariance)
         return cls(plain.mean, plain.matrix, encoder)
 
     def followed_by(self, coordinates: Tensor) -> "EncodedWhitening":
