@@ -90,7 +90,8 @@ def test_a_molecule_that_the_box_cuts_is_made_whole(tmp_path):
     frames.unitcell_vectors = None
     whole = sd.load_features(saved(frames, tmp_path / "whole.h5"), features="coordinates", cache=False)
     cut = sd.load_features(saved(wrapped(frames), tmp_path / "cut.h5"), features="coordinates", cache=False)
-    assert not cut.atoms.boxed and cut.atoms == whole.atoms
+    assert not cut.atoms.boxed
+    assert cut.atoms == whole.atoms
     assert np.abs(wrapped(frames).xyz - frames.xyz).max() > 1
     one, other = (interatomic_distances(data[0], data.atoms) for data in (whole, cut))
     np.testing.assert_allclose(one, other, atol=1e-5)
@@ -133,7 +134,7 @@ def test_saved_and_loaded_it_gives_the_same_and_takes_no_other_atoms(small, tmp_
     again = load_model(tmp_path / "model.pt")
     np.testing.assert_array_equal(again.functions(data), model.functions(data))
     np.testing.assert_array_equal(again.functions(data[0]), model.functions(data)[: len(data[0])])
-    assert again.settings == model.settings and again.n_columns == 6
+    assert (again.settings, again.n_columns) == (model.settings, 6)
     other = sd.Dataset(list(data), atoms=Atoms(("C", "N")))
     with pytest.raises(InputError, match=r"coordinates of other atoms \(2 atoms\)"):
         again.transform(other)
@@ -148,16 +149,16 @@ def test_a_damaged_size_of_the_encoder_is_one_sentence(small, tmp_path):
     for part, value in (("width", 10**6), ("n_blocks", 10**9), ("n_radial", 10**9), ("encoder", "none")):
         settings = {**stored["settings"], "encoding": {**stored["settings"]["encoding"], part: value}}
         torch.save({**stored, "settings": settings}, tmp_path / "other.pt")
-        with pytest.raises(InputError, match="other.pt is damaged"):
+        with pytest.raises(InputError, match=r"other\.pt is damaged"):
             load_model(tmp_path / "other.pt")
 
 
 def test_what_the_encoder_gives_can_be_stored_and_fitted(small, tmp_path):
     model, data = small
     features = model.encode(data)
-    assert features.shape == (data.n_rows, 9) and features.dtype == np.float32
-    np.testing.assert_allclose(model.encode(turned(data[0].reshape(-1, 2, 3)).reshape(-1, 6)), features[: len(data[0])],
-                               atol=1e-5)  # fmt: skip
+    assert features.shape == (data.n_rows, 9)
+    again = model.encode(turned(data[0].reshape(-1, 2, 3)).reshape(-1, 6))
+    np.testing.assert_allclose(again, features[: len(data[0])], atol=1e-5)
     np.save(tmp_path / "frozen.npy", features)
     frozen = sd.load_features(tmp_path / "frozen.npy")
     assert sd.NeuralSVD(1, 1, random_state=0).fit_fetch(frozen).timescales()[0] > 1
@@ -256,14 +257,10 @@ def test_from_the_command_line_to_a_report_and_to_new_files(quick, tmp_path, mon
         f"atom {kind}" for kind in sd.load_features("run.xtc", top=TOP, features="coordinates").atoms.kinds
     }
     assert first["features"][0]["importance"]["value"] > 0
-    moved = replace_frames(frames, turned(frames.xyz))
-    moved.save_xtc("moved.xtc")
-    for file in ("run", "moved"):
-        assert main(["transform", "out", f"{file}.xtc", "--out", f"{file}.npz"]) == 0
-    with np.load("run.npz") as one, np.load("moved.npz") as other, np.load("out/modes.npz") as fitted:
+    moved = mdtraj.Trajectory(turned(mdtraj.load("run.xtc", top=TOP).xyz), frames.topology, frames.time)
+    moved.save("moved.h5")  # and not as XTC, which rounds
+    for file in ("run.xtc", "moved.h5"):
+        assert main(["transform", "out", file, "--out", file[:3] + ".npz"]) == 0
+    with np.load("run.npz") as one, np.load("mov.npz") as other, np.load("out/modes.npz") as fitted:
         np.testing.assert_allclose(one["modes"], fitted["modes"], atol=1e-5)
-        np.testing.assert_allclose(other["modes"], one["modes"], atol=0.2)  # XTC rounds to 0.001 nm
-
-
-def replace_frames(trajectory, xyz):
-    return mdtraj.Trajectory(xyz, trajectory.topology, trajectory.time)
+        np.testing.assert_allclose(other["modes"], one["modes"], atol=2e-3)

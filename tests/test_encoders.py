@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_tensors import nearest, random_boxes
+from test_tensors import boxed, nearest
 
 from spectraldyn.networks import ENCODERS, Encoding
 from spectraldyn.networks.derivatives import value_and_gradient
@@ -75,7 +75,10 @@ def test_an_atom_that_crosses_the_cutoff_changes_nothing_suddenly(name):
 
 @pytest.mark.parametrize("angles", [None, (90, 90, 90), (60, 60, 90)])
 def test_pairs_in_a_box_are_those_of_nearest_images(angles):
-    frames = random_boxes(20, angles)
+    random = np.random.default_rng(0)
+    lengths = random.uniform(2.5, 4, (20, 3))
+    shape = random.uniform(75, 105, (20, 3)) if angles is None else angles
+    frames = boxed(random.uniform(-4, 4, (20, 12, 3)), lengths, shape)
     xyz, box = (torch.from_numpy(np.asarray(part, dtype=np.float64)) for part in (frames.xyz, frames.unitcell_vectors))
     box = torch.tril(box)  # whose zeros are rounded
     expected = np.linalg.norm(nearest(frames), axis=2)
@@ -83,7 +86,8 @@ def test_pairs_in_a_box_are_those_of_nearest_images(angles):
     found = np.zeros((20, 12, 12))
     first, second = np.triu_indices(12, 1)
     found[:, first, second] = found[:, second, first] = distances(xyz, box).numpy()
-    assert np.abs(found[:, places[:, 0], places[:, 1]] - expected).max() < 2e-5
+    near = expected < 0.8  # images of longer ones may be as near, and which is taken is mdtraj's to say
+    assert np.abs(found[:, places[:, 0], places[:, 1]] - expected)[near].max() < 2e-5
     pairs = pairs_within(0.8, xyz, box)
     assert len(pairs.distance) == np.sum(expected < 0.8) > 20
     assert np.sort(pairs.distance.numpy()) == pytest.approx(np.sort(expected[expected < 0.8]), abs=2e-5)

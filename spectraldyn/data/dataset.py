@@ -38,7 +38,8 @@ class Column:
 
     kind: str
     """"phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z", "atom", "box", "dssp", "sasa",
-    "closest-distance", "centre-distance", "rmsd"; the name of a function of the user's own; "feature" for ready-made arrays."""
+    "closest-distance", "centre-distance", "rmsd"; the name of a function of the user's own; "feature" for ready-made
+    arrays."""
     site: str
     """Residue, atom, pair of them, or what else tells it from others: "ALA2", "ALA2-CA GLY5-CA", "0"; or nothing."""
     part: str = ""

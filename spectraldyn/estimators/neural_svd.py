@@ -61,6 +61,8 @@ inputs from being found."""
 ENCODED_STEPS, ENCODED_RATE, ENCODED_SCORED = 150, 0.01, 2500
 """Steps of the training of an encoder, its learning rate, and the pairs of either part that it is stopped by: what an
 encoder gives takes a hundred times as long to compute as what the hidden layers make of it."""
+ENCODED_EPOCHS, FEWEST_ENCODED_STEPS = 5, 30
+"""How often every pair is drawn at most, on average, unless the pairs are very few: an encoder soon knows them."""
 ENCODED_NOISE = 0.05
 """See `EncodedWhitening.by`."""
 NONLINEAR, FEW_PAIRS = 0.25, 3000
@@ -396,7 +398,8 @@ class NeuralSVD(base.NeuralEstimator):
         if kind == PROBE:
             batch_size, decay, n_steps = 2 * batch_size, min(PROBE_DECAY, decay), min(PROBE_STEPS, n_steps)
         if kind == ENCODED:
-            n_steps, extra = min(ENCODED_STEPS, n_steps), {"learning_rate": min(ENCODED_RATE, self._rate)}
+            few = max(FEWEST_ENCODED_STEPS, ENCODED_EPOCHS * len(split.train) // batch_size)
+            n_steps, extra = min(ENCODED_STEPS, n_steps, few), {"learning_rate": min(ENCODED_RATE, self._rate)}
         if self.weight_decay is not None:
             decay = self.weight_decay
         own = {"n_steps": n_steps, "batch_size": batch_size, "decay": decay, **extra}
