@@ -128,7 +128,7 @@ class _Model:
             raise InputError(
                 "this model has no encoder, as it was fitted to features: these are what there is to store"
             )
-        encoder = self.sides.left[0].encoder
+        encoder = cast(Any, self.sides.left)[0].encoder
         parts = [encoder(torch.tensor(view).to(self.sides.device)) for _, view in self._checked(coordinates).chunks()]
         return torch.cat(parts).float().cpu().numpy()
 
