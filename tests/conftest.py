@@ -75,5 +75,11 @@ def make_quick(monkeypatch):
     monkeypatch.setitem(NeuralSVD.__init__.__kwdefaults__, "n_networks", 2)
     monkeypatch.setattr("spectraldyn.learning.loop.EVALUATIONS", 5)
     monkeypatch.setattr("spectraldyn.estimators.base.default_steps", lambda *_: 30)
-    for name, value in {"STEPS": 10, "STEPS_PER_MODE": 0, "PROBE_STEPS": 10, "SETTLING_STEPS": 10}.items():
+    for name, value in {
+        "STEPS": 10,
+        "STEPS_PER_MODE": 0,
+        "PROBE_STEPS": 10,
+        "SETTLING_STEPS": 10,
+        "ENCODED_STEPS": 10,
+    }.items():
         monkeypatch.setattr(f"spectraldyn.estimators.neural_svd.{name}", value)

@@ -14,13 +14,16 @@ from tqdm.auto import tqdm
 from spectraldyn.baselines.comparison import Comparison
 from spectraldyn.baselines.judge import judge_outcome
 from spectraldyn.baselines.methods import LIBRARIES, METHODS, is_installed
-from spectraldyn.baselines.process import Job, Runner, in_new_interpreter, run_job, store_rows
+from spectraldyn.baselines.process import ON_COORDINATES, Job, Runner, in_new_interpreter, run_job, store_rows
 from spectraldyn.baselines.records import MethodResult, Question, Split
 from spectraldyn.baselines.summary import split_seeds
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError, did_you_mean
 from spectraldyn.pipeline import check_modes, load_for_lag
 from spectraldyn.spectra.timescales import in_time
+
+ON_DISTANCES = f"all methods but {' and '.join(ON_COORDINATES)} are given the distances between the same atoms: "
+ON_DISTANCES += "coordinates turn with the molecule"
 
 Methods = str | Sequence[str] | Mapping[str, Mapping[str, Any]] | None
 
@@ -116,12 +119,13 @@ def compare_methods(
         store_rows(Path(folder), data)
         for split, method in bar:
             bar.set_postfix_str(f"{method}, split {len(runs[method]) + 1} of {n_splits}")
-            outcome = run_job(Path(folder), Job(method, dict(chosen[method]), split), time_limit, runner)
+            outcome = run_job(Path(folder), Job(method, dict(chosen[method]), split, data.atoms), time_limit, runner)
             result = judge_outcome(outcome, split)
             scales = [in_time(scale, data.time.row_time) for scale in result.timescales]
             runs[method].append(replace(result, timescales=scales))
     n_train, n_test = np.median(n_pairs, axis=0).astype(int).tolist()
-    about = list(data.warnings), data.files, data.n_rows, len(data.columns)
+    told = [] if data.atoms is None or set(chosen) <= set(ON_COORDINATES) else [ON_DISTANCES]
+    about = data.warnings + told, data.files, data.n_rows, len(data.columns)
     return Comparison(list(runs.values()), data.time, n_train, n_test, *about, **question.asked)
 
 

@@ -17,6 +17,7 @@ from spectraldyn.baselines.records import Learned, Problem
 from spectraldyn.baselines.srv import srv
 from spectraldyn.baselines.tuning import as_float64
 from spectraldyn.baselines.vampnet import vampnet
+from spectraldyn.data import Dataset
 from spectraldyn.estimators import NeuralSVD
 
 
@@ -24,7 +25,8 @@ def neural_svd(problem: Problem, **options: Any) -> Learned:
     """NeuralSVD with its defaults, or other options of the estimator."""
     asked = {"reversible": problem.reversible, "random_state": problem.seed, "device": problem.device}
     estimator = NeuralSVD(problem.n_modes, problem.lagtime, **{**asked, **options})
-    model = estimator.fit_fetch(problem.trajectories)
+    data = problem.trajectories if problem.atoms is None else Dataset(problem.trajectories, atoms=problem.atoms)
+    model = estimator.fit_fetch(data)
     n_left = 1 + problem.n_modes
     shown = {name: model.settings.plain()[name] for name in ("objective", "network", "hidden", "activation")}
     chosen = {name: getattr(estimator, name) for name in ("n_networks", "learning_rate", "weight_decay")}

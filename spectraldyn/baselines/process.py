@@ -17,9 +17,10 @@ import torch
 
 from spectraldyn.baselines.methods import METHODS
 from spectraldyn.baselines.records import MethodResult, Outcome, Split, stretches_in
-from spectraldyn.data import Dataset
+from spectraldyn.data import MAX_COLUMNS, Atoms, Dataset
 from spectraldyn.errors import InputError
 from spectraldyn.files import replacing
+from spectraldyn.networks.pairs import PAIRS_AT_ONCE, distances
 from spectraldyn.pipeline.run import largest_memory, start_of_peak
 from spectraldyn.spectra.timescales import Timescale
 
@@ -27,6 +28,8 @@ THREADS = 1  # for every method, whatever library computes: networks of this siz
 # Read by numerical libraries when they are loaded.
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 THREAD_SETTINGS = dict.fromkeys(_VARIABLES, str(THREADS))
+ON_COORDINATES = ("neural-svd",)
+"""Methods that have a network for coordinates; all others get the distances between the same atoms."""
 _PARTS = ("stretches", "train", "test")
 _ROWS, _JOB, _OUTCOME, _ERRORS = "rows.npy", "job.pt", "outcome.pt", "errors.txt"
 
@@ -41,11 +44,14 @@ class Job:
     method: str
     options: Mapping[str, Any]
     split: Split
+    atoms: Atoms | None = None
+    """Whose coordinates the rows are."""
 
     def save(self, path: Path) -> None:
         """Write it as plain values."""
         parts = {name: [(s.start, s.stop) for s in getattr(self.split, name)] for name in _PARTS}
-        torch.save({"job": (self.method, dict(self.options)), "parts": parts, "asked": self.split.asked}, path)
+        stored = {"job": (self.method, dict(self.options)), "parts": parts, "asked": self.split.asked}
+        torch.save(stored | {"atoms": None if self.atoms is None else asdict(self.atoms)}, path)
 
     @classmethod
     def load(cls, path: Path) -> "Job":
@@ -53,7 +59,8 @@ class Job:
         stored = torch.load(path, weights_only=True)
         parts = [[range(*ends) for ends in stored["parts"][name]] for name in _PARTS]
         method, options = stored["job"]
-        return cls(method, options, Split(*parts, **stored["asked"]))
+        atoms = None if stored["atoms"] is None else Atoms(**stored["atoms"])
+        return cls(method, options, Split(*parts, **stored["asked"]), atoms)
 
 
 def in_new_interpreter(place: Path, time_limit: float | None) -> int:
@@ -133,11 +140,13 @@ def do_job(place: str | Path) -> None:
 
 
 def _do(job: Job, frames: np.ndarray) -> Outcome:
-    split = job.split
+    split, atoms = job.split, job.atoms
+    if atoms is not None and job.method not in ON_COORDINATES:
+        frames, atoms = interatomic_distances(frames, atoms), None
     gc.collect()  # what others have left behind would be counted, or be used again
     before = start_of_peak()
     started = time.perf_counter()
-    learned = METHODS[job.method](split.problem(frames), **job.options)
+    learned = METHODS[job.method](split.problem(frames, atoms), **job.options)
     seconds = time.perf_counter() - started
     left = np.asarray(learned.functions(frames), dtype=np.float64)
     other_side = None if split.reversible else learned.right
@@ -153,6 +162,18 @@ def _do(job: Job, frames: np.ndarray) -> Outcome:
     if learned.own_timescales is not None:
         result = replace(result, timescales=learned.own_timescales(stretches_in(frames, split.stretches)))
     return Outcome(result, left, right)
+
+
+@torch.no_grad()
+def interatomic_distances(frames: np.ndarray, atoms: Atoms) -> np.ndarray:
+    """(n_rows, n_pairs) in nm, to nearest images, from coordinates: what methods get that rotation would mislead."""
+    n, parts = len(atoms.kinds), []
+    if (n_pairs := n * (n - 1) // 2) > MAX_COLUMNS:
+        raise InputError(f"there are {n_pairs:,} distances between {n} atoms, more than {MAX_COLUMNS:,}")
+    for some in torch.from_numpy(frames).split(max(1, PAIRS_AT_ONCE // n_pairs)):
+        box = some[:, 3 * n :].unflatten(1, (3, 3)) if atoms.boxed else None
+        parts.append(distances(some[:, : 3 * n].unflatten(1, (n, 3)), box).numpy())
+    return np.concatenate(parts)
 
 
 def _load_what_is_loaded_late() -> None:

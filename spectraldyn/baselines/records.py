@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from spectraldyn.data import Stretches, pair_starts, split_stretches
+from spectraldyn.data import Atoms, Stretches, pair_starts, split_stretches
 from spectraldyn.spectra.timescales import Timescale
 
 TEST_FRACTION = 0.3  # share of the data, in contiguous blocks, that no method sees
@@ -33,6 +33,7 @@ class Problem(Question):
     """The question, and the data to learn from."""
 
     trajectories: list[np.ndarray]  # (T, d): uninterrupted stretches, each with at least one pair
+    atoms: Atoms | None = None  # whose coordinates the rows are, for a method that has a network for these
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Both ends of all lagged pairs, each (n_pairs, d)."""
@@ -60,9 +61,9 @@ class Split(Question):
         """Rows of the left ends of the training pairs, and of the held-out pairs."""
         return pair_starts(self.train, self.lagtime), pair_starts(self.test, self.lagtime)
 
-    def problem(self, frames: np.ndarray) -> Problem:
+    def problem(self, frames: np.ndarray, atoms: Atoms | None = None) -> Problem:
         """What a method is given of all rows (n_rows, d)."""
-        return Problem(stretches_in(frames, self.train), **self.asked)
+        return Problem(stretches_in(frames, self.train), atoms, **self.asked)
 
 
 def stretches_in(frames: np.ndarray, stretches: Sequence[range]) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from spectraldyn.data.atoms import Atoms
 from spectraldyn.data.dataset import MAX_COLUMNS, Column, Dataset, InputFile, Source, plain_columns
 from spectraldyn.data.stretches import (
     Stretches,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from spectraldyn.data.atoms import Atoms
 from spectraldyn.data.mapped import RESIDENT_BYTES, TOUCHED_BYTES, release
 from spectraldyn.data.stretches import stretches_of
 from spectraldyn.units import TimeAxis, TimeUnit
@@ -36,13 +37,14 @@ class Column:
     """One feature."""
 
     kind: str
-    """"phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z", "vx", "vy", "vz", "dssp", "sasa",
+    """"phi", "psi", "chi1", ..., "distance", "contact", "x", "y", "z", "vx", "vy", "vz", "atom", "box", "dssp", "sasa",
     "closest-distance", "centre-distance", "rmsd"; the name of a function of the user's own; "feature" for ready-made
     arrays."""
     site: str
     """Residue, atom, pair of them, or what else tells it from others: "ALA2", "ALA2-CA GLY5-CA", "0"; or nothing."""
     part: str = ""
-    """{"cos", "sin"} of an angle, {"helix", "strand", "coil"} of a residue's secondary structure; otherwise ""."""
+    """{"cos", "sin"} of an angle, {"helix", "strand", "coil"} of a residue's secondary structure, {"x", "y", "z"} of an
+    atom, {"ax", ..., "cz"} of a box; otherwise ""."""
     unit: str = ""
     """{"nm", "nm²", "nm/ps", ""}."""
     of_residues: bool = True
@@ -63,7 +65,7 @@ class Column:
         """Residues that it belongs to, each once, or particles without any; none where nothing is known of them."""
         if self.kind == "feature" or not self.of_residues:
             return ()
-        of_atoms = self.kind in ("distance", "x", "y", "z", "vx", "vy", "vz")
+        of_atoms = self.kind in ("distance", "x", "y", "z", "vx", "vy", "vz", "atom")
         names = (label.rpartition("-")[0] or label if of_atoms else label for label in self.site.split())
         return tuple(dict.fromkeys(names))
 
@@ -122,6 +124,8 @@ class Dataset(list):
     digests : sequence of str
         For every feature of `options` a hash of what it rests on beside the topology, such as the file of a function;
         empty where there is no such thing.
+    atoms : Atoms, optional
+        Whose coordinates the columns are, for a network on them; None for any other features.
     """
 
     def __init__(
@@ -138,6 +142,7 @@ class Dataset(list):
         options: dict[str, Any] | None = None,
         warnings: list[str] | None = None,
         digests: Sequence[str] = (),
+        atoms: Atoms | None = None,
     ) -> None:
         super().__init__(_joined(list(arrays)))
         self.columns = plain_columns(self[0].shape[1]) if columns is None else tuple(columns)
@@ -148,6 +153,7 @@ class Dataset(list):
         self.width = len(self.columns) if width is None else width
         self.options, self.warnings = options or {}, warnings or []
         self.digests = list(digests)
+        self.atoms = atoms
 
     def __repr__(self) -> str:
         return f"Dataset({self._size})"
@@ -176,7 +182,7 @@ class Dataset(list):
         for kind, columns in kinds.items():
             features = list(dict.fromkeys(column.feature for column in columns))
             shown = ", ".join(features[:NAMES_SHOWN]) + ", …" * (len(features) > NAMES_SHOWN)
-            unit = "cosine and sine" if columns[0].part else columns[0].unit
+            unit = columns[0].unit or ("cosine and sine" if columns[0].part else "")
             rows.append((kind, f"{len(features):,}", f"{len(columns):,}", unit, shown))
         return [("kind", "features", "columns", "unit", "such as"), *rows]
 
@@ -281,8 +287,10 @@ class Dataset(list):
         )
 
     def digest(self) -> str:
-        """Hash of all rows, of where the stretches end, and of the weights where there are any."""
-        state = hashlib.blake2b(repr([len(array) for array in self]).encode(), digest_size=16)
+        """Hash of all rows, of where the stretches end, of whose coordinates they are, and of weights where there are
+        any."""
+        about = repr([len(array) for array in self]) + ("" if self.atoms is None else repr(self.atoms))
+        state = hashlib.blake2b(about.encode(), digest_size=16)
         if self.weight is not None:
             state.update(np.ascontiguousarray(self.weight, dtype=np.float64).data)
         for _, rows in self.chunks():

@@ -57,6 +57,7 @@ class Rows:
         ends = torch.tensor([len(part) for part in parts], device=parts[0].device).cumsum(0)
         self._starts = torch.cat((ends.new_zeros(1), ends))
 
+    @torch.no_grad()
     def mapped(self, function: Callable[[Tensor], Tensor]) -> "Rows":
         """What a function (B, d) → (B, k) makes of the rows, in single precision, computed some thousand at once."""
         several = (torch.cat([function(some).float() for some in part.split(SCORED_AT_ONCE)]) for part in self.parts)
@@ -103,4 +104,5 @@ class StoredRows:
     def gather(self, index: Tensor) -> Tensor:
         """Rows (len(index), d)."""
         parts = (self._data.rows(some.numpy()) for some in index.cpu().split(SCORED_AT_ONCE))
-        return torch.cat([self._function(torch.from_numpy(part).to(self.device)) for part in parts])
+        with torch.no_grad():
+            return torch.cat([self._function(torch.from_numpy(part).to(self.device)) for part in parts])

@@ -48,6 +48,7 @@ class _HeldOutSamples(ABC):
     rows: Rows | StoredRows
     train: Tensor
     test: Tensor
+    most_scored: int = MAX_SCORED
 
     @property
     def device(self) -> torch.device:
@@ -75,7 +76,7 @@ class _HeldOutSamples(ABC):
     def scored(self) -> Scored | None:
         if len(self.test) < 2:
             return None
-        return in_batches(self, self.train, MAX_SCORED), in_batches(self, self.test, MAX_SCORED)
+        return in_batches(self, self.train, self.most_scored), in_batches(self, self.test, self.most_scored)
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class PairSamples(_HeldOutSamples):
     train: Tensor
     test: Tensor
     """train and test: rows of the left ends. `test` may be empty: then there is no early stopping."""
+    most_scored: int = MAX_SCORED
+    """Pairs of either part that a score is taken from, at most."""
 
     @classmethod
     def of(
@@ -95,7 +98,8 @@ class PairSamples(_HeldOutSamples):
     ) -> "PairSamples":
         """From left ends as arrays."""
         ends = (torch.as_tensor(np.asarray(part, dtype=np.int64), device=rows.device) for part in (train, test))
-        return cls(rows, distance, *ends)
+        left, held_out = ends
+        return cls(rows, distance, left, held_out)
 
     def batch(self, starts: Tensor) -> Batch:
         """The pairs with these left ends."""

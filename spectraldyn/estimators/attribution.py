@@ -17,6 +17,8 @@ from spectraldyn.spectra.timescales import matched
 Model = NeuralSVDModel | GeneratorModel
 MAX_FRAMES = 1500
 """Frames that are looked at, spread over the data: dependence needs far fewer than kinetics."""
+MAX_FRAMES_OF_ATOMS = 500
+"""The same of coordinates, through whose encoder every evaluation goes."""
 MAX_PATHS = 300
 """Pairs of these frames between which gradients are integrated."""
 PATH_STEPS = 12
@@ -106,9 +108,12 @@ def attribute(models: Model | Sequence[Model], data: Dataset) -> list[Attributio
     the data, the modulus of what a feature contributes to ψ(x) − ψ(x'), averaged, as a share of the sum over all
     features.
 
-    All on at most 1500 frames, spread evenly over the data, or over their weight where the rows have any. No
-    data are new to a model, which is fitted to all of them in the end: this is what its functions depend on, not how
-    well they predict.
+    Of coordinates a feature is an atom. The frames are superposed first, which changes no mode, so that the place of an
+    atom in another frame is one relative to the others; not where they carry a box.
+
+    All on at most 1500 frames (500 of coordinates), spread evenly over the data, or over their weight where the rows
+    have any. No data are new to a model, which is fitted to all of them in the end: this is what its functions depend
+    on, not how well they predict.
 
     Parameters
     ----------
@@ -212,7 +217,8 @@ class _Sample:
 
     @classmethod
     def of(cls, data: Dataset, seed: int) -> "_Sample":
-        n, random = min(MAX_FRAMES, data.n_rows), np.random.default_rng(seed)
+        most = MAX_FRAMES if data.atoms is None else MAX_FRAMES_OF_ATOMS
+        n, random = min(most, data.n_rows), np.random.default_rng(seed)
         places = (np.arange(n) + random.random(n)) / n  # one by chance in every n-th part: what repeats is not skipped
         if data.weight is None:
             index = (places * data.n_rows).astype(int)
@@ -225,7 +231,22 @@ class _Sample:
         features: dict[str, list[int]] = {}
         for number, column in enumerate(data.columns):
             features.setdefault(column.feature, []).append(number)
-        return cls(data.rows(index).astype(np.float64), features, other, rows, rows * rows[:, other])
+        frames = data.rows(index).astype(np.float64)
+        if data.atoms is not None and not data.atoms.boxed:
+            frames = _superposed(frames)
+        return cls(frames, features, other, rows, rows * rows[:, other])
+
+
+def _superposed(frames: np.ndarray) -> np.ndarray:
+    """Coordinates (n, 3 n_atoms) turned and moved onto the first frame, of which functions on them know nothing.
+
+    Kabsch, Acta Cryst. A 32 (1976) 922.
+    """
+    xyz = frames.reshape(len(frames), -1, 3)
+    xyz = xyz - xyz.mean(axis=1, keepdims=True)
+    u, _, vt = np.linalg.svd(xyz.mT @ xyz[0])
+    u[:, :, 2] *= np.linalg.det(u @ vt)[:, None]  # a rotation, and no reflection
+    return (xyz @ (u @ vt)).reshape(frames.shape)
 
 
 def _means(kept: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -108,6 +108,10 @@ class GeneratorSVD(base.NeuralEstimator):
             (a ValueError) if the data or an option cannot be used.
         """
         data = self._dataset(X, what="states")
+        if data.atoms is not None:
+            raise InputError(
+                "the generator takes the state of a potential as it is: load 'positions', not 'coordinates'"
+            )
         if data.n_rows < 2:
             raise InputError(f"there is n_samples={data.n_rows} state: the generator needs at least 2")
         weight = base.checked_weights(data.weight if sample_weight is None else sample_weight, data)

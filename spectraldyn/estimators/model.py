@@ -15,14 +15,14 @@ from spectraldyn.errors import InputError
 from spectraldyn.estimators.base import is_trajectory_list
 from spectraldyn.estimators.evaluation import evaluate, evaluated
 from spectraldyn.estimators.settings import GeneratorSettings, TransferSettings
-from spectraldyn.networks import Layout, Sides, Whitening, build_sides
+from spectraldyn.networks import EncodedWhitening, Encoding, Layout, Sides, Whitening, build_sides
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rates import rates_from_eigenvalues
 from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, Spectrum
 from spectraldyn.spectra.scores import HeldOut
 from spectraldyn.spectra.timescales import timescales_from_eigenvalues
 
-FORMAT = 5
+FORMAT = 6
 """Of the files that `save` writes."""
 
 
@@ -52,6 +52,8 @@ class _Model:
     @property
     def n_columns(self) -> int:
         """Columns of the frames that the functions are of, d."""
+        if (encoding := self.settings.layout.encoding) is not None:
+            return encoding.n_columns
         return next(len(mean) for name, mean in self.sides.named_buffers() if name.endswith("whitening.mean"))
 
     @property
@@ -101,12 +103,56 @@ class _Model:
         ndarray (T, 1 + n_modes), or (T, 1 + 2 n_modes) with the right functions after the left ones where the sides
         are not tied.
         """
+        return evaluate(self.sides, self._checked(frames))
+
+    @torch.no_grad()
+    def encode(self, coordinates: ArrayLike | Dataset) -> np.ndarray:
+        """What the encoder of a model on coordinates gives: features that rotation and translation do not change.
+
+        Written by `numpy.save` they are ready-made features, for any further fit.
+
+        Parameters
+        ----------
+        coordinates : array_like (T, d) or Dataset
+
+        Returns
+        -------
+        ndarray (T, k) float32
+
+        Raises
+        ------
+        InputError
+            If the model is not one on coordinates, or the data are coordinates of other atoms.
+        """
+        if self.settings.layout.encoding is None:
+            raise InputError(
+                "this model has no encoder, as it was fitted to features: these are what there is to store"
+            )
+        encoder = cast(Any, self.sides.left)[0].encoder
+        parts = [encoder(torch.tensor(view).to(self.sides.device)) for _, view in self._checked(coordinates).chunks()]
+        return torch.cat(parts).float().cpu().numpy()
+
+    def _checked(self, frames: ArrayLike | Dataset) -> Dataset:
+        """Frames that the networks take; InputError for others."""
         if not isinstance(frames, Dataset):
             frames = np.asarray(frames)
             if frames.ndim != 2 or frames.shape[1] != self.n_columns:
                 raise InputError(f"frames have shape {frames.shape}: this model takes (T, {self.n_columns})")
             frames = Dataset([frames])
-        return evaluate(self.sides, frames)
+        self._check_atoms(frames)
+        return frames
+
+    def _check_atoms(self, data: Dataset) -> None:
+        """InputError where a network on coordinates is given those of other atoms."""
+        encoding = self.settings.layout.encoding
+        if encoding is None or data.atoms is None:
+            return
+        if (data.atoms.kinds, data.atoms.boxed) != (encoding.kinds, encoding.boxed):
+            theirs, own = (f"{len(one.kinds)} atoms{' in a box' * one.boxed}" for one in (data.atoms, encoding))
+            raise InputError(
+                f"the data are coordinates of other atoms ({theirs}) than those that this model was fitted to ({own}): "
+                "give frames of the same molecule"
+            )
 
     def transform(self, data: ArrayLike | list) -> Any:
         """Slow modes of every frame, with mean 0 and variance 1 over the training data.
@@ -121,6 +167,8 @@ class _Model:
         -------
         ndarray (T, n_modes), or a list of them
         """
+        if isinstance(data, Dataset):
+            self._check_atoms(data)
         if is_trajectory_list(data):
             return [self.transform(frames) for frames in data]
         return self.modes_from(self.functions(data))
@@ -334,17 +382,25 @@ def _restored(stored: dict[str, Any]) -> _Model:
     settings = dict(stored["settings"])
     kind, settings_type = _MODELS[settings.pop("operator")]
     layout = Layout(**{field.name: settings.pop(field.name) for field in dataclasses.fields(Layout)})
+    if layout.encoding is not None:
+        layout = dataclasses.replace(layout, encoding=Encoding(**cast(dict[str, Any], layout.encoding)))
     settings = settings_type(layout=layout, **settings)
     spectrum, moments = Spectrum(**_arrays(stored["spectrum"])), Moments(**_arrays(stored["moments"]))
     matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
+    encoding, n_parts = layout.encoding, len(stored["sides"])
+    sizes = () if encoding is None else (encoding.width, encoding.width, encoding.n_radial)
     widths, n_numbers = (matrix.shape[1], *layout.hidden), sum(value.numel() for value in stored["sides"].values())
     if (
         len(spectrum.norms) != layout.n_modes
-        or layout.n_trunks > len(stored["sides"])
-        or any(before * after > n_numbers for before, after in pairwise(widths))
+        or max(layout.n_trunks, 0 if encoding is None else encoding.n_blocks) > n_parts
+        or any(before * after > n_numbers for before, after in (*pairwise(widths), *pairwise(sizes)))
     ):  # before as much memory is taken as a wrong number asks for
         raise ValueError("its networks are not those that it says")
-    sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0).double()
+    sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0)
+    if encoding is not None:
+        before = torch.zeros_like(stored["sides"]["left.0.matrix"])
+        sides = sides.behind(EncodedWhitening(torch.zeros(len(before)), before, encoding.build(0)))
+    sides = sides.double()
     if not all(value.is_floating_point() for value in stored["sides"].values()):
         raise ValueError("it holds whole numbers in the place of others")
     sides.load_state_dict(stored["sides"])

@@ -3,7 +3,7 @@
 import copy
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from spectraldyn.learning.warm_start import (
     total_variance,
     warm_start,
 )
-from spectraldyn.networks import Sides, Whitening, build_sides
+from spectraldyn.networks import ENCODERS, EncodedWhitening, Encoding, Sides, Whitening, build_sides
 from spectraldyn.operators import reversible_transfer, transfer
 from spectraldyn.processes import agree_on
 from spectraldyn.records import Operator
@@ -53,11 +53,19 @@ STEPS, STEPS_PER_MODE = 400, 25
 """Of the training of a network, at most, after a warm start: so many, and so many for every mode."""
 LONGER = 2.5
 """Times the former where the risk is low: with the inverse root of it, at most so many times."""
-PROBE, RELEVANT = "alike", "relevant"
-"""Names of trainings on inputs that are all alike, and on those scaled by how much the functions depend on them."""
+PROBE, RELEVANT, ENCODED = "alike", "relevant", "encoded"
+"""Names of trainings on inputs that are all alike, on those scaled by how much the functions depend on them, and on
+coordinates."""
 PROBE_STEPS, PROBE_DECAY = 300, 0.2
 """Steps of the former, with batches twice as large, and its decay at most: more would keep what is hidden among many
 inputs from being found."""
+ENCODED_STEPS, ENCODED_RATE, ENCODED_SCORED = 150, 0.01, 2500
+"""Steps of the training of an encoder, its learning rate, and the pairs of either part that it is stopped by: what an
+encoder gives takes a hundred times as long to compute as what the hidden layers make of it."""
+ENCODED_EPOCHS, FEWEST_ENCODED_STEPS = 5, 30
+"""How often every pair is drawn at most, on average, unless the pairs are very few: an encoder soon knows them."""
+ENCODED_NOISE = 0.05
+"""See `EncodedWhitening.by`."""
 NONLINEAR, FEW_PAIRS = 0.25, 3000
 """Held-out VAMP-2 by which inputs that are all alike must do better than slow ones to be followed, a quarter of a slow
 process, and up to how many held-out pairs: where events are few, less is chance. With more pairs it falls with their
@@ -155,6 +163,7 @@ class NeuralSVD(base.NeuralEstimator):
     n_networks: int = 3
     weight_decay: float | None = None
     warm_start: bool = True
+    encoder: str | None = None
 
     def fit(
         self, X: ArrayLike | list | tuple, y: None = None, sample_weight: ArrayLike | list | None = None
@@ -180,24 +189,28 @@ class NeuralSVD(base.NeuralEstimator):
         layout = self._layout("gelu", bool(self.reversible), {"lagtime": self.lagtime, "n_networks": self.n_networks})
         device = base.pick_device(self.device)
         seed = self._seed()
-        settings = TransferSettings(layout, self.objective, seed, int(self.lagtime), bool(self.warm_start))
         data, pairs, weight = self._pairs(X, seed, sample_weight)
+        layout = replace(layout, encoding=self._encoding(data))
+        settings = TransferSettings(layout, self.objective, seed, int(self.lagtime), bool(self.warm_start))
         base.check_modes(layout.n_modes, len(pairs.all))
         operator = reversible_transfer if self.reversible else transfer
 
         rows = rows_of(data, device)
         splits = [PairSamples.of(rows, pairs.distance, *part) for part in pairs.parts]
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
-        slow, scales = slow_coordinates(base.whitening_of(data, weight).to(device), splits[0])
-        agree_on([*slow.buffers(), scales])
-        inputs = slow
-        if slow.n_inputs > MOST_INPUTS:
-            # All columns are read once here, and not at every step. Which coordinates are left is for the pairs of the
-            # first network to say; the others turn and scale these by their own.
-            rows, inputs = rows.mapped(slow), Whitening.none(slow)
-            *splits, everything = (replace(samples, rows=rows) for samples in (*splits, everything))
         drawn = None if weight is None else weight.tolist()
         checkpoint = self._checkpoint(data, settings, pairs.distance, self.weight_decay, self.n_networks, drawn)
+        if layout.encoding is not None:
+            before, scales = self._encoded(operator, splits[0], settings, checkpoint.file(ENCODED))
+        else:
+            before, scales = slow_coordinates(base.whitening_of(data, weight).to(device), splits[0])
+        agree_on([*before.buffers(), scales])
+        inputs = before
+        if layout.encoding is not None or before.n_inputs > MOST_INPUTS:
+            # All columns are read once here, and not at every step. Which coordinates are left is for the pairs of the
+            # first network to say; the others turn and scale these by their own.
+            rows, inputs = rows.mapped(before), Whitening.none(before)
+            *splits, everything = (replace(samples, rows=rows) for samples in (*splits, everything))
         members = self._members(inputs, scales, operator, splits, settings, checkpoint)
         first, self.history_ = members[0].sides, members[0].history
         matched = torch.arange(0, len(rows), max(1, len(rows) // MATCHED_ROWS), device=device)
@@ -207,8 +220,10 @@ class NeuralSVD(base.NeuralEstimator):
             sides = average(members, operator, everything, layout) if self.warm_start else copy.deepcopy(first)
         last = self.history_, sides, operator, everything, seed, checkpoint.file("last")
         self._learn_last(*last, **self._settling(inputs, everything))
-        if inputs is not slow:
-            sides.look_through(slow)
+        if layout.encoding is not None:
+            sides = sides.behind(before)
+        elif inputs is not before:
+            sides.look_through(before)
         functions = evaluate(sides.double(), data)
         # As combinations of the functions that are kept, those that come nearest to the modes of the first network.
         nearest = np.linalg.lstsq(functions[matched.cpu()], modes, rcond=None)[0]
@@ -294,10 +309,8 @@ class NeuralSVD(base.NeuralEstimator):
         """A network for each split, the first of which the scores are taken from."""
 
         def member(kind: str, number: int, coordinates: Whitening) -> Member:
-            own = settings
-            if number:  # other weights and batches than those of the first network, which has the seed itself
-                stream = np.random.SeedSequence([settings.seed, number])
-                own = replace(settings, seed=int(stream.generate_state(1)[0]))
+            # other weights and batches than those of the first network, which has the seed itself
+            own = replace(settings, seed=_derived(settings.seed, number)) if number else settings
             return self._member(coordinates, operator, splits[number], own, kind, checkpoint.file(f"{kind}-{number}"))
 
         def slow(number: int) -> Member:
@@ -329,9 +342,12 @@ class NeuralSVD(base.NeuralEstimator):
     ) -> Member:
         """A network on these coordinates, trained with held-out pairs."""
         layout, seed = settings.layout, settings.seed
-        inputs, plan = Whitening(inputs.mean, inputs.matrix.float()), self._plan(inputs, split, kind)
-        if self.warm_start:
+        plan = self._plan(inputs, split, kind)
+        inputs = inputs.single()
+        if self.warm_start or kind == ENCODED:
+            inputs.requires_grad_(False)  # an encoder waits until there is something above it
             sides = warm_start(operator, split, inputs, replace(layout, network="common-trunk"), seed)
+            sides.requires_grad_(True)
         else:
             sides = build_sides(inputs, layout, seed).to(split.device)
         history = self._learn(sides, operator, split, seed, file, **plan)
@@ -340,9 +356,44 @@ class NeuralSVD(base.NeuralEstimator):
             score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
         return Member(sides, split, score, history)
 
+    def _encoded(
+        self, operator: Operator, split: PairSamples, settings: TransferSettings, file: Path | None
+    ) -> tuple[Whitening, Tensor]:
+        """Slow coordinates of the features that a trained encoder gives, and their scales.
+
+        It is trained under a network of its own, which begins with what is slow among the features that it gives
+        untrained.
+        """
+        encoder = cast(Encoding, settings.layout.encoding).build(settings.seed).to(split.device)
+
+        def slow(noise: float) -> tuple[Whitening, Tensor]:
+            batches = in_batches(split, split.train, MAX_SCORED)
+            return slow_coordinates(EncodedWhitening.by(encoder, (batch.x for batch in batches), noise), split)
+
+        inputs, scales = slow(ENCODED_NOISE)
+        with_scales = inputs.followed_by(torch.diag(scales))
+        agree_on([*encoder.parameters(), with_scales.mean, with_scales.matrix])
+        some = replace(split, most_scored=ENCODED_SCORED)
+        self._member(with_scales, operator, some, settings, ENCODED, file)
+        return slow(0.0)
+
+    def _encoding(self, data: Dataset) -> Encoding | None:
+        """What stands before the hidden layers where the data are coordinates."""
+        if data.atoms is None:
+            if self.encoder is not None:
+                raise InputError(
+                    f"encoder {self.encoder!r} is for coordinates of atoms, and the data are not said to be any: load "
+                    "them with features 'coordinates', or give a Dataset with `atoms`"
+                )
+            return None
+        encoder = self.encoder or "schnet"
+        if encoder not in ENCODERS:
+            raise InputError(f"encoder {encoder!r} is unknown: choose one of {', '.join(ENCODERS)}")
+        return Encoding(encoder, data.atoms.kinds, data.atoms.boxed)
+
     def _plan(self, inputs: Whitening, split: PairSamples, kind: str) -> dict[str, Any]:
         """Objective and schedule of the training of a network: the greater the risk, the shorter and the tamer."""
-        if not self.warm_start:
+        if not self.warm_start and kind != ENCODED:
             return {"n_steps": self.max_steps or base.default_steps(self._batch), "decay": self.weight_decay or 0.0}
         # Inputs count by their scale, of which the largest is 1. Where it tells how slow they are, their number counts
         # as well: those on a small scale are learned late, but not never.
@@ -353,11 +404,15 @@ class NeuralSVD(base.NeuralEstimator):
         longer = min(LONGER, max(1.0, danger**-0.5))
         batch_size, decay = self._large_batch, min(MOST_DECAY, danger)
         n_steps = self.max_steps or round(longer * STEPS) + STEPS_PER_MODE * int(self.n_modes)
+        extra = {}
         if kind == PROBE:
             batch_size, decay, n_steps = 2 * batch_size, min(PROBE_DECAY, decay), min(PROBE_STEPS, n_steps)
+        if kind == ENCODED:
+            few = max(FEWEST_ENCODED_STEPS, ENCODED_EPOCHS * len(split.train) // batch_size)
+            n_steps, extra = min(ENCODED_STEPS, n_steps, few), {"learning_rate": min(ENCODED_RATE, self._rate)}
         if self.weight_decay is not None:
             decay = self.weight_decay
-        own = {"n_steps": n_steps, "batch_size": batch_size, "decay": decay}
+        own = {"n_steps": n_steps, "batch_size": batch_size, "decay": decay, **extra}
         return {"name": "vamp-2", "rise": RISE, "tolerance": TOLERANCE, "average_share": AVERAGE, **own}
 
     def _read_off(
@@ -379,6 +434,11 @@ class NeuralSVD(base.NeuralEstimator):
         spectrum = moments.spectrum(moments.at(lag))
         signs = self._signs(spectrum, functions, weight)
         return NeuralSVDModel(spectrum, moments, scores, signs, settings, sides, held_out)
+
+
+def _derived(seed: int, number: int) -> int:
+    """Seed of a further network."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def risk(n_inputs: float, n_pairs: int) -> float:

@@ -10,7 +10,7 @@ import mdtraj
 import numpy as np
 from mdtraj import geometry
 
-from spectraldyn.data import MAX_COLUMNS, Column
+from spectraldyn.data import MAX_COLUMNS, Atoms, Column
 from spectraldyn.errors import InputError
 
 CONTACT_RADIUS_NM = 0.45  # where a contact counts one half; the usual heavy-atom contact cut-off
@@ -28,6 +28,7 @@ class Molecule:
     selected: np.ndarray  # (n_atoms,) bool: the atoms that may enter
     reference: np.ndarray | None
     """(n_atoms, 3) float or None: coordinates (nm) to superpose on; None while features are only being listed."""
+    boxed: bool = False  # the first frame carries a periodic box
 
     @property
     def heavy(self) -> np.ndarray:
@@ -64,6 +65,7 @@ class Block:
     digest: str = ""  # hash of what the rows depend on beside the topology, the selected atoms and the name
     kept: bool = True  # in the store: not where there is no telling what the rows depend on
     geometry: Geometry | None = None  # the same columns in torch, where there is such a form
+    atoms: Atoms | None = None  # whose coordinates the columns are, for a network on them
 
 
 def residue_labels(topology: mdtraj.Topology) -> list[str]:

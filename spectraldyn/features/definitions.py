@@ -8,9 +8,10 @@ from functools import partial
 import mdtraj
 import numpy as np
 
-from spectraldyn.data import MAX_COLUMNS, Column
+from spectraldyn.data import MAX_COLUMNS, Atoms, Column
 from spectraldyn.errors import InputError, did_you_mean
 from spectraldyn.features import blocks as make
+from spectraldyn.features.atoms import coordinates
 from spectraldyn.features.blocks import CONTACT_RADIUS_NM, RESIDUE_SEPARATION, Block, Molecule
 from spectraldyn.features.groups import GROUPS, centres_of_groups, closest_between_groups
 from spectraldyn.features.own import Function, OwnFeature, as_given, from_file, is_own
@@ -50,6 +51,11 @@ class FeatureSet:
     def digests(self) -> list[str]:
         """For every name, hash of what its rows depend on beside the topology and the selected atoms."""
         return [block.digest for block in self.blocks]
+
+    @property
+    def atoms(self) -> Atoms | None:
+        """Whose coordinates the columns are, where they are meant for a network on them."""
+        return self.blocks[0].atoms
 
     @property
     def arithmetic(self) -> list[str]:
@@ -109,6 +115,7 @@ class FeatureSet:
         return dict(zip(geometries, rows, strict=True))
 
 
+COORDINATES = "coordinates"
 FEATURES: dict[str, Feature] = {
     "torsions": Feature("backbone dihedrals φ and ψ, each as cosine and sine", make.torsions),
     "sidechain-torsions": Feature("side-chain dihedrals χ1 to χ5, each as cosine and sine", make.sidechain_torsions),
@@ -131,6 +138,11 @@ FEATURES: dict[str, Feature] = {
         "Cartesian coordinates (nm) of the heavy atoms after superposition on the topology file's structure "
         "(without one, on the first frame)",
         make.aligned_positions,
+    ),
+    COORDINATES: Feature(
+        "Cartesian coordinates (nm) of the heavy atoms without water, for a network that rotation, translation and "
+        "exchange of like atoms do not change; alone",
+        coordinates,
     ),
     "closest-distances": Feature(
         "distances (nm) of the closest heavy atoms of two or more groups, such as 'protein;resname LIG'",
@@ -287,7 +299,13 @@ def define_features(
         blocks = _default_blocks(molecule, notes)
     else:
         first_frame = first_frame or (lambda: reference[:1])
-        blocks = {name: _built(name, one, molecule, first_frame) for name, one in _asked_for(features).items()}
+        asked = _asked_for(features)
+        if COORDINATES in asked:
+            if len(asked) > 1:
+                without = " and ".join(name for name in asked if name != COORDINATES)
+                raise InputError(f"coordinates are for a network of their own: ask for them alone, without {without}")
+            molecule = replace(molecule, boxed=bool(frames_with_box(first_frame()).all()))
+        blocks = {name: _built(name, one, molecule, first_frame) for name, one in asked.items()}
     for name, block in blocks.items():
         if not block.columns:
             raise InputError(f"feature {name} cannot be computed for this molecule: {block.reason}")

@@ -13,7 +13,7 @@ import mdtraj
 import numpy as np
 from tqdm.auto import tqdm
 
-from spectraldyn.data import Column, Dataset, InputFile, Source, plain_columns
+from spectraldyn.data import Atoms, Column, Dataset, InputFile, Source, plain_columns
 from spectraldyn.data.mapped import RESIDENT_BYTES
 from spectraldyn.errors import InputError
 from spectraldyn.features import store
@@ -74,6 +74,7 @@ class _Loaded(NamedTuple):
     topology: mdtraj.Trajectory | None = None
     notes: Sequence[str] = ()
     digests: Sequence[str] = ()
+    atoms: Atoms | None = None
 
 
 def load_features(
@@ -152,7 +153,10 @@ def load_features(
     skipped = sampling.skipped(loaded.timestep_ps)
     tables = [_asked_for(table, skipped, sampling.stride) for table in loaded.tables]
     whole = Dataset([table.rows for table in tables], columns=loaded.columns)
-    keep = _varying(whole, notes) if columns is None else _named(whole, columns)
+    if loaded.atoms is not None:
+        keep: slice | np.ndarray = _all_coordinates(whole, columns)
+    else:
+        keep = _varying(whole, notes) if columns is None else _named(whole, columns)
     tables = _selected(tables, whole, keep)
     pieces = [(index, *piece) for index, table in enumerate(tables) for piece in _stretches(table)]
     return Dataset(
@@ -172,6 +176,7 @@ def load_features(
         },
         warnings=list(dict.fromkeys(notes)),
         digests=loaded.digests,
+        atoms=loaded.atoms,
     )
 
 
@@ -285,7 +290,7 @@ def _from_trajectories(
     timestep_ps = common_timestep(summaries, sampling.timestep_ps)
     notes += chosen.notes + [warning for summary in summaries for warning in summary.warnings]
     notes += chosen.periodic_notes if any(summary.periodic for summary in summaries) else []
-    return _Loaded(tables, chosen.columns, timestep_ps, chosen.names, topology, notes, chosen.digests)
+    return _Loaded(tables, chosen.columns, timestep_ps, chosen.names, topology, notes, chosen.digests, chosen.atoms)
 
 
 class _Progress(tqdm):
@@ -357,6 +362,14 @@ def _varying(data: Dataset, notes: list[str]) -> slice | np.ndarray:
     if constant:
         notes.append(f"{len(constant)} constant column{'s' * (len(constant) > 1)} left out: {_listed(constant)}")
     return _as_slice(np.flatnonzero(varies))
+
+
+def _all_coordinates(data: Dataset, wanted: Sequence[str] | int | None) -> slice:
+    """All columns, also those that are constant; InputError where others are asked for, or where none varies."""
+    places = _varying(data, []) if wanted is None else _named(data, wanted)
+    if wanted is not None and not np.array_equal(np.arange(data.width)[places], np.arange(data.width)):
+        raise InputError(f"`columns` are not the {data.width} coordinates in their order, of which a network takes all")
+    return slice(0, data.width)
 
 
 def _selected(tables: list[_Table], whole: Dataset, keep: slice | np.ndarray) -> list[_Table]:

@@ -1,13 +1,10 @@
 """Distances, torsions and closest distances in torch, for frames on any device; mdtraj's formulas, in single precision.
 
-Which periodic image is nearest is mdtraj's definition, too. In a box whose angles are 90° every component is brought
-within half an edge. In any other box the box vectors are reduced, the displacement is brought into the reduced cell,
-and of it and its 26 neighbours, one box vector up or down along each, the shortest is taken.
+Which periodic image is nearest is mdtraj's definition, too (see `spectraldyn.networks.images`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import mdtraj
 import numpy as np
@@ -15,6 +12,7 @@ import torch
 from torch import Tensor
 
 from spectraldyn.features.blocks import CONTACT_RADIUS_NM, Geometry
+from spectraldyn.networks.images import nearest_image, nearest_in_right_angles
 
 CHUNK_BYTES = 2**28
 """Of tensors that live at once, at most: larger chunks are no faster."""
@@ -94,29 +92,8 @@ def _displacements(frames: Frames, pairs: Tensor) -> Tensor:
     if frames.box is None:
         return r
     if frames.right_angles:
-        edges = frames.box.diagonal(dim1=1, dim2=2)[:, None]
-        return r - (r * (1 / edges)).round() * edges
-    box = _reduced(frames.box)
-    for axis in (2, 1, 0):
-        r = r - (r[:, :, axis, None] * (1 / box[:, axis, axis, None, None])).round() * box[:, axis, None]
-    shortest, nearest = torch.full_like(r[:, :, 0], torch.inf), r
-    steps = box.new_tensor(list(product((-1.0, 0.0, 1.0), repeat=3)))
-    # not as a product of matrices, which may be set to a lower precision
-    for shift in (steps[:, None, :, None] * box).sum(dim=2):
-        image = r + shift[:, None]
-        length = image.square().sum(dim=2)
-        nearer = length < shortest
-        shortest, nearest = torch.where(nearer, length, shortest), torch.where(nearer[:, :, None], image, nearest)
-    return nearest
-
-
-def _reduced(box: Tensor) -> Tensor:
-    """The same lattice by vectors (n_frames, 3, 3) of which none leans over another by more than half of it."""
-    a, b, c = box.unbind(dim=1)
-    c = c - b * (c[:, 1] / b[:, 1]).round()[:, None]
-    c = c - a * (c[:, 0] / a[:, 0]).round()[:, None]
-    b = b - a * (b[:, 0] / a[:, 0]).round()[:, None]
-    return torch.stack([a, b, c], dim=1)
+        return nearest_in_right_angles(r, frames.box)
+    return nearest_image(r, frames.box)
 
 
 def compute(

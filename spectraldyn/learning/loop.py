@@ -166,8 +166,9 @@ def _step_of(run: "_Run", operator: Operator, objective: Objective, samples: Sam
         with shared_out(run.schedule.batch_size):
             return run.take_step(operator, objective, samples.draw(run.schedule.batch_size, run.generator), state)
 
-    # Any other samples may be made in Python, of which a graph knows nothing; and processes may be at different steps.
-    graphed = isinstance(samples, PairSamples | WeightedSamples) and not several()
+    # Any other samples may be made in Python, of which a graph knows nothing; processes may be at different steps; and
+    # how many atoms are close to each other differs from batch to batch.
+    graphed = isinstance(samples, PairSamples | WeightedSamples) and not several() and not run.sides.encoded
     return GraphedStep(step, run.generator) if graphed else step
 
 

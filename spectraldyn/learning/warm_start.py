@@ -67,6 +67,7 @@ LEAST_NORM = 0.2
 """Squared norm with which a mode begins at least: one that begins near zero would hardly grow."""
 
 
+@torch.no_grad()
 def slow_coordinates(whitening: Whitening, pairs: PairSamples) -> tuple[Whitening, Tensor]:
     """Time-lagged independent components of whitened inputs, slowest first, from the training pairs.
 
@@ -131,6 +132,7 @@ def _spread(network: CommonTrunk, samples: PairSamples, generator: torch.Generat
     linear_layers(network.trunk)[0].weight.normal_(generator=generator).mul_(SPREAD / variance**0.5)
 
 
+@torch.no_grad()
 def total_variance(inputs: Whitening, samples: PairSamples) -> float:
     """Of what a network looks at, over all coordinates."""
     some = samples.train[:: -(-len(samples.train) // FOLDED_PAIRS)]

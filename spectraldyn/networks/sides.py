@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from spectraldyn.networks.encoders import EncodedWhitening, Encoding
 from spectraldyn.networks.mlp import NETWORKS
 from spectraldyn.networks.whitening import WhitenedLinear, Whitening
 
@@ -22,6 +23,8 @@ class Layout:
     """One network for both sides."""
     n_trunks: int = 1
     """Sets of hidden layers side by side, of networks that were trained by themselves; for a common trunk."""
+    encoding: Encoding | None = None
+    """What stands before them where the inputs are coordinates."""
 
 
 class Sides(nn.Module):
@@ -43,6 +46,15 @@ class Sides(nn.Module):
         for layer in self.modules():
             if isinstance(layer, WhitenedLinear):
                 layer.whitening = inputs.followed_by(layer.whitening.matrix)
+
+    def behind(self, inputs: Whitening) -> "Sides":
+        """The same networks on what a whitening gives, where they were trained on that."""
+        return Sides(nn.Sequential(inputs, self.left), None if self.tied else nn.Sequential(inputs, self.right))
+
+    @property
+    def encoded(self) -> bool:
+        """Whether they look at coordinates, through an encoder."""
+        return any(isinstance(module, EncodedWhitening) for module in self.modules())
 
     @property
     def device(self) -> torch.device:

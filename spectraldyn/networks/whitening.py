@@ -52,6 +52,10 @@ class Whitening(nn.Module):
         identity = torch.eye(before.n_outputs).to(before.matrix)
         return cls(torch.zeros(before.n_outputs).to(before.mean), identity)
 
+    def single(self) -> "Whitening":
+        """The same with its matrix in single precision."""
+        return Whitening(self.mean, self.matrix.float())
+
     @property
     def n_inputs(self) -> int:
         """d."""

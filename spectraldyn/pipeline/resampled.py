@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.base import clone
 from tqdm.auto import tqdm
 
-from spectraldyn.data import Dataset
+from spectraldyn.data import Atoms, Dataset
 from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD, NeuralSVD, NeuralSVDModel
 from spectraldyn.estimators.base import pick_device
@@ -42,12 +42,13 @@ Learner = NeuralSVD | GeneratorSVD
 Model = NeuralSVDModel | GeneratorModel
 MOST_REFITS = 200
 DEFAULT_REFITS, CHEAP_VALUES, CHEAP_MODES = 4, 5_000_000, 5
-"""Refits by default, and up to how many values (rows times columns) and modes: there a fit takes seconds."""
+"""Refits by default, and up to how many values (rows times columns) and modes: there a fit takes seconds, unless it is
+to coordinates."""
 
 
 def default_refits(data: Dataset, n_modes: int) -> int:
     """How many refits there are where none are asked for."""
-    cheap = data.n_rows * len(data.columns) <= CHEAP_VALUES and n_modes <= CHEAP_MODES
+    cheap = data.atoms is None and data.n_rows * len(data.columns) <= CHEAP_VALUES and n_modes <= CHEAP_MODES
     return DEFAULT_REFITS if cheap else 0
 
 
@@ -136,7 +137,9 @@ def refit_resampled(
             again = clone(learner).set_params(random_state=int(stream.generate_state(1)[0]), progress=False)
             if _model_in(file, model) is None:
                 counts = np.repeat(draw, blocks.block_rows)
-                tasks.append(joblib.delayed(_learn_anew)(again, list(data), data.weight, counts, file, os.getpid()))
+                tasks.append(
+                    joblib.delayed(_learn_anew)(again, list(data), data.atoms, data.weight, counts, file, os.getpid())
+                )
         work = joblib.Parallel(min(n_jobs, max(len(tasks), 1)), return_as="generator_unordered")(tasks)
         shown = {"unit": "fit", "leave": False, "disable": not learner.progress}
         not_kept = {}
@@ -151,6 +154,7 @@ def refit_resampled(
 def _learn_anew(
     learner: Learner,
     arrays: Sequence[np.ndarray],
+    atoms: Atoms | None,
     weight: np.ndarray | None,
     counts: np.ndarray,
     file: Path,
@@ -165,7 +169,9 @@ def _learn_anew(
     with warnings.catch_warnings(), contextlib.suppress(InputError):
         # Fewer modes than asked for count as lost in this refit, and that shows.
         warnings.filterwarnings("ignore", "only .* modes are linearly independent", InputWarning)
-        model = learner.fit_fetch(Dataset(arrays), sample_weight=counts if weight is None else counts * weight)
+        model = learner.fit_fetch(
+            Dataset(arrays, atoms=atoms), sample_weight=counts if weight is None else counts * weight
+        )
         try:
             with replacing(file) as draft:
                 model.save(draft)

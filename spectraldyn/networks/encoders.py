@@ -1,0 +1,149 @@
+"""From coordinates of atoms to features that do not change with rotation, translation, or exchange of like atoms."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spectraldyn.networks.derivatives import Jet, propagate
+from spectraldyn.networks.painn import PaiNN
+from spectraldyn.networks.pairs import distances, pairs_within
+from spectraldyn.networks.schnet import SchNet
+from spectraldyn.networks.whitening import Whitening
+
+ENCODERS: dict[str, type[SchNet] | type[PaiNN]] = {"schnet": SchNet, "painn": PaiNN}
+MOST_OUTPUTS, MOST_PER_KIND = 256, 8
+"""Features of all kinds of atoms together, unless there are more kinds, and of each."""
+MOST_ATOMS = 64
+"""Up to which the distances of all pairs are features, too."""
+ATOMS_AT_ONCE = 2**14
+"""Atoms, in as many frames as it takes, that are looked at together where no gradient is asked for."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What an encoder is built from; plain values, as models remember them."""
+
+    encoder: str
+    """Name in `ENCODERS`."""
+    kinds: tuple[str, ...]
+    boxed: bool
+    """kinds and boxed: of `spectraldyn.data.Atoms`."""
+    cutoff_nm: float = 0.6
+    """Atoms farther apart do not see each other."""
+    width: int = 16
+    """Features of an atom."""
+    n_blocks: int = 2
+    """Interactions, one after the other."""
+    n_radial: int = 12
+    """Functions in which distances are expanded."""
+
+    @property
+    def n_columns(self) -> int:
+        """Columns that it takes: x, y, z of every atom, and three box vectors where frames have a box."""
+        return 3 * len(self.kinds) + 9 * self.boxed
+
+    @property
+    def per_kind(self) -> int:
+        """Features of every kind of atom."""
+        return max(1, min(MOST_PER_KIND, MOST_OUTPUTS // len(set(self.kinds))))
+
+    def build(self, seed: int) -> "Encoder":
+        """A fresh one. The random state of torch is left as it was."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return Encoder(self)
+
+
+class Encoder(nn.Module):
+    """Coordinates (B, n_columns) → features (B, k): those of the atoms, averaged over the atoms of each kind.
+
+    Averages over all atoms at once, which serve for energies, would leave little of a conformation. Of few atoms the
+    distances are features, too, averaged over the pairs of the same two kinds: in what is slow among them training
+    begins.
+    """
+
+    kinds: Tensor
+    counts: Tensor
+    pair_kinds: Tensor
+    pair_counts: Tensor
+
+    def __init__(self, encoding: Encoding):
+        super().__init__()
+        self.encoding = encoding
+        place = {kind: number for number, kind in enumerate(dict.fromkeys(encoding.kinds))}
+        kinds, n_kinds = torch.tensor([place[kind] for kind in encoding.kinds]), len(place)
+        ends = kinds[torch.triu_indices(len(kinds), len(kinds), 1)].sort(dim=0).values
+        # numbered as they come
+        _, pair_kinds = torch.unique(ends[0] * n_kinds + ends[1], return_inverse=True)
+        for name, numbers in (("kinds", kinds), ("pair_kinds", pair_kinds)):
+            self.register_buffer(name, numbers, persistent=False)
+        self.register_buffer("counts", kinds.bincount().to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("pair_counts", pair_kinds.bincount().to(torch.get_default_dtype()), persistent=False)
+        width, sizes = encoding.width, (encoding.n_blocks, encoding.n_radial, encoding.cutoff_nm)
+        self.atoms = ENCODERS[encoding.encoder](n_kinds, width, *sizes)
+        self.readout = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, encoding.per_kind))
+        self.n_trained = n_kinds * encoding.per_kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.to(self.counts.dtype)
+        n_atoms = len(self.kinds)
+        step = max(1, ATOMS_AT_ONCE // n_atoms)
+        if not torch.is_grad_enabled() and len(x) > step:
+            return torch.cat([self(some) for some in x.split(step)])
+        xyz = x[:, : 3 * n_atoms].unflatten(1, (n_atoms, 3))
+        box = x[:, 3 * n_atoms :].unflatten(1, (3, 3)) if self.encoding.boxed else None
+        pairs = pairs_within(self.encoding.cutoff_nm, xyz, box)
+        of_atoms = self.readout(self.atoms(self.kinds.repeat(len(x)), pairs)).unflatten(0, (len(x), n_atoms))
+        features = _averaged(of_atoms, self.kinds, self.counts).flatten(1)
+        if n_atoms > MOST_ATOMS:
+            return features
+        return torch.cat((features, _averaged(distances(xyz, box), self.pair_kinds, self.pair_counts)), dim=1)
+
+
+def _averaged(values: Tensor, kinds: Tensor, counts: Tensor) -> Tensor:
+    """Averages (B, n_kinds, ...) of values (B, n, ...) over those of each kind."""
+    sums = values.new_zeros(len(values), len(counts), *values.shape[2:]).index_add(1, kinds, values)
+    return sums / counts.view(-1, *[1] * (values.ndim - 2))
+
+
+class EncodedWhitening(Whitening):
+    """Whitening of what an encoder makes of the inputs. The encoder, unlike the map behind it, is trained.
+
+    Parameters
+    ----------
+    mean, matrix
+        See `Whitening`.
+    encoder : Encoder
+    """
+
+    def __init__(self, mean: Tensor, matrix: Tensor, encoder: Encoder):
+        super().__init__(mean, matrix)
+        self.encoder = encoder
+
+    @classmethod
+    @torch.no_grad()
+    def by(cls, encoder: Encoder, states: Iterable[Tensor], noise: float = 0.0) -> "EncodedWhitening":
+        """With the moments of what the encoder gives at some states, a batch at a time; see `Whitening.of`.
+
+        Noise of this standard deviation counts to the features of the atoms. Features that are to be trained vary
+        little before, and what magnified them all would magnify every step of the training.
+        """
+        outputs = torch.cat([encoder(x) for x in states]).double()
+        covariance = outputs.T.cov()
+        covariance.diagonal()[: encoder.n_trained] += noise**2
+        plain = Whitening.of(outputs.mean(dim=0), covariance)
+        return cls(plain.mean, plain.matrix, encoder)
+
+    def followed_by(self, coordinates: Tensor) -> "EncodedWhitening":
+        return EncodedWhitening(self.mean, self.matrix @ coordinates.to(self.matrix), self.encoder)
+
+    def single(self) -> "EncodedWhitening":
+        return EncodedWhitening(self.mean, self.matrix.float(), self.encoder)
+
+    def centred(self, x: Tensor) -> Tensor:
+        return super().centred(self.encoder(x))
+
+    def propagate(self, jet: Jet) -> Jet:
+        return super().propagate(propagate(self.encoder, jet))
