@@ -7,7 +7,8 @@ names, and ten from frames at random; all is fitted again with either. The error
 timescale t*. Either there is one simulation of a barrier of 6 kT, of which the runs are a tenth of the slowest
 timescale long, and simulations without a passage between the wells are left out. Or there are two of a barrier of 8 kT,
 one from each well, as where both states are known from experiment, whether there is a passage or not: without passages
-in both directions the timescale is a guess, and "known" counts the repetitions that have some.
+in both directions the timescale is a guess, and "known" counts the repetitions in which no frame that would be
+suggested next is at such a gap.
 
 Three estimates are compared: that of the Markov state model of clusters in the space of the modes, as `spectraldyn
 seeds` gives it; that of the learned modes, as `spectraldyn fit` gives it, which takes the runs as from equilibrium; and
