@@ -1,7 +1,7 @@
 """Alanine dipeptide driven along its slowest learned mode in OpenMM, and the unbiased timescale out of it again.
 
     pip install openmm
-    python -m analysis.drive    # analysis/results/drive.json and .md; a quarter of an hour on one core
+    python -m analysis.drive    # analysis/results/drive.json and .md
 
 The modes are learned from the trajectories under data/ and exported to TorchScript; a `PythonForce` biases the first
 one by a static −(1 − 1/γ) F, F its free energy in those trajectories. The biased frames, which carry the weights
