@@ -39,7 +39,13 @@ def quick(tmp_path, monkeypatch):
     for name in ("a2.xtc", "a3.xtc", "a4.xtc"):
         mdtraj.load(shipped / name, top=structure)[:N_FRAMES].save(folder / name)
     monkeypatch.chdir(tmp_path)
-    for name, value in {"STEPS": 20, "STEPS_PER_MODE": 1, "SETTLING_STEPS": 10, "PROBE_STEPS": 20, "ENCODED_STEPS": 10}.items():
+    for name, value in {
+        "STEPS": 20,
+        "STEPS_PER_MODE": 1,
+        "SETTLING_STEPS": 10,
+        "PROBE_STEPS": 20,
+        "ENCODED_STEPS": 10,
+    }.items():
         monkeypatch.setattr(f"spectraldyn.estimators.neural_svd.{name}", value)
     for register in (FEATURES, FORMATS, OBJECTIVES):
         for name in list(register):
