@@ -13,3 +13,4 @@ from spectraldyn.features.definitions import (
 from spectraldyn.features.load import Files, Top, load_features
 from spectraldyn.features.plan import FeaturePlan, plan_features
 from spectraldyn.features.store import cache_folder
+from spectraldyn.features.weighting import Weights
