@@ -1,10 +1,13 @@
 """Weights of frames that were not sampled from the law that is asked for: from biases, energies, several ensembles."""
 
 import logging
+import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.constants import R
+from scipy.optimize import OptimizeWarning
 from scipy.special import logsumexp
 
 from spectraldyn.errors import InputError
@@ -112,14 +115,14 @@ def mbar_weights(reduced_potentials: ArrayLike, counts: ArrayLike, target: Array
     wanted = np.zeros(potentials.shape[1]) if target is None else np.asarray(target, dtype=float)
     if not (np.isfinite(potentials).all() and np.isfinite(wanted).all()):
         raise InputError("a reduced potential is not finite: check the biases that were evaluated at every row")
-    free_energies = _mbar(potentials, rows)
+    free_energies = np.asarray(ensembles(potentials, rows).f_k)
     filled = rows > 0
     mixture = logsumexp((free_energies[:, None] - potentials)[filled], b=rows[filled, None], axis=0)
     return weights_from_logs(-wanted - mixture)
 
 
-def _mbar(potentials: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Reduced free energies (K,) of the ensembles, that of the first being zero."""
+def ensembles(potentials: np.ndarray, counts: np.ndarray) -> Any:
+    """pymbar's own estimator, which also gives free energies with their errors."""
     log = logging.getLogger("pymbar")
     level = log.level
     log.setLevel(logging.ERROR)  # on import it shouts that JAX is not there
@@ -129,4 +132,7 @@ def _mbar(potentials: np.ndarray, counts: np.ndarray) -> np.ndarray:
         raise InputError("several ensembles need pymbar: pip install 'spectraldyn[biased]'") from None
     finally:
         log.setLevel(level)
-    return np.asarray(MBAR(potentials, counts).f_k)
+    with warnings.catch_warnings():
+        # It hands options of one of SciPy's solvers to another.
+        warnings.filterwarnings("ignore", "Unknown solver options", OptimizeWarning)
+        return MBAR(potentials, counts)

@@ -83,8 +83,8 @@ class Weights:
         """Of every trajectory; InputError where there are not as many files, or a column is missing."""
         if len(self._given) != n_trajectories:
             raise InputError(
-                f"`weights` names {len(self._given)} COLVAR files for {n_trajectories} files: give one for each, in the "
-                "same order"
+                f"`weights` names {len(self._given)} COLVAR files for {n_trajectories} files: give one for each, in "
+                "the same order"
             )
         return [self._of(given) for given in self._given]
 
@@ -127,8 +127,8 @@ class FrameWeights:
             )
         if len(self.logs) != n_frames:
             raise InputError(
-                f"{mine.path} has {len(self.logs):,} rows and {path} {n_frames:,} frames: weights need one row for each "
-                "frame, so write both with one stride, and cut off what only one of them has"
+                f"{mine.path} has {len(self.logs):,} rows and {path} {n_frames:,} frames: weights need one row for "
+                "each frame, so write both with one stride, and cut off what only one of them has"
             )
         if mine.timestep_ps is None or theirs is None:
             return

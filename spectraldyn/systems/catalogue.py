@@ -137,8 +137,9 @@ def muller_brown(
 ) -> Overdamped:
     """Three wells on a bent path; energies in units of the temperature, which leaves 5 kT from the deepest to the top.
 
-    Reflecting walls, the ends of the domain, belong to the system: beyond them, towards the upper left, the surface flattens 10 kT above the
-    wells. A walker that could go there would add a slow process (rate 2.4 at kT = 20) that has next to no weight.
+    Reflecting walls, the ends of the domain, belong to the system: beyond them, towards the upper left, the surface
+    flattens 10 kT above the wells. A walker that could go there would add a slow process (rate 2.4 at kT = 20) that
+    has next to no weight.
 
     References
     ----------

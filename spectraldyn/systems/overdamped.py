@@ -12,7 +12,6 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_array, csc_array, vstack
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from spectraldyn.errors import InputError
@@ -98,21 +97,6 @@ class Overdamped(Solvable):
             raise InputError(f"draws from equilibrium need {needs}, not {self.dimension}")
         grid = Grid(self.domain, DRAW_CELLS[self.dimension])
         return grid.draw(-(self.beta if beta is None else beta) * on_points(self.energy, grid.points()), n, seed)
-
-    def cell_weights(self, states: np.ndarray) -> np.ndarray:
-        """Weights (n,) of mean 1 of states (n, d) from anywhere: the equilibrium probability nearest to each.
-
-        Every state stands for its Voronoi cell, over which e^{−βU} is integrated on a grid: no bias and no density of
-        the sampling enters, and no noise of either. The states must reach wherever the functions of interest change.
-        """
-        if self.dimension not in DRAW_CELLS or self.periodic:
-            raise InputError(f"weights of cells need a potential in one or two dimensions, not on a torus: {self!r}")
-        grid = Grid(self.domain, DRAW_CELLS[self.dimension])
-        points = grid.points()
-        reduced = self.beta * on_points(self.energy, points)
-        near = KDTree(states).query(points.reshape(-1, self.dimension))[1]
-        weight = np.bincount(near, np.exp(reduced.min() - reduced).ravel(), len(states))
-        return weight / weight.mean()
 
     def simulate(
         self,
