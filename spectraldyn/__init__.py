@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from spectraldyn.baselines import Comparison, compare_methods, compare_trajectories
     from spectraldyn.data.dataset import Dataset
     from spectraldyn.data.samples import FreshSamples
+    from spectraldyn.data.weights import effective_sample_size, mbar_weights, weights_from_logs
     from spectraldyn.errors import InputError, InputWarning
     from spectraldyn.estimators import (
         Attribution,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
         attribute,
     )
     from spectraldyn.export import export_modes
-    from spectraldyn.features import load_features
+    from spectraldyn.features import Weights, load_features
     from spectraldyn.io import describe_files, open_trajectory
     from spectraldyn.learning import learn_spectrum
     from spectraldyn.pipeline import (
@@ -50,6 +51,7 @@ _HOMES = {
     "baselines": ("Comparison", "compare_methods", "compare_trajectories"),
     "data.dataset": ("Dataset",),
     "data.samples": ("FreshSamples",),
+    "data.weights": ("effective_sample_size", "mbar_weights", "weights_from_logs"),
     "records": ("Batch",),
     "errors": ("InputError", "InputWarning"),
     "estimators": (
@@ -63,7 +65,7 @@ _HOMES = {
         "attribute",
     ),
     "export": ("export_modes",),
-    "features": ("load_features",),
+    "features": ("Weights", "load_features"),
     "io": ("describe_files", "open_trajectory"),
     "learning": ("learn_spectrum",),
     "pipeline": (

@@ -1,112 +1,113 @@
-"""Weights of frames in a transfer operator: from the pairs that are learned from to populations and passage times."""
-
-import re
+"""Weights of biased samples: against exact answers, and what is refused."""
 
 import numpy as np
 import pytest
 import torch
-from problems import markov_chains, stationary
 
-from analysis.exact_kinetics import exact_exchange
-from spectraldyn import Dataset, GeneratorSVD, InputError, NeuralSVD, analyze, analyze_generator, compare_methods
-from spectraldyn.data.weights import effective_sample_size
-from spectraldyn.estimators.pairs import LaggedPairs
-from spectraldyn.pipeline.verdict import on_weights
-from spectraldyn.spectra.timescales import block_moments, timescales_from_eigenvalues
-from spectraldyn.systems import SYSTEMS
-from spectraldyn.units import TimeAxis
+from analysis.references import oracle_rates
+from spectraldyn import InputError, effective_sample_size, mbar_weights, weights_from_logs
+from spectraldyn.data.weights import BOLTZMANN, ensembles, kt_of, log_weights
+from spectraldyn.systems import SYSTEMS, cell_weights
+from spectraldyn.systems.catalogue import muller_brown
+from spectraldyn.systems.grids import Grid
 
-CHAIN = np.array([[0.96, 0.03, 0.01], [0.03, 0.96, 0.01], [0.01, 0.01, 0.98]])
-CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-BIASED = np.array([0.03, 0.07, 0.9])
-"""Law of the states that the short runs start in, far from the equilibrium of the chain."""
-LAG, LENGTH, N_RUNS = 3, 9, 4000
-OPTIONS = {"hidden": (8,), "n_networks": 1, "max_steps": 60, "random_state": 0}
+N = 40_000
 
 
-def test_effective_sample_size():
-    assert effective_sample_size(np.full(50, 1e-200)) == pytest.approx(50)
-    assert effective_sample_size(np.array([3.0, 1.0])) == pytest.approx(16 / 10)
-    assert effective_sample_size(np.zeros(3)) == 0
+def test_log_weights_are_shifted_and_never_divided():
+    logs = np.array([1000.0, 1000.0 + np.log(2), 1000.0, -np.inf] * 10)
+    np.testing.assert_allclose(weights_from_logs(logs), np.tile([1.0, 2.0, 1.0, 0.0], 10))
+    np.testing.assert_allclose(weights_from_logs(logs - 5000), weights_from_logs(logs))
+    assert effective_sample_size(np.ones(7)) == pytest.approx(7)
+    assert effective_sample_size(np.array([1.0, 1, 0, 0])) == pytest.approx(2)
 
 
-def test_pairs_are_repeated_in_proportion_to_their_weight():
-    """Every count is off by less than 1, and there are as many pairs as the weights are worth."""
-    weight = np.random.default_rng(0).exponential(size=2000) ** 2
-    pairs = LaggedPairs.within([range(1200), range(1200, 2000)], 5, 0.2, np.random.default_rng(1), 2)
-    repeated = pairs.weighted(weight)
-    counts, own = np.bincount(repeated.all, minlength=2000), np.where(np.isin(np.arange(2000), pairs.all), weight, 0)
-    assert counts.sum() == round(effective_sample_size(own[pairs.all]))
-    assert np.abs(counts - own / own.sum() * counts.sum()).max() < 1
-    for train, test in repeated.parts:
-        assert len(test) > 0
-        assert not set(train) & set(test)
+@pytest.mark.parametrize(
+    ("logs", "message"),
+    [
+        ([0.0, np.nan, 1.0], "the weight of row 1 is nan"),
+        ([0.0, 1.0, np.inf], "the weight of row 2 is inf"),
+        ([-np.inf] * 4, "all 4 weights are zero"),
+        ([], "no weights"),
+        ([0.0] * 99 + [30.0], r"leave 1\.0 effective rows of 100, less than 10, and row 99 alone has 100 %"),
+    ],
+)
+def test_weights_that_say_nothing(logs, message):
+    with pytest.raises(InputError, match=message):
+        weights_from_logs(logs)
 
 
-@pytest.fixture(scope="module")
-def off_equilibrium():
-    """Short runs from the biased law, and the weights that make their starts those of the equilibrium.
-
-    The weight of every pair of a run is that of the frame that it starts in: the law after k steps is known as well.
-    """
-    states = markov_chains(CHAIN, N_RUNS, LENGTH, 0, BIASED)
-    law, weight = BIASED, np.empty(states.shape)
-    for step in range(LENGTH):
-        weight[:, step] = (stationary(CHAIN) / law)[states[:, step]]
-        law = law @ CHAIN
-    return states, weight
-
-
-def test_starts_with_the_weights_of_equilibrium_give_the_exact_spectrum_and_kinetics(off_equilibrium):
-    """z-scores of timescales, populations and passage times; without weights they lie far off."""
-    states, weight = off_equilibrium
-    data = Dataset(list(CORNERS[states]), time=TimeAxis(0.5, 2), weight=weight.ravel())
-    exact = -1 / np.log(np.sort(np.linalg.eigvals(CHAIN))[1::-1])
-    law = stationary(CHAIN)
-
-    fit = NeuralSVD(2, LAG, **OPTIONS).fit(data)
-    results = analyze(fit.model_, data, 3, functions=fit.functions_)
-    errors = [np.log(scale.high / scale.low) / 3.92 for scale in results.timescales]
-    for scale, value, error in zip(results.timescales, exact, errors, strict=True):
-        assert error < 0.1
-        assert abs(np.log(scale.value / value)) < 3 * error
-    order = [int(np.argmax(results.sets.memberships[np.flatnonzero(states.ravel() == s)[0]])) for s in range(3)]
-    assert sorted(order) == [0, 1, 2]
-    found = results.populations
-    z = (found.value[order] - law) / ((found.high - found.low)[order] / 3.92)
-    assert np.abs(z).max() < 3
-    assert (found.high - found.low).max() < 0.15
-    cores = [np.array([s]) for s in np.argsort(order)]
-    passages = exact_exchange(np.linalg.matrix_power(CHAIN, LAG), law, cores, LAG).mfpt
-    found, between = results.kinetics.mfpt, ~np.eye(3, dtype=bool)
-    value, low, high = (part[between] for part in found)
-    assert np.abs(np.log(value / passages[between]) / (np.log(high / low) / 3.92)).max() < 3
-    assert (high / low).max() < 2
-    assert np.abs(results.sets.memberships.mean(axis=0)[order] - law).max() > 0.1
-    plain = block_moments(fit.functions_, data.stretches, [LAG], tied=True)
-    slowest = timescales_from_eigenvalues(plain.eigenmodes(plain.spectrum()).values, LAG)[0]
-    assert abs(np.log(slowest / exact[0])) > 3 * errors[0]
-    assert any("those of its biased dynamics" in judgement.message for judgement in results.verdict)
-    (worth,) = on_weights(data)
-    assert re.search(r"^the weights leave as much as \d+,\d+ of 36,000 frames without weights$", worth.message)
+def test_bias_and_temperature_of_a_spring():
+    """E = k x²/2 has ⟨x²⟩ = kT/k, whatever it was sampled with: V = k′x²/2 at kT′ leaves the variance kT′/(k + k′)."""
+    rng, stiffness, added = np.random.default_rng(0), 2.0, 1.5
+    assert pytest.approx(2.494339, rel=1e-6) == kt_of(300)
+    assert pytest.approx(8.314462618e-3, rel=1e-9) == BOLTZMANN
+    for kt, simulated in ((1.0, 1.0), (1.0, 1.4), (1.2, 1.0)):
+        x = rng.normal(size=N) * np.sqrt(simulated / (stiffness + added))
+        energy, bias = stiffness * x**2 / 2, added * x**2 / 2
+        weight = weights_from_logs(log_weights(kt, bias, energy, simulated))
+        assert weight.mean() == pytest.approx(1)
+        assert np.average(x**2, weights=weight) / (kt / stiffness) == pytest.approx(1, abs=0.08)
+        assert abs(np.var(x) * stiffness / kt - 1) > 0.15
 
 
-def test_a_comparison_takes_no_weights(off_equilibrium):
-    states, weight = off_equilibrium
-    with pytest.raises(InputError, match="the data have weights"):
-        compare_methods(Dataset(list(CORNERS[states]), weight=weight.ravel()), 1, 1)
+def umbrellas(n=1500):
+    """Rows of springs of free energies known exactly: u_k = k_k (x − c_k)²/2 has f_k = ln √k_k up to a constant."""
+    rng, stiffness, centres = np.random.default_rng(1), np.array([1.0, 4.0, 3.0, 2.0]), np.array([0.0, 0.5, 1.0, 1.6])
+    x = np.concatenate([c + rng.normal(size=n) / np.sqrt(k) for k, c in zip(stiffness, centres, strict=True)])
+    return x, stiffness[:, None] * (x - centres[:, None]) ** 2 / 2, stiffness
 
 
-def test_the_generator_weighs_the_populations_too():
-    """Of two wells sampled at twice the temperature."""
-    system = SYSTEMS["double-well-2d"]
-    states = system.sample(6000, seed=0, beta=0.5)
-    states = states[(states[:, 0] > 0) | (np.arange(len(states)) % 3 == 0)]
-    weight = np.exp(-0.5 * system.energy(torch.from_numpy(states)).numpy()) * np.where(states[:, 0] > 0, 1, 3)
-    data = Dataset([states], weight=weight)
-    options = {"max_steps": 400, "learning_rate": 0.02, "batch_size": 256, "shift": 0.1, "hidden": (16,)}
-    fit = GeneratorSVD(1, random_state=0, **options).fit(data)
-    results = analyze_generator(fit.model_, data, 2, functions=fit.functions_)
-    np.testing.assert_allclose(results.populations.value, 0.5, atol=0.05)
-    assert (results.populations.low < 0.5).any()
-    assert results.sets.memberships.mean(axis=0).max() > 0.65
+def test_many_ensembles_by_mbar():
+    x, potentials, stiffness = umbrellas()
+    counts = np.full(4, 1500)
+    found = ensembles(potentials, counts).compute_free_energy_differences()
+    exact = np.log(np.sqrt(stiffness / stiffness[0]))
+    assert (np.abs(found["Delta_f"][0] - exact)[1:] < 3 * found["dDelta_f"][0, 1:]).all()
+    # All rows as one sample of the third spring, and of one that was not simulated.
+    for target, mean, variance in ((potentials[2], 1.0, 1 / 3), (5 * (x - 0.8) ** 2 / 2, 0.8, 1 / 5)):
+        weight = mbar_weights(potentials, counts, target)
+        error = np.sqrt(variance / effective_sample_size(weight))
+        assert np.average(x, weights=weight) == pytest.approx(mean, abs=4 * error)
+        assert np.average((x - mean) ** 2, weights=weight) == pytest.approx(variance, rel=0.1)
+
+
+def test_ensembles_that_do_not_fit():
+    _, potentials, _ = umbrellas(5)
+    with pytest.raises(InputError, match=r"`reduced_potentials` has shape \(4, 20\) and `counts` \(3,\)"):
+        mbar_weights(potentials, [5, 5, 5])
+    potentials[1, 3] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        mbar_weights(potentials, [5] * 4)
+
+
+def test_mbar_without_pymbar(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pymbar", None)
+    with pytest.raises(InputError, match=r"pip install 'spectraldyn\[biased\]'"):
+        mbar_weights(np.zeros((1, 20)), [20])
+
+
+def test_cells_hold_the_equilibrium_whatever_was_sampled():
+    """Uniform states of a double well: averages as in equilibrium, with much less noise than samples have."""
+    system = SYSTEMS["double-well"]
+    states = np.random.default_rng(0).uniform(-2, 2, (3000, 1))
+    weight = cell_weights(system, states)
+    exact = system.sample(200_000, seed=0)
+    assert np.average(states[:, 0] ** 2, weights=weight) == pytest.approx((exact**2).mean(), rel=2e-3)
+    np.testing.assert_allclose(oracle_rates(system, states, 2, weight), system.rates(2), rtol=5e-3)
+    with pytest.raises(InputError, match="on a torus"):
+        cell_weights(SYSTEMS["cosine-torus"], np.zeros((3, 5)))
+    with pytest.raises(InputError, match="in 30 dimensions"):
+        cell_weights(SYSTEMS["mixed-double-wells"], np.zeros((3, 30)))
+
+
+def test_cold_mueller_brown_rates_do_not_depend_on_the_walls():
+    """Finite volumes with D = 1: 1.2474e-3 and 3.5596, of which friction 10 leaves a tenth."""
+    system = SYSTEMS["muller-brown-cold"]
+    wider = muller_brown(1 / 0.15, 0.1, ((-1.5, 1.2), (-0.4, 2.0)))
+    for one in (system, wider):
+        grid = Grid(one.domain, (160, 160))
+        np.testing.assert_allclose(one.on_grid(grid, 3).eigenvalues[1:], [1.2474e-4, 0.35596], rtol=3e-3)
+    at = torch.tensor([[-0.75, 1.5], [-1.098815, 0.914867]], dtype=torch.float64)
+    energies = system.energy(at).numpy() + 0.15 * 146.7  # as PLUMED has printed them
+    np.testing.assert_allclose(energies, [8.036209, 10.853522], atol=1e-4)

@@ -23,7 +23,8 @@ def add_fit(commands: shared.Commands) -> None:
         "--potential",
         metavar="NAME",
         help="for the generator: gives force and diffusion; see `spectraldyn systems`. The first d Cartesian "
-        "coordinates in nm are the state",
+        "coordinates in nm, or d columns of a COLVAR file, are the state. With --weights cells states count by the "
+        "probability nearest to them",
     )
     add(
         "--states",
@@ -51,6 +52,7 @@ def add_fit(commands: shared.Commands) -> None:
         help="fit anew at each lag time of the timescale plot, to check its lines, which all come from one fit: takes "
         "ten times as long",
     )
+    shared.add_weight_options(parser)
     shared.add_learning_options(parser)
     where = "scheduler of a Dask cluster that computes the features, file by file, such as tcp://node1:8786; its "
     where += "workers must see the files and the cache folder where this machine does"
@@ -118,13 +120,16 @@ def _fit_arguments(options: argparse.Namespace) -> dict[str, Any]:
         arguments = shared.lagged_arguments(options)
         if options.potential is not None:
             raise InputError("--potential is for --operator generator: leave it out, or ask for the generator")
-        return {**arguments, "objective": options.nesting or "joint", "refit_lags": options.refit_lags}
+        learned = {"objective": options.nesting or "joint", "refit_lags": options.refit_lags}
+        return {**arguments, **learned, "weights": shared.weights_of(options)}
     if options.potential is None:
         raise InputError("--operator generator needs --potential: see `spectraldyn systems` for the names")
-    for option in ("lag", "features", "atoms", "nonreversible", "refit_lags"):
+    for option in ("lag", "atoms", "nonreversible", "refit_lags"):
         if getattr(options, option):
             raise InputError(f"`{option}` means nothing with --operator generator: leave it out")
-    return {**shared.common_arguments(options), "objective": options.nesting or "sequential"}
+    weights = shared.weights_of(options, cells=True)
+    asked = {"features": shared.joined(options.features), "weights": weights}
+    return {**shared.common_arguments(options), **asked, "objective": options.nesting or "sequential"}
 
 
 def _transform(options: argparse.Namespace) -> int:

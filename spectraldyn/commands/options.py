@@ -70,7 +70,9 @@ def numbers(text: str) -> list[int]:
 def add_trajectory_options(parser: Parser, several: bool = False) -> None:
     """Files, how to read and featurise them, and the lag time; several lag times and sets of features where taken."""
     add = parser.group("input").add_argument
-    add("files", nargs="*", metavar="FILE", help="trajectories, or .npy/.npz arrays of ready-made features")
+    held = "trajectories, or ready-made features: .npy/.npz arrays, or PLUMED's COLVAR files with --features "
+    held += "COLUMN[,COLUMN]"
+    add("files", nargs="*", metavar="FILE", help=held)
     further = 'TOML file of options: files, and the names below without dashes, such as lag = "1ns"; paths in it are '
     further += "relative to its folder. The command line goes first. A run leaves its own in its results, as run.toml"
     add("--config", metavar="FILE", help=further)
@@ -136,6 +138,33 @@ def lagged_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "atoms": options.atoms,
         "reversible": not options.nonreversible,
     }
+
+
+def add_weight_options(parser: Parser) -> None:
+    """Where the weights of a biased simulation, or one at another temperature, come from."""
+    add = parser.group("weights").add_argument
+    what = "weights of the frames: the columns of a COLVAR file that together are the bias. Given again for every "
+    what += "further trajectory, in their order. A temperature goes with it: --temperature K for biases in kJ/mol, or "
+    what += "--kt"
+    add("--weights", action=Collected, metavar="COLVAR:COLUMN[,COLUMN]", help=what)
+    add("--kt", type=float, metavar="ENERGY", help="k_B T in the unit of the biases, in place of --temperature")
+    energy = "column of the potential energy in kJ/mol, for a --temperature that is not that of the simulation"
+    add("--energy", metavar="COLUMN", help=energy)
+    add("--simulation-temperature", type=float, metavar="K", help="of the thermostat, with --energy")
+
+
+def weights_of(options: argparse.Namespace, cells: bool = False) -> Any:
+    """`spectraldyn.Weights` as the options have it, None without; InputError where one is missing or means nothing."""
+    by_cells = cells and options.weights == ["cells"]
+    if options.weights is None or by_cells:
+        for option in ("kt", "energy", "simulation_temperature"):
+            if getattr(options, option) is not None:
+                raise InputError(f"`{option}` means nothing without biases as `weights`: leave it out, or give both")
+        return "cells" if by_cells else None
+    from spectraldyn.features import Weights
+
+    names = ("kt", "temperature", "energy", "simulation_temperature")
+    return Weights(options.weights, **{name: getattr(options, name) for name in names})
 
 
 def joined(names: list[str] | None) -> str | None:

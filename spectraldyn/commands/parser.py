@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -131,6 +131,8 @@ class Parser(argparse.ArgumentParser):
             from spectraldyn.features import move_paths
 
             parts = [move_paths(part, lambda path: _from_here(home / path)) for part in parts]
+        if action.dest == "weights":
+            parts = [_moved(part, lambda path: _from_here(home / path)) for part in parts]
         if isinstance(action, Collected) or action.nargs == "*":
             return parts
         value = self._get_value(action, ",".join(map(str, parts)))
@@ -159,6 +161,8 @@ class Parser(argparse.ArgumentParser):
                 value = paths if several else paths[0]
             if action.dest == "features":
                 value = [feature_seen_from(names, out) for names in value]
+            if action.dest == "weights":
+                value = [_moved(given, lambda path: relative_path(Path(path), out)) for given in value]
             lines.append(f"{_key(action)} = {json.dumps(value, ensure_ascii=False)}")
         return "\n".join([*lines, *([f"# by default: {', '.join(unset)}"] if unset else [])]) + "\n"
 
@@ -166,6 +170,12 @@ class Parser(argparse.ArgumentParser):
 def _key(action: argparse.Action) -> str:
     """The name of an option without dashes."""
     return action.option_strings[-1].lstrip("-") if action.option_strings else action.dest
+
+
+def _moved(given: str, move: Callable[[str], str]) -> str:
+    """FILE:COLUMN with the file as seen from elsewhere; what names no file stays as it is."""
+    file, mark, columns = given.rpartition(":")
+    return f"{move(file)}{mark}{columns}" if file else given
 
 
 def _from_here(path: Path) -> str:

@@ -15,12 +15,24 @@ from tqdm.auto import tqdm
 
 from spectraldyn.data import Atoms, Column, Dataset, InputFile, Source, plain_columns
 from spectraldyn.data.mapped import RESIDENT_BYTES
+from spectraldyn.data.weights import effective_sample_size, weights_from_logs
 from spectraldyn.errors import InputError
 from spectraldyn.features import store
+from spectraldyn.features.columns import colvar_columns
 from spectraldyn.features.definitions import Features, define_features
 from spectraldyn.features.featurize import Featurizer, check_left
 from spectraldyn.features.several import StoreFile, fill_store
-from spectraldyn.io import SUFFIXES, common_timestep, file_key, frame_count, load_topology, open_trajectory, read_arrays
+from spectraldyn.features.weighting import FrameWeights, Weights
+from spectraldyn.io import (
+    SUFFIXES,
+    common_timestep,
+    file_key,
+    frame_count,
+    is_colvar,
+    load_topology,
+    open_trajectory,
+    read_arrays,
+)
 from spectraldyn.units import Duration, TimeAxis, parse_duration
 
 Files = str | Path | Sequence[str | Path]
@@ -62,6 +74,8 @@ class _Table(NamedTuple):
     segment_starts: tuple[int, ...]
     key: str | None = None
     """Of the entry of the store that the rows are, if they are one."""
+    timestep_ps: float | None = None
+    """Between stored frames, as the file itself says."""
 
 
 class _Loaded(NamedTuple):
@@ -87,23 +101,26 @@ def load_features(
     timestep: str | float | None = None,
     *,
     columns: Sequence[str] | int | None = None,
+    weights: Weights | None = None,
     cache: bool = True,
     progress: bool = False,
     cluster: str | None = None,
     device: str = "cpu",
 ) -> Dataset:
-    """Read trajectory files, or arrays of ready-made features, into rows of features.
+    """Read trajectory files, or ready-made features, into rows of features.
 
     Parameters
     ----------
     files : path or sequence of paths
-        Trajectory files, or .npy and .npz files with one trajectory per array, (T, d) or (T,).
+        Trajectory files; or .npy and .npz files with one trajectory per array, (T, d) or (T,); or PLUMED's COLVAR
+        files, which are known by their first line.
     top : path or mdtraj.Trajectory, optional
         Topology, where the trajectory files carry none.
     features : str, function, or sequence of them, optional
         Names from `spectraldyn.features.FEATURES`, and functions of the user's own or "FILE.py:FUNCTION" for one (see
         `spectraldyn.features.own`); chosen by the kind of molecule if None. Rows of a function that is given as it is
-        are not kept on disk.
+        are not kept on disk. Of COLVAR files the columns that are features, of which the periodic ones become cosine
+        and sine.
     atoms : str, optional
         Only these atoms enter, in mdtraj's selection language.
     stride : int
@@ -115,6 +132,9 @@ def load_features(
     columns : sequence of str or int, optional
         Exactly these columns, in this order, or the first so many, also where one of them is constant. Default: all
         that are not constant.
+    weights : Weights, optional
+        Of the frames of a biased simulation, or one at another temperature. `skip` and `stride` leave out the same
+        rows there.
     cache : bool
         Keep the features on disk and use them again when file, topology and options are the same.
     progress : bool
@@ -142,14 +162,20 @@ def load_features(
         raise InputError("`files` is empty: give at least one file")
     sampling = Sampling.of(stride, skip, timestep)
     notes = [f"{path} is given more than once" for path in dict.fromkeys(paths) if paths.count(path) > 1]
-    if is_ready_made(paths):
-        for option, value in {"features": features, "atoms": atoms, "top": top}.items():
+    weighting = None if weights is None else weights.read(len(paths))
+    kind = kind_of(paths)
+    if kind != "trajectories":
+        for option, value in {"features": features if kind == "arrays" else None, "atoms": atoms, "top": top}.items():
             if value is not None:
                 raise InputError(f"`{option}` means nothing for ready-made features such as {paths[0]}: leave it out")
+    if kind == "arrays":
         loaded = _from_arrays(paths, sampling, progress)
+    elif kind == "colvar":
+        loaded = _from_colvar(paths, features, sampling)
     else:
         loaded = _from_trajectories(paths, top, features, atoms, sampling, cache, progress, cluster, device)
     notes += loaded.notes
+    logs = None if weighting is None else _log_weights(weighting, loaded)
     skipped = sampling.skipped(loaded.timestep_ps)
     tables = [_asked_for(table, skipped, sampling.stride) for table in loaded.tables]
     whole = Dataset([table.rows for table in tables], columns=loaded.columns)
@@ -159,10 +185,17 @@ def load_features(
         keep = _varying(whole, notes) if columns is None else _named(whole, columns)
     tables = _selected(tables, whole, keep)
     pieces = [(index, *piece) for index, table in enumerate(tables) for piece in _stretches(table)]
+    weight = None
+    if logs is not None and weights is not None:
+        some = [logs[i][first :: sampling.stride][: len(rows)] for i, first, rows in pieces]
+        weight = weights_from_logs(np.concatenate(some))
+        effective = f"effective sample size {effective_sample_size(weight):,.0f} of {len(weight):,} rows"
+        notes.append(f"weights from {weights.bias}: {effective}")
     return Dataset(
         [rows for _, _, rows in pieces],
         columns=[whole.columns[i] for i in np.arange(whole.width)[keep]],
         time=TimeAxis(loaded.timestep_ps, sampling.stride),
+        weight=weight,
         files=[table.file for table in tables],
         sources=[Source(index, first_frame) for index, first_frame, _ in pieces],
         topology=loaded.topology,
@@ -204,13 +237,45 @@ def _as_picoseconds(timestep: str | float | None) -> float | None:
     return float(timestep)
 
 
-def is_ready_made(paths: list[Path]) -> bool:
-    """Whether the files hold features already."""
+def kind_of(paths: list[Path]) -> str:
+    """What the files are, all of them: "arrays", "colvar" or "trajectories"."""
     arrays = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    others = [path for path in paths if path not in arrays]
-    if arrays and others:
-        raise InputError(f"{arrays[0]} holds ready-made features and {others[0]} does not: give files of one kind")
-    return not others
+    colvars = [path for path in paths if path not in arrays and is_colvar(path)]
+    others = [path for path in paths if path not in arrays and path not in colvars]
+    ready = arrays + colvars
+    if ready and others:
+        raise InputError(f"{ready[0]} holds ready-made features and {others[0]} does not: give files of one kind")
+    if arrays and colvars:
+        raise InputError(f"{arrays[0]} holds arrays and {colvars[0]} is a COLVAR file: give files of one kind")
+    return "arrays" if arrays else "colvar" if colvars else "trajectories"
+
+
+def _from_colvar(paths: list[Path], features: Features, sampling: Sampling) -> _Loaded:
+    names, columns, found = colvar_columns(paths, features)
+    tables = [
+        _Table(InputFile(path, len(rows)), rows, 0, 1, summary.segment_starts, timestep_ps=summary.timestep_ps)
+        for path, (rows, summary) in zip(paths, found, strict=True)
+    ]
+    summaries = [summary for _, summary in found]
+    notes = [warning for summary in summaries for warning in summary.warnings]
+    return _Loaded(tables, columns, common_timestep(summaries, sampling.timestep_ps), names, None, notes)
+
+
+def _log_weights(weighting: list[FrameWeights], loaded: _Loaded) -> list[np.ndarray]:
+    """Of every frame of every file, checked against what is known of these; InputError where they do not fit."""
+    if len(weighting) != len(loaded.tables):
+        raise InputError(
+            f"`weights` names {len(weighting)} COLVAR files for {len(loaded.tables)} arrays: give one for each, and "
+            "each array in a file of its own"
+        )
+    for weights, table in zip(weighting, loaded.tables, strict=True):
+        path, own = table.file.path, table.timestep_ps
+        first_time = None
+        if own is not None and loaded.topology is not None:
+            first_time = float(open_trajectory(path, loaded.topology.topology).read([0]).time[0])
+        spacing = loaded.timestep_ps if own is None else own
+        weights.check(path, table.file.n_frames, spacing, table.segment_starts, first_time)
+    return [weights.logs for weights in weighting]
 
 
 def _from_arrays(paths: list[Path], sampling: Sampling, progress: bool) -> _Loaded:
@@ -284,7 +349,8 @@ def _from_trajectories(
         featurizer.seen = bar.seen
         for path, key in zip(paths, keys, strict=True):
             rows, summary = featurizer.rows(path, first, step)
-            tables.append(_Table(InputFile(path, summary.n_frames), rows, first, step, summary.segment_starts, key))
+            of_file = InputFile(path, summary.n_frames)
+            tables.append(_Table(of_file, rows, first, step, summary.segment_starts, key, summary.timestep_ps))
             summaries.append(summary)
             bar.done(path)
     timestep_ps = common_timestep(summaries, sampling.timestep_ps)

@@ -12,7 +12,7 @@ from spectraldyn.errors import InputError
 from spectraldyn.features import store
 from spectraldyn.features.definitions import Features, define_features
 from spectraldyn.features.featurize import Featurizer
-from spectraldyn.features.load import Sampling, Top, is_ready_made
+from spectraldyn.features.load import Sampling, Top, kind_of
 from spectraldyn.features.several import processes_for
 from spectraldyn.io import frame_count, load_topology, open_trajectory, recognise
 
@@ -50,7 +50,9 @@ def plan_features(
 ) -> FeaturePlan:
     """Count frames, and time the features of the first ones for `SAMPLE_SECONDS`; see `load_features`."""
     sampling = Sampling.of(stride, skip, timestep)
-    if is_ready_made(paths):
+    if (kind := kind_of(paths)) == "colvar":
+        raise InputError(f"{paths[0]} is a COLVAR file of more than 256 MB: store the columns as a .npy array")
+    if kind == "arrays":
         shapes = [shape for path in paths for shape in _array_shapes(path)]
         n_rows = sum(shape[0] for shape in shapes) // sampling.stride
         return FeaturePlan(n_rows, max(math.prod(shape[1:]) for shape in shapes), 0, 0.0)

@@ -16,6 +16,7 @@ import numpy as np
 from spectraldyn.data.mapped import release
 from spectraldyn.errors import InputError
 from spectraldyn.io.checks import FrameChecks, read_times
+from spectraldyn.io.colvar import is_colvar, listed, read_colvar
 from spectraldyn.io.formats import check_readable
 from spectraldyn.io.reader import load_topology, open_trajectory
 from spectraldyn.io.silence import Damaged, told
@@ -188,6 +189,11 @@ def _lines(file: str, topology: mdtraj.Topology | None) -> list[str]:
             f"{file}{'' if name is None else ':' + name}: {len(rows)} frames, {rows.shape[1]} ready-made features"
             for name, rows in read_arrays(Path(file))
         ]
+    if is_colvar(file):
+        table = read_colvar(file)
+        spacing = "" if table.timestep_ps is None else f", {table.timestep_ps:g} ps apart"
+        line = f"{file}: COLVAR, {len(table.values)} rows{spacing}, columns {listed(table.fields)}"
+        return [line, *(f"  note: {warning}" for warning in table.warnings)]
     found = scan(file, topology or load_topology(None, [file]).topology)
     times = "no usable time stamps (a lag in time needs `timestep`)"
     if found.timestep_ps is not None:

@@ -11,8 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from spectraldyn.data import Dataset
+from spectraldyn.data.weights import effective_sample_size
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD, attribute
+from spectraldyn.features import Features, Weights, kind_of
 from spectraldyn.pipeline.forecast import foretell
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder
 from spectraldyn.pipeline.remarks import Judgement, in_order, mode_remarks, refit_remarks, set_remarks
@@ -26,6 +28,7 @@ from spectraldyn.spectra.intervals import Bounds
 from spectraldyn.spectra.populations import free_energies, population_estimates
 from spectraldyn.spectra.rates import Rate, correlation_rows, rate_intervals
 from spectraldyn.spectra.timescales import Timescale
+from spectraldyn.systems import cell_weights
 
 
 class Potential(Protocol):
@@ -42,6 +45,7 @@ class Potential(Protocol):
     @property
     def diffusion(self) -> float | Callable[[Tensor], Tensor]: ...
     def force(self, x: Tensor) -> Tensor: ...
+    def energy(self, x: Tensor) -> Tensor: ...
     def rates(self, n: int) -> np.ndarray: ...
 
 
@@ -57,6 +61,8 @@ def fit_generator(
     n_states: int | None = None,
     temperature: float | None = None,
     refits: int | None = None,
+    features: Features = None,
+    weights: Weights | str | None = None,
     progress: bool = False,
     cluster: str | None = None,
     run: Run | None = None,
@@ -80,6 +86,11 @@ def fit_generator(
         See `analyze_generator`.
     refits : int, optional
         See `fit_trajectories`.
+    features : str or sequence of str, optional
+        Of COLVAR files the d columns that are the state; of other files it is fixed.
+    weights : Weights or "cells", optional
+        Of the frames of a biased simulation (see `load_features`). With "cells" every state counts by the equilibrium
+        probability nearest to it, in one or two dimensions (see `spectraldyn.systems.cell_weights`).
     progress : bool
         Show progress bars on stderr.
     cluster : str, optional
@@ -106,15 +117,17 @@ def fit_generator(
     check_states(n_states, learner.n_modes)
     check_temperature(temperature)
     check_refits(refits)
-    first = Path(files if isinstance(files, str | Path) else files[0])
-    features = None if first.suffix.lower() in (".npy", ".npz") else "positions"
+    features = _coordinates(files, features, potential.dimension)
     reading: dict[str, Any] = {"stride": stride, "skip": skip, "timestep": timestep}
     foretell(progress, files, top, learner, features, None, **reading)
     reading |= {"progress": progress, "cluster": cluster, "columns": potential.dimension}
     mine = Run() if run is None else run
     with mine.stage("reading"):
-        data = load_in_turns(files, top, features=features, **reading)
+        biased = None if isinstance(weights, str) else weights
+        data = load_in_turns(files, top, features=features, weights=biased, **reading)
         _check_domain(data, name or "the potential", potential.domain)
+        if isinstance(weights, str):
+            data = _by_cells(data, potential)
     folder = mine.keep(kept_fits_folder(learner, data))
     with mine.stage("training"):
         model, functions = fit_or_take_up(learner, data, folder)
@@ -187,6 +200,28 @@ def analyze_generator(
     common = model, data, timescales, modes, sets, *populations, shown, verdict, warnings, 0.0, temperature
     attribution = attribute([model, *(refit.model for refit in refits)], data)
     return GeneratorResults(*common, rates=rates, attribution=attribution, n_refits=len(refits))
+
+
+def _coordinates(files: str | Path | Sequence[str | Path], features: Features, dimension: int) -> Features:
+    """What is read of files of this kind as the coordinates of a state."""
+    kind = kind_of([Path(file) for file in ([files] if isinstance(files, str | Path) else files)])
+    if kind == "colvar":
+        names = features.split(",") if isinstance(features, str) else features
+        if isinstance(names, list | tuple) and len(names) != dimension:
+            raise InputError(f"`features` names {len(names)} columns for a potential in {dimension} dimensions")
+        return features
+    if features is not None:
+        raise InputError("`features` means nothing with --operator generator, except for COLVAR files: leave it out")
+    return None if kind == "arrays" else "positions"
+
+
+def _by_cells(data: Dataset, potential: Potential) -> Dataset:
+    """The same states, each with the probability of its cell."""
+    weight = cell_weights(potential, np.concatenate(data))
+    effective = f"effective sample size {effective_sample_size(weight):,.0f} of {len(weight):,} rows"
+    result = data.weighted(weight)
+    result.warnings = [*data.warnings, f"weights from the potential, by cells: {effective}"]
+    return result
 
 
 def _check_domain(data: Dataset, name: str, domain: Sequence[tuple[float, float]]) -> None:

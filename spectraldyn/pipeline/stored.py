@@ -16,7 +16,7 @@ import numpy as np
 
 from spectraldyn.data import Dataset, InputFile
 from spectraldyn.errors import InputError
-from spectraldyn.features import move_paths
+from spectraldyn.features import kind_of, move_paths
 from spectraldyn.files import writing
 from spectraldyn.pipeline.results import Results
 from spectraldyn.units import TimeAxis, TimeUnit
@@ -148,7 +148,7 @@ class FittedFrames:
 
         An InputError where it, or a trajectory of the fit, is gone.
         """
-        if self.files[0].path.suffix.lower() in (".npy", ".npz"):
+        if kind_of([self.files[0].path]) != "trajectories":
             return None
         topology = folder / "topology.h5"
         if not topology.exists():

@@ -13,7 +13,7 @@ from spectraldyn.data.stretches import Stretches
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import GeneratorModel, NeuralSVD, NeuralSVDModel, attribute
 from spectraldyn.estimators.base import pick_device
-from spectraldyn.features import Features, load_features
+from spectraldyn.features import Features, Weights, load_features
 from spectraldyn.pipeline.forecast import foretell
 from spectraldyn.pipeline.refit import fit_or_take_up, kept_fits_folder, refit_at_lags
 from spectraldyn.pipeline.remarks import Findings, refit_remarks, set_remarks
@@ -182,6 +182,7 @@ def fit_trajectories(
     temperature: float | None = None,
     refits: int | None = None,
     refit_lags: bool = False,
+    weights: Weights | None = None,
     progress: bool = False,
     cluster: str | None = None,
     run: Run | None = None,
@@ -202,6 +203,8 @@ def fit_trajectories(
         learning, too (see `refit_resampled`); by default 4 times where a fit takes seconds, else not.
     refit_lags : bool
         Also fit anew at each lag time; see `refit_at_lags`.
+    weights : Weights, optional
+        Of the frames of a biased simulation; see `load_features`.
     progress : bool
         Show progress bars on stderr.
     cluster : str, optional
@@ -227,7 +230,7 @@ def fit_trajectories(
     foretell(progress, files, top, learner, **reading)
     mine = Run() if run is None else run
     with mine.stage("reading"):
-        data, lagtime = load_for_lag(lag, files, top, **reading, progress=progress, cluster=cluster)
+        data, lagtime = load_for_lag(lag, files, top, **reading, weights=weights, progress=progress, cluster=cluster)
     learner.set_params(lagtime=lagtime)
     n_refits = default_refits(data, learner.n_modes) if refits is None else refits
     # What an interruption of anything that follows must not cost includes the fit that came before.

@@ -16,6 +16,7 @@ from spectraldyn.systems.catalogue import (
     prinz,
     triple_well,
 )
+from spectraldyn.systems.cells import cell_weights
 from spectraldyn.systems.composed import Mapped, Separable
 from spectraldyn.systems.discrete import MarkovChain, NoisyLogisticMap
 from spectraldyn.systems.overdamped import Overdamped

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spectraldyn.systems.composed import Mapped, Separable
 from spectraldyn.systems.discrete import MarkovChain, NoisyLogisticMap
+from spectraldyn.systems.grids import Domain
 from spectraldyn.systems.overdamped import Overdamped
 from spectraldyn.systems.schroedinger import (
     Schroedinger,
@@ -131,11 +132,14 @@ def triple_well() -> Overdamped:
     return Overdamped(energy, ((-2.8, 2.8), (-2.4, 3.2)), description=text)
 
 
-def muller_brown(temperature: float = 20.0) -> Overdamped:
+def muller_brown(
+    temperature: float = 20.0, diffusion: float = 1.0, domain: Domain = ((-1.5, 1.2), (-0.4, 2.0))
+) -> Overdamped:
     """Three wells on a bent path; energies in units of the temperature, which leaves 5 kT from the deepest to the top.
 
-    Reflecting walls belong to the system: beyond them, towards the upper left, the surface flattens 10 kT above the
-    wells. A walker that could go there would add a slow process (rate 2.4 at kT = 20) that has next to no weight.
+    Reflecting walls, the ends of the domain, belong to the system: beyond them, towards the upper left, the surface
+    flattens 10 kT above the wells. A walker that could go there would add a slow process (rate 2.4 at kT = 20) that
+    has next to no weight.
 
     References
     ----------
@@ -156,8 +160,8 @@ def muller_brown(temperature: float = 20.0) -> Overdamped:
             total = total + height * torch.exp(a * x**2 + b * x * y + c * y**2)
         return total / temperature
 
-    text = f"the Müller–Brown surface at kT = {temperature:g}: three wells on a bent path, between walls"
-    return Overdamped(energy, ((-1.5, 1.2), (-0.4, 2.0)), description=text)
+    text = f"the Müller–Brown surface at kT = {temperature:.3g}: three wells on a bent path, between walls"
+    return Overdamped(energy, domain, diffusion, description=text)
 
 
 def double_well_variable_diffusion() -> Overdamped:
@@ -204,6 +208,7 @@ SYSTEMS: dict[str, Overdamped | Separable | Mapped] = {
     ),
     "triple-well-2d": triple_well(),
     "muller-brown": muller_brown(),
+    "muller-brown-cold": muller_brown(1 / 0.15, 0.1, ((-1.4, 1.1), (-0.4, 2.1))),
     "mixed-double-wells": mixed_double_wells(),
     "cosine-torus": Separable(
         tuple(map(cosine_circle, COSINES)), f"{len(COSINES)} angles, each in U = c cos x, on the torus"
