@@ -88,8 +88,10 @@ def frames():
     return mdtraj.load(PEPTIDE / "run1.xtc", top=PEPTIDE / "top.pdb", stride=100)
 
 
-def exported(fits, name, to, tmp_path, **options):
-    return export_modes(fits / name, to, tmp_path / f"{name}-{to}", **options)
+def exported(fits, name, to):
+    """Written once for all tests."""
+    out = fits / f"{name}-{to}"
+    return out if out.exists() else export_modes(fits / name, to, out)
 
 
 def described(folder):
@@ -139,8 +141,8 @@ def used(frames, folder, dtype=torch.float64):
     return torch.from_numpy(frames.xyz[:, atoms]).to(dtype)
 
 
-def test_torchscript_gives_the_modes_of_positions(fits, frames, tmp_path):
-    folder = exported(fits, "peptide", "torchscript", tmp_path)
+def test_torchscript_gives_the_modes_of_positions(fits, frames):
+    folder = exported(fits, "peptide", "torchscript")
     module, modes = torch.jit.load(folder / "modes.pt"), expected(fits, frames)
     values = module(used(frames, folder))
     assert values.dtype == torch.float64
@@ -152,8 +154,8 @@ def test_torchscript_gives_the_modes_of_positions(fits, frames, tmp_path):
     np.testing.assert_allclose(module(used(frames, folder)[3]), modes[3:4], rtol=0, atol=1e-9)
 
 
-def test_gradients_are_those_of_finite_differences(fits, frames, tmp_path):
-    folder = exported(fits, "peptide", "torchscript", tmp_path)
+def test_gradients_are_those_of_finite_differences(fits, frames):
+    folder = exported(fits, "peptide", "torchscript")
     module = torch.jit.load(folder / "modes.pt")
     positions = used(frames[:20], folder).requires_grad_()
     direction = torch.randn(positions.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -167,8 +169,8 @@ def test_gradients_are_those_of_finite_differences(fits, frames, tmp_path):
 
 
 @pytest.mark.parametrize("angles", [(90, 90, 90), (70, 80, 100)])
-def test_a_box_brings_the_nearest_images(fits, frames, tmp_path, angles):
-    folder = exported(fits, "peptide", "torchscript", tmp_path)
+def test_a_box_brings_the_nearest_images(fits, frames, angles):
+    folder = exported(fits, "peptide", "torchscript")
     module = torch.jit.load(folder / "modes.pt")
     lengths = np.broadcast_to([5.0, 5.5, 6.0], (len(frames), 3))
     boxed = mdtraj.Trajectory(frames.xyz, frames.topology, None, lengths, np.broadcast_to(angles, (len(frames), 3)))
@@ -208,16 +210,16 @@ def by_plumed(folder, frames):
     return printed
 
 
-def test_plumed_gives_the_modes_of_its_arguments(fits, frames, tmp_path):
-    folder = exported(fits, "peptide", "plumed", tmp_path)
+def test_plumed_gives_the_modes_of_its_arguments(fits, frames):
+    folder = exported(fits, "peptide", "plumed")
     np.testing.assert_allclose(by_plumed(folder, frames), expected(fits, frames), rtol=0, atol=1e-6)
     text = (folder / "plumed.dat").read_text()
     assert re.search(r"^t\d+: TORSION ATOMS=2,4,5,7  # ACE1-C ALA2-N ALA2-CA ALA2-C$", text, re.MULTILINE)
     assert re.search(r"^# opes: OPES_METAD ARG=modes.node-0 .* TEMP=300$", text, re.MULTILINE)
 
 
-def test_plumed_needs_the_derivative_of_every_node(fits, tmp_path):
-    folder = exported(fits, "peptide", "plumed", tmp_path)
+def test_plumed_needs_the_derivative_of_every_node(fits):
+    folder = exported(fits, "peptide", "plumed")
     n_arguments = len(re.search(r"ARG=(\S+)", (folder / "plumed.dat").read_text())[1].split(","))
     arguments = torch.full((1, n_arguments), 0.4, requires_grad=True)
     nodes = torch.jit.load(folder / "modes.ptc")(arguments)
@@ -227,10 +229,10 @@ def test_plumed_needs_the_derivative_of_every_node(fits, tmp_path):
         assert slope.abs().max() > 0
 
 
-def test_onnx_gives_the_modes_of_positions(fits, frames, tmp_path):
+def test_onnx_gives_the_modes_of_positions(fits, frames):
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    folder = exported(fits, "peptide", "onnx", tmp_path)
+    folder = exported(fits, "peptide", "onnx")
     box = 30 * torch.eye(3).expand(len(frames), -1, -1)
     for name, dtype, tolerance in (("float64", torch.float64, 1e-9), ("float32", torch.float32, 1e-6)):
         given = {"positions": used(frames, folder, dtype).numpy()}
@@ -241,14 +243,14 @@ def test_onnx_gives_the_modes_of_positions(fits, frames, tmp_path):
         np.testing.assert_allclose(values, expected(fits, frames), rtol=0, atol=tolerance)
 
 
-def test_positions_of_particles_and_ready_made_columns(fits, tmp_path):
+def test_positions_of_particles_and_ready_made_columns(fits):
     xyz = mdtraj.load(fits / "particle.dcd", top=fits / "particle.pdb")[:50]
     for name in ("particle", "arrays"):
         modes = load_model(fits / name / "model.pt").transform(xyz.xyz[:, 0, :2].astype(float))
-        module = torch.jit.load(exported(fits, name, "torchscript", tmp_path) / "modes.pt")
+        module = torch.jit.load(exported(fits, name, "torchscript") / "modes.pt")
         given = torch.from_numpy(xyz.xyz.astype(float) if name == "particle" else xyz.xyz[:, 0, :2].astype(float))
         np.testing.assert_allclose(module(given), modes, rtol=0, atol=1e-9)
-        folder = exported(fits, name, "plumed", tmp_path)
+        folder = exported(fits, name, "plumed")
         if name == "particle":
             np.testing.assert_allclose(by_plumed(folder, xyz), modes, rtol=0, atol=1e-6)
         else:
@@ -299,7 +301,7 @@ def test_atoms_are_found_in_the_topology_of_the_simulation(fits, frames, tmp_pat
     alone = tmp_path / "alone.pdb"
     frames[0].atom_slice(np.arange(3, frames.n_atoms)).save_pdb(str(alone))
     with pytest.raises(InputError, match=r"ACE1-CH3, an atom of the fit, is not there in .*alone.pdb"):
-        exported(fits, "peptide", "plumed", tmp_path, top=alone)
+        export_modes(fits / "peptide", "plumed", tmp_path / "none", top=alone)
 
 
 def test_what_cannot_be_exported_is_one_sentence(fits, tmp_path, monkeypatch, capfd):
