@@ -17,7 +17,13 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ELSEWHERE = {"tables"}
 """Imported by mdtraj, which does not declare it, and by the process that tries HDF5 files."""
-OPTIONAL = {"kooplearn": "rivals", "ipywidgets": "notebooks", "distributed": "cluster"}
+OPTIONAL = {
+    "kooplearn": "rivals",
+    "ipywidgets": "notebooks",
+    "distributed": "cluster",
+    "pymbar": "biased",
+    "onnx": "export",
+}
 """Imported where it is asked for by name, with an error that says how to install it: the extra that brings it."""
 
 
