@@ -9,9 +9,11 @@ from problems import markov_chains, stationary
 
 from analysis.exact_kinetics import exact_exchange
 from spectraldyn import Dataset, GeneratorSVD, InputError, NeuralSVD, analyze, analyze_generator, compare_methods
+from spectraldyn.data import stretches_of
 from spectraldyn.data.weights import effective_sample_size
 from spectraldyn.estimators.pairs import LaggedPairs
 from spectraldyn.pipeline.verdict import on_weights
+from spectraldyn.spectra.diagnostics import current, drifting
 from spectraldyn.spectra.timescales import block_moments, timescales_from_eigenvalues
 from spectraldyn.systems import SYSTEMS
 from spectraldyn.units import TimeAxis
@@ -89,6 +91,29 @@ def test_starts_with_the_weights_of_equilibrium_give_the_exact_spectrum_and_kine
     assert any("those of its biased dynamics" in judgement.message for judgement in results.verdict)
     (worth,) = on_weights(data)
     assert re.search(r"^the weights leave as much as \d+,\d+ of 36,000 frames without weights$", worth.message)
+
+
+def test_weights_tell_equilibrium_from_drift():
+    """Short trajectories of a chain of two states that start evenly, while 9 in 10 belong to the first."""
+    chain = np.array([[0.98, 0.02], [0.18, 0.82]])
+    states = markov_chains(chain, 1200, 12, 5, np.array([0.5, 0.5]))
+    weight = np.repeat(np.array([0.9, 0.1])[states[:, 0]], 12)
+    modes, stretches = states.reshape(-1, 1).astype(float), stretches_of([12] * 1200)
+    assert drifting(modes, stretches) == [True]
+    assert drifting(modes, stretches, weight) == [False]
+    blurred = modes + np.random.default_rng(0).normal(0, 0.1, modes.shape)
+    assert current(blurred, stretches, 2, 5.0, 0, weight)[1] > 0.002
+
+
+def test_pairs_that_go_on_under_a_bias_are_told():
+    """In detailed balance with the law of the chain, and not with the one that the weights lead to."""
+    states = markov_chains(CHAIN, 400, 100, 1)
+    modes, stretches = CORNERS[states].reshape(-1, 2), stretches_of([100] * 400)
+    weight = np.array([0.2, 1.0, 1.8])[states.ravel()]
+    assert current(modes, stretches, LAG, 30.0, 0)[1] > 0.002
+    size, chance = current(modes, stretches, LAG, 30.0, 0, weight)
+    assert size > 0.01
+    assert chance < 0.002
 
 
 def test_a_comparison_takes_no_weights(off_equilibrium):

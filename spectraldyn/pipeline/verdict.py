@@ -51,7 +51,7 @@ def on_data(data: Dataset, modes: np.ndarray) -> list[Judgement]:
                     "cut them off",
                 )
             )
-    one_way = [str(number) for number, drifts in enumerate(drifting(modes, data.stretches), 1) if drifts]
+    one_way = [str(number) for number, drifts in enumerate(drifting(modes, data.stretches, data.weight), 1) if drifts]
     if one_way:
         said.append(
             Judgement(
@@ -88,9 +88,19 @@ def on_balance(model: NeuralSVDModel, data: Dataset, modes: np.ndarray) -> list[
     if not model.reversible:
         return []
     longest = slowest_rows(model.timescales(), model.lagtime)
-    found = current(modes, data.stretches, model.lagtime, longest, model.settings.seed)
+    found = current(modes, data.stretches, model.lagtime, longest, model.settings.seed, data.weight)
     if found is None or found[0] < MIN_CURRENT or found[1] > SURE:
         return []
+    if data.weight is not None:
+        return [
+            Judgement(
+                "problem",
+                "the dynamics were taken as reversible, but weighted correlations between the slow modes run one way "
+                f"in time ({found[0]:.2g} of their variance): the pairs go on under a bias, in detailed balance with "
+                "the law that was sampled and not with the one that the weights lead to",
+                "fit with `reversible` False, or without weights for the biased dynamics alone",
+            )
+        ]
     return [
         Judgement(
             "problem",

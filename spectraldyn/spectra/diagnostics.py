@@ -26,20 +26,28 @@ ONE_WAY = 0.8
 
 
 def current(
-    modes: np.ndarray, stretches: Stretches, lagtime: int, slowest: float, random_state: int
+    modes: np.ndarray,
+    stretches: Stretches,
+    lagtime: int,
+    slowest: float,
+    random_state: int,
+    weight: np.ndarray | None = None,
 ) -> tuple[float, float] | None:
     """Whether correlations run one way in time, which detailed balance forbids; None where data are too few to say.
 
     The largest |⟨h_i(x_t) h_j(x_{t+τ})⟩ − ⟨h_j(x_t) h_i(x_{t+τ})⟩| / 2 of the slow modes (n_rows, n_modes) and their
     squares, of variance 1, and the chance of one beyond it in dynamics with detailed balance: of all of them the
-    largest in units of its standard error is compared with those of resampled blocks.
+    largest in units of its standard error is compared with those of resampled blocks. A pair counts by the weight of
+    its left end, where rows have any, (n_rows,).
     """
     slow = modes[:, :MOST_MODES].astype(np.float64)
     functions = np.hstack((slow, slow**2))
-    functions = (functions - functions.mean(axis=0)) / np.maximum(functions.std(axis=0), 1e-12)
+    mean = np.average(functions, axis=0, weights=weight)
+    spread = np.sqrt(np.average((functions - mean) ** 2, axis=0, weights=weight))
+    functions = (functions - mean) / np.maximum(spread, 1e-12)
     blocks = cut_blocks(stretches, max(1, n_rows(stretches) // N_BLOCKS))
     functions = np.column_stack((np.ones(len(functions)), functions))
-    moments = lagged_moments(functions, stretches, blocks, [lagtime], tied=False)
+    moments = lagged_moments(functions, stretches, blocks, [lagtime], tied=False, weight=weight)
     joined, draws = block_bootstrap(moments, 0, slowest, random_state)
     if not len(draws):
         return None
@@ -55,22 +63,26 @@ def current(
     return float(np.abs(value).max()), largest_difference_test(value, replicates, len(joined.stretch))
 
 
-def drifting(modes: np.ndarray, stretches: Stretches) -> list[bool]:
+def drifting(modes: np.ndarray, stretches: Stretches, weight: np.ndarray | None = None) -> list[bool]:
     """Of every mode whether it moves one way in time, as in simulations that have not reached equilibrium.
 
     Either it does little but tell the time: its rank correlation with the time, averaged over the trajectories, is at
     least `ONE_WAY`. Or it moves the same way in many independent trajectories: the mean of its change from their first
-    to their second halves is not zero by Student's t at 99.9 %.
+    to their second halves is not zero by Student's t at 99.9 %. Trajectories count by the weight of their rows
+    (n_rows,), where these have any.
     """
     long = [s for s in stretches if len(s) >= 10]
     if not long:
         return [False] * modes.shape[1]
-    total, verdicts = sum(map(len, long)), []
+    sizes = np.array([len(s) if weight is None else weight[s.start : s.stop].sum() for s in long])
+    total, verdicts = sizes.sum(), []
+    shares = np.ones(len(long)) if weight is None else sizes / np.maximum(sizes.mean(), np.finfo(float).tiny)
     for mode in modes.T:
         parts = [mode[s.start : s.stop] for s in long]
         told = [stats.spearmanr(np.arange(len(part)), part).statistic if np.ptp(part) else 0.0 for part in parts]
-        one_way = abs(sum(len(part) * rank for part, rank in zip(parts, told, strict=True))) >= ONE_WAY * total
+        one_way = abs(sum(size * rank for size, rank in zip(sizes, told, strict=True))) >= ONE_WAY * total
         changes = [part[len(part) // 2 :].mean() - part[: len(part) // 2].mean() for part in parts]
+        changes = [share * change for share, change in zip(shares, changes, strict=True)]
         together = len(parts) >= MIN_STRETCHES and stats.ttest_1samp(changes, 0).pvalue < 1e-3
         verdicts.append(bool(one_way or together))
     return verdicts
