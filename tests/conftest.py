@@ -52,6 +52,12 @@ def as_many_replicates_as_users_get(monkeypatch):
 
 
 @pytest.fixture
+def kept_at_every_evaluation(monkeypatch):
+    """The state of a training, also where evaluations are less than two seconds apart."""
+    monkeypatch.setattr("spectraldyn.learning.keeping.KEPT_AT_EVALUATIONS", 0.0)
+
+
+@pytest.fixture
 def no_pictures(monkeypatch):
     """See `draw_no_pictures`."""
     draw_no_pictures(monkeypatch)

@@ -210,6 +210,7 @@ def straight(short):
     return NeuralSVD(**RESUMED).fit_fetch(short)
 
 
+@pytest.mark.usefixtures("kept_at_every_evaluation")
 @pytest.mark.parametrize("interrupted_at", [30, 75, 215, 255])
 def test_interrupted_fit_goes_on_to_the_same_numbers(short, straight, tmp_path, monkeypatch, interrupted_at):
     """In the trainings of several networks, and in the last one on all pairs."""
@@ -223,7 +224,6 @@ def test_interrupted_fit_goes_on_to_the_same_numbers(short, straight, tmp_path, 
 
         return interrupt
 
-    monkeypatch.setattr("spectraldyn.learning.keeping.KEPT_AT_EVALUATIONS", 0.0)
     for name in ("vamp-2", "joint"):
         framework = OBJECTIVES[name]
         monkeypatch.setitem(OBJECTIVES, name, dataclasses.replace(framework, formula=interrupting(framework.formula)))

@@ -99,6 +99,7 @@ def test_model_is_saved_and_loaded(spring, tmp_path):
         NeuralSVDModel.load(tmp_path / "model.pt")
 
 
+@pytest.mark.usefixtures("kept_at_every_evaluation")
 def test_the_same_seed_and_an_interruption_change_nothing(spring, tmp_path, monkeypatch):
     spring = spring[:2000]
     plain = quick(max_steps=100).fit_fetch(spring)

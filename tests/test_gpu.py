@@ -279,6 +279,7 @@ def test_an_objective_with_memory_is_never_replayed():
     assert seen == list(range(12))
 
 
+@pytest.mark.usefixtures("kept_at_every_evaluation")
 @on_a_gpu
 def test_a_training_that_was_interrupted_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     """It is captured anew and draws from where the saved generator stood."""

@@ -27,7 +27,8 @@ def test_help_is_in_groups_with_defaults(command, capfd, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert run(command, "--help") == 0
     text = re.sub(" +", " ", capfd.readouterr().out)
-    titles = ["options:", "input:", "features:", "learning:", "output:"]
+    weights = ["weights:"] * (command == "fit")
+    titles = ["options:", "input:", "features:", "learning:", *weights, "output:"]
     assert re.findall("^[a-z]+:$", text, re.MULTILINE) == titles
     for group, option, default in (("input", "stride", 1), ("learning", "modes", 3), ("learning", "seed", 0)):
         within = text.split(f"\n{group}:\n")[1].split("\n\n")[0]

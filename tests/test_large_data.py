@@ -215,7 +215,7 @@ def test_every_sample_is_drawn_equally_often_and_the_seed_says_when():
 RESUMED = {"n_modes": 2, "lagtime": 2, "max_steps": 96, "n_networks": 2, "hidden": (16,)}
 
 
-@pytest.mark.usefixtures("nothing_resident")
+@pytest.mark.usefixtures("nothing_resident", "kept_at_every_evaluation")
 def test_fits_from_disk_find_the_timescales_and_go_on_after_an_interruption(monkeypatch, tmp_path):
     frames = Dataset([exchanging_frames(20_000)])
     estimator = NeuralSVD(**RESUMED, random_state=0, checkpoint_folder=tmp_path)

@@ -129,6 +129,7 @@ def test_a_stored_state_is_taken_up_again(name, tmp_path):
     assert (gradients[0] - gradients[2]).norm() > 1e-3 * gradients[0].norm()
 
 
+@pytest.mark.usefixtures("kept_at_every_evaluation")
 @pytest.mark.parametrize("name", STATEFUL)
 def test_a_training_that_was_interrupted_goes_on_with_its_state(name, tmp_path):
     """From the checkpoint of half of the steps to the very parameters of a training that went straight through."""

@@ -75,6 +75,7 @@ def test_rmsprop_descends_too():
     np.testing.assert_allclose(spectrum.values, [0.5], atol=0.05)
 
 
+@pytest.mark.usefixtures("kept_at_every_evaluation")
 def test_an_interrupted_training_goes_on_from_its_checkpoint_and_is_observed(tmp_path):
     torch.manual_seed(0)
     network, seen = SeparateNetworks(1, 2, (16,), "tanh"), []
