@@ -29,11 +29,11 @@ HOT = 2.0
 
 
 def spring(friction: float) -> list[dict[str, Any]]:
-    """The four eigenvalues nearest to the shift, from 100,000 states."""
+    """The four eigenvalues nearest to the shift, from 600,000 states."""
     system, started = underdamped_spring(friction), time.perf_counter()
     options: dict[str, Any] = {"hidden": (32, 128), "max_steps": 450, "random_state": 0, "shift": 1.0}
     learner = KineticSVD(4, force=lambda x: -x, friction=friction, n_functions=8, **options)
-    model = learner.fit(system.sample(100_000, seed=0)).fetch_model()
+    model = learner.fit(system.sample(600_000, seed=0)).fetch_model()
     return rows("spring", friction, model.eigenvalues, system.eigenvalues(60), model.shift, started)
 
 
