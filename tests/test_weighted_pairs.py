@@ -9,11 +9,13 @@ from problems import markov_chains, stationary
 
 from analysis.exact_kinetics import exact_exchange
 from spectraldyn import Dataset, GeneratorSVD, InputError, NeuralSVD, analyze, analyze_generator, compare_methods
-from spectraldyn.data import stretches_of
+from spectraldyn.data import pair_starts, stretches_of
 from spectraldyn.data.weights import effective_sample_size
 from spectraldyn.estimators.pairs import LaggedPairs
 from spectraldyn.pipeline.verdict import on_weights
 from spectraldyn.spectra.diagnostics import current, drifting
+from spectraldyn.spectra.kinetics import block_counts
+from spectraldyn.spectra.states import Clusters, cluster_modes
 from spectraldyn.spectra.timescales import block_moments, timescales_from_eigenvalues
 from spectraldyn.systems import SYSTEMS
 from spectraldyn.units import TimeAxis
@@ -91,6 +93,30 @@ def test_starts_with_the_weights_of_equilibrium_give_the_exact_spectrum_and_kine
     assert any("those of its biased dynamics" in judgement.message for judgement in results.verdict)
     (worth,) = on_weights(data)
     assert re.search(r"^the weights leave as much as \d+,\d+ of 36,000 frames without weights$", worth.message)
+
+
+def test_large_whole_numbers_are_weights_and_repeat_nothing():
+    frames, weight = np.random.default_rng(0).normal(size=(600, 1)), np.tile([1e12, 2e12], 300)
+    quick = {"hidden": (4,), "n_networks": 1, "max_steps": 2, "random_state": 0}
+    large, small = (NeuralSVD(1, 2, **quick).fit_fetch([frames], sample_weight=w) for w in (weight, weight / 1.5e12))
+    np.testing.assert_allclose(large.eigenvalues, small.eigenvalues, rtol=1e-6)
+
+
+def test_transitions_count_by_the_weight_of_their_start():
+    random, stretches = np.random.default_rng(0), [range(120), range(120, 200)]
+    states, weight = random.integers(0, 3, 200), random.exponential(size=200)
+    functions = np.column_stack((np.ones(200), states))
+    blocks = block_moments(functions, stretches, [LAG], tied=True, weight=weight)
+    counts = block_counts(Clusters(np.eye(3), states, weight), stretches, blocks, LAG)
+    starts, expected = pair_starts(stretches, LAG), np.zeros((3, 3))
+    np.add.at(expected, (states[starts], states[starts + LAG]), weight[starts])
+    np.testing.assert_allclose(counts.sum(axis=0), expected)
+    np.testing.assert_allclose(counts.sum(axis=(1, 2)), blocks.weight[0])
+
+
+def test_centres_of_clusters_are_weighted_means():
+    modes, weight = np.array([[0.0], [1.0], [10.0], [12.0]]), np.array([1.0, 3.0, 1.0, 1.0])
+    assert np.sort(cluster_modes(modes, 0, 2, weight).centres.ravel()) == pytest.approx([0.75, 11.0])
 
 
 def test_weights_tell_equilibrium_from_drift():

@@ -74,6 +74,8 @@ ALIKE = 0.5
 """Least scale from which on slow inputs are alike as they are."""
 MATCHED_ROWS = 20_000
 """At which modes of one network are matched to those of another."""
+MOST_REPEATED = 10
+"""Copies of a pair, on average, up to which weights that are whole numbers repeat it."""
 MIN_EFFECTIVE = 50
 """Pairs without weights as which weighted ones must count at least; see `effective_sample_size`."""
 
@@ -267,9 +269,10 @@ class NeuralSVD(base.NeuralEstimator):
         weight = base.checked_weights(data.weight if sample_weight is None else sample_weight, data)
         if weight is None:
             return data, pairs, None
-        counts = np.round(weight).astype(np.int64)
-        if (counts == weight).all():  # how often each pair was drawn
-            pairs, worth, least = pairs.repeated(counts), float(counts[pairs.all].sum()), 2
+        counts = np.round(weight)
+        # How often each pair was drawn; numbers that are whole by chance may be any large ones.
+        if (counts == weight).all() and counts.sum() <= MOST_REPEATED * data.n_rows:
+            pairs, worth, least = pairs.repeated(counts.astype(np.int64)), float(counts[pairs.all].sum()), 2
         else:
             worth, least = effective_sample_size(weight[pairs.all]), MIN_EFFECTIVE
             pairs = pairs.weighted(weight) if worth else pairs

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -94,8 +95,7 @@ class Weights:
         bias = np.sum([colvar.column(name) for name in names.split(",")], axis=0)
         energy = None if self.energy is None else colvar.column(self.energy)
         simulated = None if self.simulation_temperature is None else kt_of(self.simulation_temperature)
-        kt = self.kt if self.temperature is None else kt_of(self.temperature)
-        assert kt is not None  # one of them is given
+        kt = cast(float, self.kt) if self.temperature is None else kt_of(self.temperature)
         return FrameWeights(colvar, log_weights(kt, bias, energy, simulated))
 
 
