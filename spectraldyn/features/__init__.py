@@ -10,7 +10,8 @@ from spectraldyn.features.definitions import (
     define_features,
     move_paths,
 )
-from spectraldyn.features.load import Files, Top, kind_of, load_features
+from spectraldyn.features.load import Files, Top, load_features
 from spectraldyn.features.plan import FeaturePlan, plan_features
 from spectraldyn.features.store import cache_folder
 from spectraldyn.features.weighting import Weights
+from spectraldyn.io import kind_of

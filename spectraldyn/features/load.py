@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import operator
 import os
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,47 +20,14 @@ from spectraldyn.features import store
 from spectraldyn.features.columns import colvar_columns
 from spectraldyn.features.definitions import Features, define_features
 from spectraldyn.features.featurize import Featurizer, check_left
+from spectraldyn.features.sampling import Sampling
 from spectraldyn.features.several import StoreFile, fill_store
 from spectraldyn.features.weighting import FrameWeights, Weights
-from spectraldyn.io import (
-    SUFFIXES,
-    common_timestep,
-    file_key,
-    frame_count,
-    is_colvar,
-    load_topology,
-    open_trajectory,
-    read_arrays,
-)
-from spectraldyn.units import Duration, TimeAxis, parse_duration
+from spectraldyn.io import common_timestep, file_key, frame_count, kind_of, load_topology, open_trajectory, read_arrays
+from spectraldyn.units import TimeAxis
 
 Files = str | Path | Sequence[str | Path]
 Top: TypeAlias = str | Path | mdtraj.Trajectory | None
-
-
-class Sampling(NamedTuple):
-    """Which frames the user asked for."""
-
-    stride: int
-    skip: Duration
-    timestep_ps: float | None
-
-    @classmethod
-    def of(cls, stride: int, skip: str | float | None, timestep: str | float | None) -> "Sampling":
-        """As users say it; InputError where that cannot be right."""
-        left_out = parse_duration(0 if skip is None else skip, "`skip`")
-        return cls(_as_stride(stride), left_out, _as_picoseconds(timestep))
-
-    def computed(self) -> tuple[int, int]:
-        """(first, step) of the frames to compute features of."""
-        # All of them unless a stride saves work: then entries of the store serve any skip. All as well for a skip in
-        # time where the file itself must first tell the spacing.
-        known = self.skip.in_frames or self.skip.value == 0 or self.timestep_ps is not None
-        return (self.skipped(self.timestep_ps), self.stride) if self.stride > 1 and known else (0, 1)
-
-    def skipped(self, timestep_ps: float | None) -> int:
-        """Frames left out at the start of each file."""
-        return self.skip.to_frames(timestep_ps, "`skip`") if self.skip.value else 0
 
 
 class _Table(NamedTuple):
@@ -211,43 +177,6 @@ def load_features(
         digests=loaded.digests,
         atoms=loaded.atoms,
     )
-
-
-def _as_stride(stride: int) -> int:
-    try:
-        number = operator.index(stride)
-    except TypeError:
-        number = 0
-    if not 1 <= number < 2**31:
-        raise InputError(f"`stride` is {stride!r}, which is not a whole number of frames from 1 to 2147483647")
-    return number
-
-
-def _as_picoseconds(timestep: str | float | None) -> float | None:
-    if timestep is None:
-        return None
-    if isinstance(timestep, str):
-        duration = parse_duration(timestep, "`timestep`")
-        if duration.in_frames:
-            better = f"write it as a time, such as {timestep.strip()}ps"
-            raise InputError(f"`timestep` is {timestep!r}, which has no unit: {better}")
-        timestep = duration.value
-    if not (math.isfinite(timestep) and timestep > 0):
-        raise InputError(f"`timestep` is {timestep!r} ps, which is not a time greater than 0")
-    return float(timestep)
-
-
-def kind_of(paths: list[Path]) -> str:
-    """What the files are, all of them: "arrays", "colvar" or "trajectories"."""
-    arrays = [path for path in paths if path.suffix.lower() in SUFFIXES]
-    colvars = [path for path in paths if path not in arrays and is_colvar(path)]
-    others = [path for path in paths if path not in arrays and path not in colvars]
-    ready = arrays + colvars
-    if ready and others:
-        raise InputError(f"{ready[0]} holds ready-made features and {others[0]} does not: give files of one kind")
-    if arrays and colvars:
-        raise InputError(f"{arrays[0]} holds arrays and {colvars[0]} is a COLVAR file: give files of one kind")
-    return "arrays" if arrays else "colvar" if colvars else "trajectories"
 
 
 def _from_colvar(paths: list[Path], features: Features, sampling: Sampling) -> _Loaded:

@@ -12,9 +12,10 @@ from spectraldyn.errors import InputError
 from spectraldyn.features import store
 from spectraldyn.features.definitions import Features, define_features
 from spectraldyn.features.featurize import Featurizer
-from spectraldyn.features.load import Sampling, Top, kind_of
+from spectraldyn.features.load import Top
+from spectraldyn.features.sampling import Sampling
 from spectraldyn.features.several import processes_for
-from spectraldyn.io import frame_count, load_topology, open_trajectory, recognise
+from spectraldyn.io import frame_count, kind_of, load_topology, open_trajectory, recognise
 
 SAMPLE_SECONDS = 1.5
 HEAD_BYTES = 2**16

@@ -202,3 +202,16 @@ def _lines(file: str, topology: mdtraj.Topology | None) -> list[str]:
     pieces = f", {n} uninterrupted stretches" if (n := len(found.segment_starts)) > 1 else ""
     line = f"{found.path}: {found.format}, {found.n_frames} frames, {found.n_atoms} atoms, {times}, {box}{pieces}"
     return [line, *(f"  note: {warning}" for warning in found.warnings)]
+
+
+def kind_of(paths: list[Path]) -> str:
+    """What the files are, all of them: "arrays", "colvar" or "trajectories"."""
+    arrays = [path for path in paths if path.suffix.lower() in SUFFIXES]
+    colvars = [path for path in paths if path not in arrays and is_colvar(path)]
+    others = [path for path in paths if path not in arrays and path not in colvars]
+    ready = arrays + colvars
+    if ready and others:
+        raise InputError(f"{ready[0]} holds ready-made features and {others[0]} does not: give files of one kind")
+    if arrays and colvars:
+        raise InputError(f"{arrays[0]} holds arrays and {colvars[0]} is a COLVAR file: give files of one kind")
+    return "arrays" if arrays else "colvar" if colvars else "trajectories"

@@ -104,16 +104,8 @@ def analyze(
     operator, coefficients = model.moments.means(model.moments.at(lag))[1], model.spectrum.left * model.signs
     memberships = membership_coefficients(sets, coefficients)
     longest = slowest_rows(model.timescales(), lag)
-    test = chapman_kolmogorov(
-        functions,
-        stretches,
-        lag,
-        memberships,
-        tied=model.reversible,
-        slowest=longest,
-        random_state=seed,
-        weight=data.weight,
-    )
+    how: dict[str, Any] = {"tied": model.reversible, "slowest": longest, "random_state": seed, "weight": data.weight}
+    test = chapman_kolmogorov(functions, stretches, lag, memberships, **how)
     told = [
         *(
             *found.remarks(timescales),
