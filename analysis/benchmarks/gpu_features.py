@@ -14,6 +14,7 @@ import spectraldyn as sd
 from analysis.benchmarks.gpu_steps import N_INPUTS, N_MODES, Row, Sizes, network_of, noise, seconds
 from spectraldyn.data import Dataset
 from spectraldyn.estimators.evaluation import evaluate
+from spectraldyn.features import define_features
 
 FEATURES = ("torsions", "ca-distances", "contacts")
 BOXES = {"none": None, "right angles": (90.0, 90.0, 90.0), "skewed": (60.0, 60.0, 90.0)}
@@ -59,7 +60,7 @@ def features(case: Row, sizes: Sizes, device: torch.device) -> Row:
         frames.unitcell_angles = np.tile(angles, (len(frames), 1))
     few = frames[: max(1, len(frames) // SHARE)]
     by_mdtraj, on_device = (
-        sd.features.define_features(frames[0], case["features"], device=d) for d in (None, device.type)
+        define_features(frames[0], case["features"], device=d) for d in (None, device.type)
     )
     rows = by_mdtraj.compute(few), on_device.compute(few)  # which warms up
     speed = [
