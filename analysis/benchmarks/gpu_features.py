@@ -59,9 +59,7 @@ def features(case: Row, sizes: Sizes, device: torch.device) -> Row:
         frames.unitcell_lengths = np.full((len(frames), 3), EDGE)
         frames.unitcell_angles = np.tile(angles, (len(frames), 1))
     few = frames[: max(1, len(frames) // SHARE)]
-    by_mdtraj, on_device = (
-        define_features(frames[0], case["features"], device=d) for d in (None, device.type)
-    )
+    by_mdtraj, on_device = (define_features(frames[0], case["features"], device=d) for d in (None, device.type))
     rows = by_mdtraj.compute(few), on_device.compute(few)  # which warms up
     speed = [
         len(own) / seconds(partial(chosen.compute, own), device)
