@@ -63,7 +63,7 @@ def learned(states: Dataset, name: str, seed: int) -> Iterator[dict[str, Any]]:
     started = time.perf_counter()
     learner = GeneratorSVD(diffusion=SYSTEM.diffusion, random_state=seed, **LEARNER)
     model = learner.fit_fetch(states)
-    memory = correlation_rows(model.transform(states), states.stretches)
+    memory = correlation_rows(np.concatenate(model.transform(states)), states.stretches)
     rates = rate_intervals(model.moments, model.spectrum, model.shift, memory, seed)
     for k, (rate, exact) in enumerate(zip(rates[:2], SYSTEM.rates(2), strict=True)):
         inside = rate.low is not None and rate.high is not None and rate.low <= exact <= rate.high
