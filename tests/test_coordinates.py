@@ -15,7 +15,7 @@ from spectraldyn.cli import main
 from spectraldyn.data import Atoms
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import load_model
-from spectraldyn.features.atoms import kinds, n_molecules
+from spectraldyn.features.atoms import kinds, n_molecules, torsions
 from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 DIPEPTIDE = REPOSITORY_DATA / "alanine_dipeptide"
@@ -83,6 +83,32 @@ def test_atoms_are_alike_that_bonds_and_places_do_not_tell_apart():
     assert found[1] == found[2] == found[9] == found[10]
     assert len(set(found)) == 6  # the chains have one sequence; the residues of one chain differ by their place
     assert n_molecules(topology, np.arange(16)) == 4
+    assert torsions(topology, np.arange(16), found) == ()
+
+
+def test_torsions_are_those_about_every_bond_with_others_beyond():
+    heavy = (frames := mdtraj.load(TOP)).topology.select("element != H")
+    names = [str(frames.topology.atom(i)) for i in heavy]
+    found = torsions(frames.topology, heavy, kinds(frames.topology, heavy))
+    middles = sorted(f"{names[b]} {names[c]}" for _, b, c, _ in found)
+    assert middles == ["ACE1-C ALA2-N", "ALA2-C NME3-N", "ALA2-CA ALA2-C", "ALA2-N ALA2-CA"]
+    phi, psi = (
+        [frames.topology.atom(i) for i in some[0][0]]
+        for some in (mdtraj.compute_phi(frames), mdtraj.compute_psi(frames))
+    )
+    quadruples = {tuple(names[i] for i in some) for some in found}
+    assert {tuple(map(str, phi)), tuple(map(str, psi))} <= quadruples
+
+    topology = mdtraj.Topology()  # of two like oxygens both count
+    residue = topology.add_residue("UNK", topology.add_chain())
+    carbon, oxygen = mdtraj.element.carbon, mdtraj.element.oxygen
+    one, other, middle, first, second = (
+        topology.add_atom(name, element, residue)
+        for name, element in (("C1", carbon), ("C2", carbon), ("C3", carbon), ("O1", oxygen), ("O2", oxygen))
+    )
+    for pair in ((one, other), (other, middle), (middle, first), (middle, second)):
+        topology.add_bond(*pair)
+    assert torsions(topology, np.arange(5), kinds(topology, np.arange(5))) == ((0, 1, 2, 3), (0, 1, 2, 4))
 
 
 def test_a_molecule_that_the_box_cuts_is_made_whole(tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 
+import mdtraj
 import numpy as np
 import pytest
 import torch
@@ -9,14 +10,18 @@ from test_tensors import boxed, nearest
 
 from spectraldyn.networks import ENCODERS, Encoding
 from spectraldyn.networks.derivatives import value_and_gradient
-from spectraldyn.networks.pairs import distances, pairs_within
+from spectraldyn.networks.pairs import distances, pairs_within, torsions
 
 KINDS = ("C", "O", "O", "N", "C", "H")
 CUTOFF = 0.5
 
 
-def encoder(name, dtype=torch.float64, kinds=KINDS, boxed=False):
-    built = Encoding(name, kinds, boxed, CUTOFF, width=8, n_blocks=2, n_radial=6).build(3)
+TORSIONS = ((0, 1, 3, 5), (4, 1, 3, 5), (0, 2, 3, 5), (4, 2, 3, 5), *((o, 3, 5, c) for o in (1, 2) for c in (0, 4)))
+"""Which exchanging the two C, or the two O, leaves as they are, in another order."""
+
+
+def encoder(name, dtype=torch.float64, kinds=KINDS, boxed=False, torsions=()):
+    built = Encoding(name, kinds, boxed, CUTOFF, width=8, n_blocks=2, n_radial=6, torsions=torsions).build(3)
     return built.to(dtype)
 
 
@@ -31,9 +36,10 @@ def rotation(seed):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("torsions", [(), TORSIONS], ids=["distances", "torsions"])
 @pytest.mark.parametrize("name", ENCODERS)
-def test_rotation_translation_and_exchange_of_like_atoms_change_nothing(name, dtype, tolerance):
-    network, xyz = encoder(name, dtype), some_frames()
+def test_rotation_translation_and_exchange_of_like_atoms_change_nothing(name, torsions, dtype, tolerance):
+    network, xyz = encoder(name, dtype, torsions=torsions), some_frames()
     here = network(xyz.flatten(1).to(dtype))
     exchanged = xyz[:, [4, 2, 1, 3, 0, 5]]
     for moved in (xyz @ rotation(1), xyz + torch.tensor([3.0, -2.0, 1.0]), exchanged):
@@ -43,9 +49,10 @@ def test_rotation_translation_and_exchange_of_like_atoms_change_nothing(name, dt
     assert here.std(dim=0).min() > 1e-4  # and yet every feature tells conformations apart
 
 
+@pytest.mark.parametrize("torsions", [(), TORSIONS], ids=["distances", "torsions"])
 @pytest.mark.parametrize("name", ENCODERS)
-def test_gradients_are_those_of_finite_differences(name):
-    network, x = encoder(name), some_frames(3).flatten(1)
+def test_gradients_are_those_of_finite_differences(name, torsions):
+    network, x = encoder(name, torsions=torsions), some_frames(3).flatten(1)
     along = torch.from_numpy(np.random.default_rng(1).normal(size=x.shape)).requires_grad_(False)
     weights = torch.linspace(-1, 1, network(x).shape[1], dtype=torch.float64)
     x.requires_grad_()
@@ -53,6 +60,25 @@ def test_gradients_are_those_of_finite_differences(name):
     with torch.no_grad():
         ahead, behind = ((network(x + step * along) @ weights).sum() for step in (1e-6, -1e-6))
     assert float((x.grad * along).sum()) == pytest.approx(float((ahead - behind) / 2e-6), rel=1e-6)
+
+
+def test_torsions_are_those_of_mdtraj_and_tell_mirror_images_apart():
+    xyz = some_frames(20)
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("UNK", topology.add_chain())
+    for kind in KINDS:
+        topology.add_atom(kind, mdtraj.element.get_by_symbol(kind), residue)
+    expected = mdtraj.compute_dihedrals(mdtraj.Trajectory(xyz.numpy(), topology), np.array(TORSIONS), periodic=False)
+    found = torsions(xyz, torch.tensor(TORSIONS).T)
+    np.testing.assert_allclose(found.numpy(), np.stack((np.cos(expected), np.sin(expected)), axis=2), atol=1e-4)
+    network = encoder("schnet", torsions=TORSIONS)
+    plain = network(xyz.flatten(1))[:, network.n_trained :]
+    assert plain.shape[1] == 4  # of C–O–N–H and O–N–H–C
+    mirrored = network(-xyz.flatten(1))[:, network.n_trained :]
+    np.testing.assert_allclose(mirrored[:, ::2].detach(), plain[:, ::2].detach(), atol=1e-12)
+    np.testing.assert_allclose(mirrored[:, 1::2].detach(), -plain[:, 1::2].detach(), atol=1e-12)
+    on_a_line = torsions(torch.arange(12.0).reshape(1, 4, 3), torch.arange(4)[:, None])
+    assert not on_a_line.any()
 
 
 def test_derivatives_by_forward_propagation():
@@ -93,14 +119,15 @@ def test_pairs_in_a_box_are_those_of_nearest_images(angles):
     assert np.sort(pairs.distance.numpy()) == pytest.approx(np.sort(expected[expected < 0.8]), abs=2e-5)
 
 
+@pytest.mark.parametrize("torsions", [(), TORSIONS], ids=["distances", "torsions"])
 @pytest.mark.parametrize("name", ENCODERS)
-def test_atoms_put_into_other_images_change_nothing_and_no_box_is_none(name):
-    network, xyz = encoder(name, boxed=True), some_frames()
+def test_atoms_put_into_other_images_change_nothing_and_no_box_is_none(name, torsions):
+    network, xyz = encoder(name, boxed=True, torsions=torsions), some_frames()
     box = torch.tensor([[2.0, 0, 0], [0.7, 1.9, 0], [-0.6, 0.5, 1.8]], dtype=torch.float64).expand(len(xyz), 3, 3)
     shifts = torch.from_numpy(np.random.default_rng(2).integers(-2, 3, (len(xyz), len(KINDS), 3)).astype(float))
     moved = torch.cat(((xyz + shifts @ box[0]).flatten(1), box.flatten(1)), dim=1)
     free = torch.cat((xyz.flatten(1), torch.zeros(len(xyz), 9)), dim=1)
-    plain = encoder(name)(xyz.flatten(1))
+    plain = encoder(name, torsions=torsions)(xyz.flatten(1))
     assert torch.allclose(network(free), plain, atol=1e-12)
     assert torch.allclose(network(moved), plain, atol=1e-10)
 

@@ -12,6 +12,8 @@ class Atoms:
     of them changes nothing."""
     boxed: bool = False
     """Whether nine more columns hold the three box vectors, one after the other; zeros stand for no box."""
+    torsions: tuple[tuple[int, int, int, int], ...] = ()
+    """Places, among these atoms, of four in a row along bonds: those of one torsion angle each."""
 
     @property
     def n_columns(self) -> int:

@@ -392,7 +392,7 @@ class NeuralSVD(base.NeuralEstimator):
         encoder = self.encoder or "schnet"
         if encoder not in ENCODERS:
             raise InputError(f"encoder {encoder!r} is unknown: choose one of {', '.join(ENCODERS)}")
-        return Encoding(encoder, data.atoms.kinds, data.atoms.boxed)
+        return Encoding(encoder, data.atoms.kinds, data.atoms.boxed, torsions=data.atoms.torsions)
 
     def _plan(self, inputs: Whitening, split: PairSamples, kind: str) -> dict[str, Any]:
         """Objective and schedule of the training of a network: the greater the risk, the shorter and the tamer."""

@@ -38,7 +38,8 @@ def coordinates(molecule: Molecule) -> Block:
         box = chunk.unitcell_vectors.reshape(-1, 9) if periodic else np.zeros((chunk.n_frames, 9))
         return np.hstack((rows, box.astype(np.float32)))
 
-    known = Atoms(kinds(molecule.topology, atoms), boxed)
+    alike = kinds(molecule.topology, atoms)
+    known = Atoms(alike, boxed, torsions(molecule.topology, atoms, alike))
     return Block(tuple(columns), compute, needs_whole_molecules=not several, digest="boxed" * boxed, atoms=known)
 
 
@@ -63,10 +64,7 @@ def kinds(topology: mdtraj.Topology, atoms: np.ndarray) -> tuple[str, ...]:
     ----------
     Weisfeiler, Leman, Nauchno-Technicheskaya Informatsiya 9 (1968) 12, for colours refined by those of the neighbours.
     """
-    neighbours: list[list[int]] = [[] for _ in range(topology.n_atoms)]
-    for bond in topology.bonds:
-        neighbours[bond[0].index].append(bond[1].index)
-        neighbours[bond[1].index].append(bond[0].index)
+    neighbours = _neighbours(topology)
     start = {chain.index: next(chain.residues).index for chain in topology.chains if chain.n_residues}
     colours = _numbered([_first_colour(atom, start) for atom in topology.atoms])
     while True:
@@ -79,6 +77,42 @@ def kinds(topology: mdtraj.Topology, atoms: np.ndarray) -> tuple[str, ...]:
     labels = atom_labels(topology)
     names: dict[int, str] = {}
     return tuple(names.setdefault(colours[i], labels[i]) for i in atoms)
+
+
+def torsions(
+    topology: mdtraj.Topology, atoms: np.ndarray, alike: tuple[str, ...]
+) -> tuple[tuple[int, int, int, int], ...]:
+    """Places of four of these atoms in a row along bonds, for every bond that others among them lie beyond of.
+
+    At either end it is the neighbour with the most bonds, the first of several, and all that are like it.
+    """
+    place = {int(atom): number for number, atom in enumerate(atoms)}
+    every = _neighbours(topology)
+    near = [[place[other] for other in every[atom] if other in place] for atom in atoms]
+
+    def ends(atom: int, other: int) -> list[int]:
+        beyond = [end for end in near[atom] if end != other]
+        first = min(beyond, key=lambda end: (-len(near[end]), end), default=None)
+        return [end for end in beyond if first is not None and alike[end] == alike[first]]
+
+    return tuple(
+        (before, first, second, after)
+        for first in range(len(atoms))
+        for second in sorted(near[first])
+        if first < second
+        for before in ends(first, second)
+        for after in ends(second, first)
+        if before != after
+    )
+
+
+def _neighbours(topology: mdtraj.Topology) -> list[list[int]]:
+    """Of every atom, those that it has bonds to."""
+    neighbours: list[list[int]] = [[] for _ in range(topology.n_atoms)]
+    for bond in topology.bonds:
+        neighbours[bond[0].index].append(bond[1].index)
+        neighbours[bond[1].index].append(bond[0].index)
+    return neighbours
 
 
 def _first_colour(atom: mdtraj.core.topology.Atom, start: dict[int, int]) -> tuple[str, str, int]:

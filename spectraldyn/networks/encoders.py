@@ -1,14 +1,15 @@
 """From coordinates of atoms to features that do not change with rotation, translation, or exchange of like atoms."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 
 from spectraldyn.networks.derivatives import Jet, propagate
 from spectraldyn.networks.painn import PaiNN
-from spectraldyn.networks.pairs import distances, pairs_within
+from spectraldyn.networks.pairs import distances, pairs_within, torsions
 from spectraldyn.networks.schnet import SchNet
 from spectraldyn.networks.whitening import Whitening
 
@@ -16,7 +17,7 @@ ENCODERS: dict[str, type[SchNet] | type[PaiNN]] = {"schnet": SchNet, "painn": Pa
 MOST_OUTPUTS, MOST_PER_KIND = 256, 8
 """Features of all kinds of atoms together, unless there are more kinds, and of each."""
 MOST_ATOMS = 64
-"""Up to which the distances of all pairs are features, too."""
+"""Up to which, where there are no torsions, the distances of all pairs are features, too."""
 ATOMS_AT_ONCE = 2**14
 """Atoms, in as many frames as it takes, that are looked at together where no gradient is asked for."""
 
@@ -29,7 +30,7 @@ class Encoding:
     """Name in `ENCODERS`."""
     kinds: tuple[str, ...]
     boxed: bool
-    """kinds and boxed: of `spectraldyn.data.Atoms`."""
+    """kinds and boxed, as torsions: of `spectraldyn.data.Atoms`."""
     cutoff_nm: float = 0.6
     """Atoms farther apart do not see each other."""
     width: int = 16
@@ -38,6 +39,7 @@ class Encoding:
     """Interactions, one after the other."""
     n_radial: int = 12
     """Functions in which distances are expanded."""
+    torsions: tuple[tuple[int, int, int, int], ...] = ()
 
     @property
     def n_columns(self) -> int:
@@ -59,28 +61,30 @@ class Encoding:
 class Encoder(nn.Module):
     """Coordinates (B, n_columns) → features (B, k): those of the atoms, averaged over the atoms of each kind.
 
-    Averages over all atoms at once, which serve for energies, would leave little of a conformation. Of few atoms the
-    distances are features, too, averaged over the pairs of the same two kinds: in what is slow among them training
-    begins.
+    Averages over all atoms at once, which serve for energies, would leave little of a conformation. Cosines and sines
+    of torsion angles are features, too, averaged over those of the same four kinds; of few atoms that have none, the
+    distances are, averaged over the pairs of the same two kinds. In what is slow among these training begins.
     """
 
     kinds: Tensor
     counts: Tensor
-    pair_kinds: Tensor
-    pair_counts: Tensor
+    quadruples: Tensor
+    plain_kinds: Tensor
+    plain_counts: Tensor
 
     def __init__(self, encoding: Encoding):
         super().__init__()
         self.encoding = encoding
         place = {kind: number for number, kind in enumerate(dict.fromkeys(encoding.kinds))}
-        kinds, n_kinds = torch.tensor([place[kind] for kind in encoding.kinds]), len(place)
-        ends = kinds[torch.triu_indices(len(kinds), len(kinds), 1)].sort(dim=0).values
-        # numbered as they come
-        _, pair_kinds = torch.unique(ends[0] * n_kinds + ends[1], return_inverse=True)
-        for name, numbers in (("kinds", kinds), ("pair_kinds", pair_kinds)):
-            self.register_buffer(name, numbers, persistent=False)
+        numbers, n_kinds = [place[kind] for kind in encoding.kinds], len(place)
+        kinds = torch.tensor(numbers)
+        few = range(len(numbers) if len(numbers) <= MOST_ATOMS else 0)
+        plain = _numbered(encoding.torsions or list(combinations(few, 2)), numbers)
+        quadruples = torch.tensor(encoding.torsions, dtype=torch.long).reshape(-1, 4).T
+        for name, tensor in (("kinds", kinds), ("plain_kinds", plain), ("quadruples", quadruples)):
+            self.register_buffer(name, tensor, persistent=False)
         self.register_buffer("counts", kinds.bincount().to(torch.get_default_dtype()), persistent=False)
-        self.register_buffer("pair_counts", pair_kinds.bincount().to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("plain_counts", plain.bincount().to(torch.get_default_dtype()), persistent=False)
         width, sizes = encoding.width, (encoding.n_blocks, encoding.n_radial, encoding.cutoff_nm)
         self.atoms = ENCODERS[encoding.encoder](n_kinds, width, *sizes)
         self.readout = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, encoding.per_kind))
@@ -97,9 +101,21 @@ class Encoder(nn.Module):
         pairs = pairs_within(self.encoding.cutoff_nm, xyz, box)
         of_atoms = self.readout(self.atoms(self.kinds.repeat(len(x)), pairs)).unflatten(0, (len(x), n_atoms))
         features = _averaged(of_atoms, self.kinds, self.counts).flatten(1)
-        if n_atoms > MOST_ATOMS:
+        if self.encoding.torsions:
+            plain = torsions(xyz, self.quadruples, box)
+        elif n_atoms <= MOST_ATOMS:
+            plain = distances(xyz, box)
+        else:
             return features
-        return torch.cat((features, _averaged(distances(xyz, box), self.pair_kinds, self.pair_counts)), dim=1)
+        return torch.cat((features, _averaged(plain, self.plain_kinds, self.plain_counts).flatten(1)), dim=1)
+
+
+def _numbered(places: Sequence[tuple[int, ...]], kinds: list[int]) -> Tensor:
+    """Number of the kind of every tuple of atoms, read from either end; numbered as they come."""
+    of_atoms = (tuple(kinds[place] for place in some) for some in places)
+    both_ways = [min(own, own[::-1]) for own in of_atoms]
+    number = {kind: number for number, kind in enumerate(dict.fromkeys(both_ways))}
+    return torch.tensor([number[kind] for kind in both_ways], dtype=torch.long)
 
 
 def _averaged(values: Tensor, kinds: Tensor, counts: Tensor) -> Tensor:

@@ -36,6 +36,23 @@ def distances(xyz: Tensor, box: Tensor | None = None) -> Tensor:
     return (r if box is None else _nearest(r, box)).square().sum(dim=2).clamp_min(LEAST_NM**2).sqrt()
 
 
+def torsions(xyz: Tensor, quadruples: Tensor, box: Tensor | None = None) -> Tensor:
+    """(n_frames, n, 2): cosine and sine of the torsion angles of n quadruples (4, n) of atoms; see `pairs_within`.
+
+    Where three of the atoms lie on a line, both are 0.
+    """
+    r = (xyz[:, quadruples[1:]] - xyz[:, quadruples[:-1]]).flatten(1, 2)
+    first, axis, last = (r if box is None else _nearest(r, box)).unflatten(1, (3, -1)).unbind(dim=1)
+    before, after = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
+    along = torch.linalg.cross(before, after) * (axis / _norm(axis))
+    values = torch.stack(((before * after).sum(dim=2), along.sum(dim=2)), dim=2)
+    return values / (_norm(before) * _norm(after))
+
+
+def _norm(r: Tensor) -> Tensor:
+    return r.square().sum(dim=2, keepdim=True).clamp_min(LEAST_NM**4).sqrt()
+
+
 def pairs_within(cutoff_nm: float, xyz: Tensor, box: Tensor | None = None) -> Pairs:
     """The pairs of some frames.
 
