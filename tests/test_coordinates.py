@@ -1,6 +1,7 @@
 """Learning from coordinates: which atoms are alike, boxes, an exact answer, files, comparisons, and what is refused."""
 
 import json
+from types import SimpleNamespace
 
 import mdtraj
 import numpy as np
@@ -12,10 +13,12 @@ import spectraldyn as sd
 from spectraldyn.baselines.process import Job, interatomic_distances
 from spectraldyn.baselines.records import Question, Split
 from spectraldyn.cli import main
-from spectraldyn.data import Atoms
+from spectraldyn.data import Atoms, PairSamples, rows_of
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import load_model
+from spectraldyn.estimators.coordinates import encoded
 from spectraldyn.features.atoms import kinds, n_molecules, torsions
+from spectraldyn.networks import Encoding
 from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 DIPEPTIDE = REPOSITORY_DATA / "alanine_dipeptide"
@@ -53,7 +56,7 @@ def wrapped(trajectory, box=TRICLINIC):
 def test_the_distance_of_a_dimer_has_its_exact_timescale(monkeypatch):
     monkeypatch.setattr("spectraldyn.estimators.neural_svd.ENCODED_STEPS", 40)
     data, states = dimer(stride=5)
-    model = sd.NeuralSVD(1, 1, n_networks=1, max_steps=60, random_state=0).fit_fetch(data)
+    model = sd.NeuralSVD(1, 1, n_networks=1, max_steps=60, encoder="schnet", random_state=0).fit_fetch(data)
     (scale,) = sd.analyze(model, data).timescales
     (best,) = oracle_timescales(SYSTEMS["double-well"], states, 1, 1)
     assert scale.value == pytest.approx(best, rel=0.02)
@@ -151,7 +154,7 @@ def saved(frames, path):
 def small(quick):
     """A fit of hardly any training, and its data."""
     data, _ = dimer(2, stride=10)
-    return sd.NeuralSVD(1, 1, n_networks=2, random_state=0).fit_fetch(data), data
+    return sd.NeuralSVD(1, 1, n_networks=2, encoder="schnet", random_state=0).fit_fetch(data), data
 
 
 def test_saved_and_loaded_it_gives_the_same_and_takes_no_other_atoms(small, tmp_path):
@@ -192,9 +195,33 @@ def test_what_the_encoder_gives_can_be_stored_and_fitted(small, tmp_path):
         sd.NeuralSVD(1, 1, random_state=0).fit_fetch(frozen).encode(frozen)
 
 
+def test_the_encoder_is_left_out_where_it_does_no_better_on_held_out_pairs(quick):
+    data, _ = dimer(2, stride=10)
+    model = sd.NeuralSVD(1, 1, n_networks=1, random_state=0).fit_fetch(data)
+    assert model.encode(data).shape == (data.n_rows, 1)  # the distance, from which all that is slow can be learned
+    split = PairSamples.of(rows_of(data, torch.device("cpu")), 1, np.arange(1000), np.arange(1100, 1900))
+    asked = Encoding("schnet", ("C", "C"), False)
+    trained = []
+    for better, n_features in (("plain", 1), ("schnet", 9)):
+
+        def train(inputs, samples, name, better=better):
+            trained.append((name, inputs.n_outputs))
+            return SimpleNamespace(score=2.0 if name.endswith(better) else 1.0)
+
+        found = encoded(asked, 0, split, train, choose=True)
+        assert found.encoding == (asked.plain if better == "plain" else asked)
+        assert found.member.score == 2
+        assert found.before.n_inputs == n_features
+        assert found.samples.rows.gather(torch.arange(5)).shape == (5, found.before.n_outputs)
+    assert [name for name, _ in trained] == ["encoded", "scaled-plain", "scaled-schnet"] * 2
+    del trained[:]
+    assert encoded(asked, 0, split, train, choose=False).encoding == asked
+    assert [name for name, _ in trained] == ["encoded"]
+
+
 def test_training_from_disk_is_that_from_memory(quick, monkeypatch):
     data, _ = dimer(1, stride=10)
-    learner = sd.NeuralSVD(1, 1, n_networks=1, random_state=0)
+    learner = sd.NeuralSVD(1, 1, n_networks=1, encoder="schnet", random_state=0)
     here = learner.fit_fetch(data)
     monkeypatch.setattr(type(data), "resident", False)
     there = learner.fit_fetch(data)
@@ -206,7 +233,9 @@ def test_training_from_disk_is_that_from_memory(quick, monkeypatch):
 )
 def test_other_networks_and_objectives_learn_from_coordinates_too(quick, options, tmp_path):
     data, states = dimer(2, stride=10)
-    model = sd.NeuralSVD(1, 1, random_state=0, encoder="painn" if options == {"reversible": False} else None, **options)
+    model = sd.NeuralSVD(
+        1, 1, random_state=0, encoder="painn" if options == {"reversible": False} else "schnet", **options
+    )
     model = model.fit_fetch(data)
     assert model.timescales()[0] == pytest.approx(oracle_timescales(SYSTEMS["double-well"], states, 1, 1)[0], rel=0.1)
     model.save(tmp_path / "model.pt")
@@ -216,9 +245,11 @@ def test_other_networks_and_objectives_learn_from_coordinates_too(quick, options
 def test_what_makes_no_sense_is_one_sentence(small):
     _, data = small
     plain = sd.Dataset(list(data))
+    many = sd.Dataset([np.random.default_rng(0).normal(size=(50, 210))], atoms=Atoms(("C",) * 70))
     for learner, given, sentence in (
         (sd.NeuralSVD(1, 1, encoder="schnet"), plain, "encoder 'schnet' is for coordinates of atoms, and the data"),
-        (sd.NeuralSVD(1, 1, encoder="gvp"), data, "encoder 'gvp' is unknown: choose one of schnet, painn"),
+        (sd.NeuralSVD(1, 1, encoder="gvp"), data, "encoder 'gvp' is unknown: choose one of schnet, painn, plain"),
+        (sd.NeuralSVD(1, 1, encoder="plain"), many, "of which these 70 atoms have none"),
         (sd.GeneratorSVD(1), data, "the generator takes the state of a potential as it is"),
     ):
         with pytest.raises(InputError, match=sentence):

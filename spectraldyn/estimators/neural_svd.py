@@ -3,7 +3,7 @@
 import copy
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from spectraldyn.data.samples import MAX_SCORED, in_batches
 from spectraldyn.data.weights import effective_sample_size
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import base
+from spectraldyn.estimators.coordinates import ENCODED, SCALED, encoded, encoding_of
 from spectraldyn.estimators.evaluation import evaluate, evaluated
 from spectraldyn.estimators.model import NeuralSVDModel
 from spectraldyn.estimators.pairs import LaggedPairs
@@ -30,7 +31,7 @@ from spectraldyn.learning.warm_start import (
     total_variance,
     warm_start,
 )
-from spectraldyn.networks import ENCODERS, EncodedWhitening, Encoding, Sides, Whitening, build_sides
+from spectraldyn.networks import Sides, Whitening, build_sides
 from spectraldyn.operators import reversible_transfer, transfer
 from spectraldyn.processes import agree_on
 from spectraldyn.records import Operator
@@ -53,19 +54,16 @@ STEPS, STEPS_PER_MODE = 400, 25
 """Of the training of a network, at most, after a warm start: so many, and so many for every mode."""
 LONGER = 2.5
 """Times the former where the risk is low: with the inverse root of it, at most so many times."""
-PROBE, RELEVANT, ENCODED = "alike", "relevant", "encoded"
+PROBE, RELEVANT = "alike", "relevant"
 """Names of trainings on inputs that are all alike, on those scaled by how much the functions depend on them, and on
 coordinates."""
 PROBE_STEPS, PROBE_DECAY = 300, 0.2
 """Steps of the former, with batches twice as large, and its decay at most: more would keep what is hidden among many
 inputs from being found."""
-ENCODED_STEPS, ENCODED_RATE, ENCODED_SCORED = 150, 0.01, 2500
-"""Steps of the training of an encoder, its learning rate, and the pairs of either part that it is stopped by: what an
-encoder gives takes a hundred times as long to compute as what the hidden layers make of it."""
+ENCODED_STEPS, ENCODED_RATE = 150, 0.01
+"""Steps of the training of an encoder, and its learning rate."""
 ENCODED_EPOCHS, FEWEST_ENCODED_STEPS = 5, 30
 """How often every pair is drawn at most, on average, unless the pairs are very few: an encoder soon knows them."""
-ENCODED_NOISE = 0.05
-"""See `EncodedWhitening.by`."""
 NONLINEAR, FEW_PAIRS = 0.25, 3000
 """Held-out VAMP-2 by which inputs that are all alike must do better than slow ones to be followed, a quarter of a slow
 process, and up to how many held-out pairs: where events are few, less is chance. With more pairs it falls with their
@@ -121,6 +119,10 @@ class NeuralSVD(base.NeuralEstimator):
         `spectraldyn.learning.warm_start`), on inputs scaled by how slow they are. Where inputs that are all alike do
         better on held-out pairs, they are scaled by how much the learned functions depend on them, and training starts
         again. Without it there is one network, trained from random weights by the objective alone.
+    encoder : {"schnet", "painn", "plain"}, optional
+        What makes features of coordinates of atoms: a graph network beside torsion angles along bonds (of few atoms
+        without any: their distances), or these plain ones alone. By default SchNet, or the plain ones where a network
+        on them does as well on held-out pairs. Only for coordinates (see `spectraldyn.load_features`).
     test_fraction : float, default=0.2
         Share of the data, in contiguous blocks, that each network holds out for early stopping and scores. With 0
         nothing confirms a timescale: all count as unresolved.
@@ -192,7 +194,7 @@ class NeuralSVD(base.NeuralEstimator):
         device = base.pick_device(self.device)
         seed = self._seed()
         data, pairs, weight = self._pairs(X, seed, sample_weight)
-        layout = replace(layout, encoding=self._encoding(data))
+        layout = replace(layout, encoding=encoding_of(data, self.encoder))
         settings = TransferSettings(layout, self.objective, seed, int(self.lagtime), bool(self.warm_start))
         base.check_modes(layout.n_modes, len(pairs.all))
         operator = reversible_transfer if self.reversible else transfer
@@ -202,18 +204,28 @@ class NeuralSVD(base.NeuralEstimator):
         everything = PairSamples.of(rows, pairs.distance, pairs.all)
         drawn = None if weight is None else weight.tolist()
         checkpoint = self._checkpoint(data, settings, pairs.distance, self.weight_decay, self.n_networks, drawn)
+        chosen: Member | None = None
+        before: Whitening
         if layout.encoding is not None:
-            before, scales = self._encoded(operator, splits[0], settings, checkpoint.file(ENCODED))
+
+            def train(inputs: Whitening, samples: PairSamples, name: str) -> Member:
+                kind = name.partition("-")[0]
+                return self._member(inputs, operator, samples, settings, kind, checkpoint.file(name))
+
+            found = encoded(layout.encoding, seed, splits[0], train, choose=self.warm_start and self.encoder is None)
+            before, scales, rows, chosen = found.before, found.scales, found.samples.rows, found.member
+            layout = replace(layout, encoding=found.encoding)
         else:
             before, scales = slow_coordinates(base.whitening_of(data, weight).to(device), splits[0])
-        agree_on([*before.buffers(), scales])
+            agree_on([*before.buffers(), scales])
+            rows = rows.mapped(before) if before.n_inputs > MOST_INPUTS else rows
         inputs = before
-        if layout.encoding is not None or before.n_inputs > MOST_INPUTS:
+        if rows is not everything.rows:
             # All columns are read once here, and not at every step. Which coordinates are left is for the pairs of the
             # first network to say; the others turn and scale these by their own.
-            rows, inputs = rows.mapped(before), Whitening.none(before)
+            inputs = Whitening.none(before)
             *splits, everything = (replace(samples, rows=rows) for samples in (*splits, everything))
-        members = self._members(inputs, scales, operator, splits, settings, checkpoint)
+        members = self._members(inputs, scales, operator, splits, settings, checkpoint, chosen)
         first, self.history_ = members[0].sides, members[0].history
         matched = torch.arange(0, len(rows), max(1, len(rows) // MATCHED_ROWS), device=device)
         with cpu_settings(first):
@@ -308,8 +320,9 @@ class NeuralSVD(base.NeuralEstimator):
         splits: list[PairSamples],
         settings: TransferSettings,
         checkpoint: base.Checkpoint,
+        chosen: Member | None,
     ) -> list[Member]:
-        """A network for each split, the first of which the scores are taken from."""
+        """A network for each split, the first of which the scores are taken from, and may be there already."""
 
         def member(kind: str, number: int, coordinates: Whitening) -> Member:
             # other weights and batches than those of the first network, which has the seed itself
@@ -319,13 +332,13 @@ class NeuralSVD(base.NeuralEstimator):
         def slow(number: int) -> Member:
             # From training pairs alone: coordinates that know the held-out ones would have training end too early.
             own, own_scales = slow_coordinates(inputs, splits[number])
-            return member("scaled", number, own.followed_by(torch.diag(own_scales)))
+            return member(SCALED, number, own.followed_by(torch.diag(own_scales)))
 
         if not self.warm_start:
             return [member("cold", 0, inputs)]
         others = range(1, 1 if settings.layout.network == "separate" else len(splits))
         scaled = torch.diag(scales)
-        first = member("scaled", 0, inputs.followed_by(scaled))
+        first = chosen or member(SCALED, 0, inputs.followed_by(scaled))
         if scales.min() < ALIKE and len(splits[0].test):
             alike = member(PROBE, 0, inputs)
             if alike.score > first.score + NONLINEAR * min(1.0, FEW_PAIRS / len(splits[0].test)) ** 2:
@@ -358,41 +371,6 @@ class NeuralSVD(base.NeuralEstimator):
         with cpu_settings(sides):
             score = 0.0 if scored is None else held_out_score(sides, operator, *scored)[0]
         return Member(sides, split, score, history)
-
-    def _encoded(
-        self, operator: Operator, split: PairSamples, settings: TransferSettings, file: Path | None
-    ) -> tuple[Whitening, Tensor]:
-        """Slow coordinates of the features that a trained encoder gives, and their scales.
-
-        It is trained under a network of its own, which begins with what is slow among the features that it gives
-        untrained.
-        """
-        encoder = cast(Encoding, settings.layout.encoding).build(settings.seed).to(split.device)
-
-        def slow(noise: float) -> tuple[Whitening, Tensor]:
-            batches = in_batches(split, split.train, MAX_SCORED)
-            return slow_coordinates(EncodedWhitening.by(encoder, (batch.x for batch in batches), noise), split)
-
-        inputs, scales = slow(ENCODED_NOISE)
-        with_scales = inputs.followed_by(torch.diag(scales))
-        agree_on([*encoder.parameters(), with_scales.mean, with_scales.matrix])
-        some = replace(split, most_scored=ENCODED_SCORED)
-        self._member(with_scales, operator, some, settings, ENCODED, file)
-        return slow(0.0)
-
-    def _encoding(self, data: Dataset) -> Encoding | None:
-        """What stands before the hidden layers where the data are coordinates."""
-        if data.atoms is None:
-            if self.encoder is not None:
-                raise InputError(
-                    f"encoder {self.encoder!r} is for coordinates of atoms, and the data are not said to be any: load "
-                    "them with features 'coordinates', or give a Dataset with `atoms`"
-                )
-            return None
-        encoder = self.encoder or "schnet"
-        if encoder not in ENCODERS:
-            raise InputError(f"encoder {encoder!r} is unknown: choose one of {', '.join(ENCODERS)}")
-        return Encoding(encoder, data.atoms.kinds, data.atoms.boxed, torsions=data.atoms.torsions)
 
     def _plan(self, inputs: Whitening, split: PairSamples, kind: str) -> dict[str, Any]:
         """Objective and schedule of the training of a network: the greater the risk, the shorter and the tamer."""

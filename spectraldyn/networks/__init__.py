@@ -1,6 +1,6 @@
 """Networks from states to learned functions, and the parts they are composed of."""
 
-from spectraldyn.networks.encoders import ENCODERS, EncodedWhitening, Encoder, Encoding
+from spectraldyn.networks.encoders import ENCODERS, MOST_ATOMS, PLAIN, EncodedWhitening, Encoder, Encoding
 from spectraldyn.networks.factors import BoxBoundary, Factor, FourierFeatures, GaussianEnvelope
 from spectraldyn.networks.mlp import NETWORKS, CommonTrunk, SeparateNetworks
 from spectraldyn.networks.sides import Layout, Sides, build_sides

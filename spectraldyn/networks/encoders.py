@@ -1,7 +1,7 @@
 """From coordinates of atoms to features that do not change with rotation, translation, or exchange of like atoms."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import torch
@@ -14,6 +14,8 @@ from spectraldyn.networks.schnet import SchNet
 from spectraldyn.networks.whitening import Whitening
 
 ENCODERS: dict[str, type[SchNet] | type[PaiNN]] = {"schnet": SchNet, "painn": PaiNN}
+PLAIN = "plain"
+"""In place of an encoder: torsion angles or distances alone."""
 MOST_OUTPUTS, MOST_PER_KIND = 256, 8
 """Features of all kinds of atoms together, unless there are more kinds, and of each."""
 MOST_ATOMS = 64
@@ -27,7 +29,7 @@ class Encoding:
     """What an encoder is built from; plain values, as models remember them."""
 
     encoder: str
-    """Name in `ENCODERS`."""
+    """Name in `ENCODERS`, or `PLAIN`."""
     kinds: tuple[str, ...]
     boxed: bool
     """kinds and boxed, as torsions: of `spectraldyn.data.Atoms`."""
@@ -50,6 +52,11 @@ class Encoding:
     def per_kind(self) -> int:
         """Features of every kind of atom."""
         return max(1, min(MOST_PER_KIND, MOST_OUTPUTS // len(set(self.kinds))))
+
+    @property
+    def plain(self) -> "Encoding | None":
+        """The one without a network, where atoms have torsion angles or are few."""
+        return replace(self, encoder=PLAIN) if self.torsions or len(self.kinds) <= MOST_ATOMS else None
 
     def build(self, seed: int) -> "Encoder":
         """A fresh one. The random state of torch is left as it was."""
@@ -85,6 +92,9 @@ class Encoder(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
         self.register_buffer("counts", kinds.bincount().to(torch.get_default_dtype()), persistent=False)
         self.register_buffer("plain_counts", plain.bincount().to(torch.get_default_dtype()), persistent=False)
+        self.n_trained = 0
+        if encoding.encoder == PLAIN:
+            return
         width, sizes = encoding.width, (encoding.n_blocks, encoding.n_radial, encoding.cutoff_nm)
         self.atoms = ENCODERS[encoding.encoder](n_kinds, width, *sizes)
         self.readout = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, encoding.per_kind))
@@ -98,16 +108,19 @@ class Encoder(nn.Module):
             return torch.cat([self(some) for some in x.split(step)])
         xyz = x[:, : 3 * n_atoms].unflatten(1, (n_atoms, 3))
         box = x[:, 3 * n_atoms :].unflatten(1, (3, 3)) if self.encoding.boxed else None
-        pairs = pairs_within(self.encoding.cutoff_nm, xyz, box)
-        of_atoms = self.readout(self.atoms(self.kinds.repeat(len(x)), pairs)).unflatten(0, (len(x), n_atoms))
-        features = _averaged(of_atoms, self.kinds, self.counts).flatten(1)
+        return torch.cat((*self._learned(xyz, box), *self._plain(xyz, box)), dim=1)
+
+    def _learned(self, xyz: Tensor, box: Tensor | None) -> Iterator[Tensor]:
+        if self.n_trained:
+            pairs = pairs_within(self.encoding.cutoff_nm, xyz, box)
+            of_atoms = self.readout(self.atoms(self.kinds.repeat(len(xyz)), pairs)).unflatten(0, xyz.shape[:2])
+            yield _averaged(of_atoms, self.kinds, self.counts).flatten(1)
+
+    def _plain(self, xyz: Tensor, box: Tensor | None) -> Iterator[Tensor]:
         if self.encoding.torsions:
-            plain = torsions(xyz, self.quadruples, box)
-        elif n_atoms <= MOST_ATOMS:
-            plain = distances(xyz, box)
-        else:
-            return features
-        return torch.cat((features, _averaged(plain, self.plain_kinds, self.plain_counts).flatten(1)), dim=1)
+            yield _averaged(torsions(xyz, self.quadruples, box), self.plain_kinds, self.plain_counts).flatten(1)
+        elif len(self.kinds) <= MOST_ATOMS:
+            yield _averaged(distances(xyz, box), self.plain_kinds, self.plain_counts)
 
 
 def _numbered(places: Sequence[tuple[int, ...]], kinds: list[int]) -> Tensor:
@@ -147,7 +160,7 @@ class EncodedWhitening(Whitening):
         little before, and what magnified them all would magnify every step of the training.
         """
         outputs = torch.cat([encoder(x) for x in states]).double()
-        covariance = outputs.T.cov()
+        covariance = outputs.T.cov().reshape(outputs.shape[1], -1)
         covariance.diagonal()[: encoder.n_trained] += noise**2
         plain = Whitening.of(outputs.mean(dim=0), covariance)
         return cls(plain.mean, plain.matrix, encoder)
