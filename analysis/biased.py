@@ -3,7 +3,8 @@
     python -m analysis.biased --data ../shared/data    # analysis/results/biased.json and .md
 
 The particle on the Müller–Brown surface against finite volumes: the oracle (Rayleigh–Ritz with the true eigenfunctions)
-and GeneratorSVD, with weights from the recorded bias and by cells. Alanine dipeptide in vacuum under a multithermal and
+and GeneratorSVD, with weights from the recorded bias and by cells. Several fits together: Rayleigh–Ritz with all their
+functions, which by the variational principle is nearer than each. Alanine dipeptide in vacuum under a multithermal and
 an umbrella bias, at 300 K, against unbiased runs within either of its two basins.
 """
 
@@ -17,7 +18,7 @@ import mdtraj
 import numpy as np
 
 from analysis.benchmarks.record import write
-from analysis.references import oracle_rates
+from analysis.references import oracle_rates, ritz_rates
 from spectraldyn import Dataset, GeneratorSVD, Weights, effective_sample_size, load_features
 from spectraldyn.spectra.rates import correlation_rows, rate_intervals
 from spectraldyn.systems import SYSTEMS, cell_weights
@@ -26,8 +27,11 @@ SYSTEM = SYSTEMS["muller-brown-cold"]
 SKIP = 1000
 """Rows of the particle: a tenth, while the bias still grows."""
 N_BLOCKS, N_DRAWS = 20, 60
-LEARNER: dict[str, Any] = {"n_modes": 3, "max_steps": 600, "learning_rate": 0.01}
-"""Of three modes, of which two are judged: the shift is then on the scale of the third rate, and training quicker."""
+LEARNER: dict[str, Any] = {
+    "n_modes": 8, "objective": "vamp-2", "hidden": (64, 64), "shift": 0.05, "max_steps": 3000, "device": "cpu",
+}  # fmt: skip
+"""Of eight functions, of which two are judged. The second process lives in states of 0.3 % of the probability: by
+VAMP-2 no function has to grow to a norm of 1 there before it counts, and among more functions it is not missed."""
 EDGES = np.linspace(-np.pi, np.pi, 13)
 
 
@@ -59,18 +63,28 @@ def oracles(states: dict[str, Dataset]) -> list[dict[str, Any]]:
     return found
 
 
-def learned(states: Dataset, name: str, seed: int) -> Iterator[dict[str, Any]]:
-    started = time.perf_counter()
-    learner = GeneratorSVD(diffusion=SYSTEM.diffusion, random_state=seed, **LEARNER)
-    model = learner.fit_fetch(states)
-    memory = correlation_rows(np.concatenate(model.transform(states)), states.stretches)
-    rates = rate_intervals(model.moments, model.spectrum, model.shift, memory, seed)
-    for k, (rate, exact) in enumerate(zip(rates[:2], SYSTEM.rates(2), strict=True)):
-        inside = rate.low is not None and rate.high is not None and rate.low <= exact <= rate.high
+def learned(states: Dataset, name: str, n_seeds: int) -> Iterator[dict[str, Any]]:
+    """The fits one by one, and what the functions of all of them span together."""
+    models = []
+    for seed in range(n_seeds):
+        started = time.perf_counter()
+        model = GeneratorSVD(diffusion=SYSTEM.diffusion, random_state=seed, **LEARNER).fit_fetch(states)
+        models.append(model)
+        memory = correlation_rows(np.concatenate(model.transform(states)), states.stretches)
+        rates = rate_intervals(model.moments, model.spectrum, model.shift, memory, seed)
+        for k, (rate, exact) in enumerate(zip(rates[:2], SYSTEM.rates(2), strict=True)):
+            inside = rate.low is not None and rate.high is not None and rate.low <= exact <= rate.high
+            yield {
+                "weights": name, "seed": seed, "process": k + 1, "exact": exact, "learned": rate.value, "low": rate.low,
+                "high": rate.high, "from exact (%)": 100 * (rate.value / exact - 1), "exact inside": inside,
+                "seconds": time.perf_counter() - started,
+            }  # fmt: skip
+    rows = np.concatenate(states).astype(float)
+    together = ritz_rates(lambda x: np.hstack([model.transform(x) for model in models]), SYSTEM, rows, states.weight)
+    for k, (value, exact) in enumerate(zip(together[:2], SYSTEM.rates(2), strict=True)):
         yield {
-            "weights": name, "seed": seed, "process": k + 1, "exact": exact, "learned": rate.value, "low": rate.low,
-            "high": rate.high, "from exact (%)": 100 * (rate.value / exact - 1), "exact inside": inside,
-            "seconds": time.perf_counter() - started,
+            "weights": name, "seed": "all together", "process": k + 1, "exact": exact, "learned": value, "low": None,
+            "high": None, "from exact (%)": 100 * (value / exact - 1), "exact inside": None, "seconds": None,
         }  # fmt: skip
 
 
@@ -124,8 +138,7 @@ def main() -> None:
     options = parser.parse_args()
     states = particle(options.data)
     tables = {"Müller–Brown: the oracle": oracles(states)}
-    rates = [row for seed in range(options.seeds) for row in learned(states["cells"], "cells", seed)]
-    rates += list(learned(states["bias"], "bias", 0)) if options.seeds else []
+    rates = [*learned(states["cells"], "cells", options.seeds), *list(learned(states["bias"], "bias", 1))[:2]]
     angles = list(alanine(options.data))
     z = np.array([row["z"] for row in angles])
     text = (

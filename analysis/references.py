@@ -3,7 +3,8 @@
 Averages by quadrature; the oracle, Ritz values of true eigenfunctions; reversible Markov models of trajectories.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,20 +42,32 @@ def product_rule(
 
 
 def oracle_rates(system: Any, states: np.ndarray, n_modes: int, weight: np.ndarray | None = None) -> np.ndarray:
-    """Rates by Rayleigh–Ritz with the true eigenfunctions on these states; gradients by central differences."""
-    functions = system.eigenfunctions(states, n_modes)
-    gradients = []
+    """Rates by Rayleigh–Ritz with the true eigenfunctions on these states."""
+    return ritz_rates(partial(system.eigenfunctions, n=n_modes), system, states, weight)
+
+
+def ritz_rates(
+    functions: Callable[[np.ndarray], np.ndarray], system: Any, states: np.ndarray, weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Rates by Rayleigh–Ritz with some functions (n, d) → (n, k) on these states; gradients by central differences.
+
+    Directions of less than 1e-8 of the largest variance are left out.
+    """
+    values, gradients = functions(states), []
     for k, (low, high) in enumerate(system.domain):
         step = np.zeros(states.shape[1])
         step[k] = 1e-4 * (high - low)
-        ahead, behind = (system.eigenfunctions(states + sign * step, n_modes) for sign in (1, -1))
+        ahead, behind = (functions(states + sign * step) for sign in (1, -1))
         gradients.append((ahead - behind) / (2 * step[k]))
     root = square_root(system.diffusion, torch.from_numpy(states)).numpy()
     gradient = np.stack(gradients, axis=2) @ root
     share = np.full(len(states), 1 / len(states)) if weight is None else weight / weight.sum()
     dirichlet = np.einsum("b,bik,bjk->ij", share, gradient, gradient)
-    centred = functions - share @ functions
-    return eigh(dirichlet, centred.T @ (share[:, None] * centred), eigvals_only=True)
+    centred = values - share @ values
+    variances, directions = eigh(centred.T @ (share[:, None] * centred))
+    kept = variances > 1e-8 * variances[-1]
+    basis = directions[:, kept] / np.sqrt(variances[kept])
+    return eigh(basis.T @ dirichlet @ basis, eigvals_only=True)
 
 
 def slow_projection(trajectories: Sequence[np.ndarray], lagtime: int, n_coordinates: int) -> list[np.ndarray]:
