@@ -4,15 +4,16 @@
     python -m analysis.underdamped double-well    # the same of the double well, and docs/underdamped.png; minutes each
     python -m analysis.underdamped double-well 0.2    # one friction anew, the others as they are
 
-The states of the spring are independent. Those of the double well are at twice the temperature and weighted, so that
-the top of the barrier is seen, and lie as evenly as the points of a Sobol sequence do: what is told is then how far the
-functions are from the true ones, and not what so many random states would leave to chance. Settings are the same for
-all frictions but for the shift, which is stated.
+States lie as evenly as the points of a Sobol sequence do: what is told is then how far the functions are from the true
+ones, and not what as many random states would leave to chance. Those of the double well are at twice the temperature and
+weighted, so that the top of the barrier is seen. Settings are the same for all frictions but for the shift of the double
+well, which is stated.
 """
 
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,18 +33,20 @@ HOT = 2.0
 
 
 def spring(friction: float) -> list[dict[str, Any]]:
-    """The four eigenvalues nearest to the shift, from 600,000 states."""
+    """The four eigenvalues nearest to the shift, from 131,072 states."""
     system, started = underdamped_spring(friction), time.perf_counter()
     options: dict[str, Any] = {"hidden": (32, 128), "max_steps": 450, "random_state": 0, "shift": 1.0}
     learner = KineticSVD(4, force=lambda x: -x, friction=friction, n_functions=8, **options)
-    model = learner.fit(system.sample(600_000, seed=0)).fetch_model()
+    model = learner.fit(spread(17, norm.ppf)).fetch_model()
     return rows("spring", friction, model.eigenvalues, system.eigenvalues(60), model.shift, started)
 
 
 def well(friction: float) -> list[dict[str, Any]]:
     """The slowest eigenvalue, from 65,536 states."""
     system, started = underdamped_double_well(friction, BARRIER), time.perf_counter()
-    states = spread(16)
+    grid = np.linspace(-3, 3, 100_001)
+    law = np.cumsum(np.exp(-BARRIER * (grid**2 - 1) ** 2 / HOT))
+    states = spread(16, lambda share: np.interp(share, law / law[-1], grid))
     weight = np.exp(-(1 - 1 / HOT) * BARRIER * (states[:, 0] ** 2 - 1) ** 2)
     options: dict[str, Any] = {"hidden": (64, 192), "max_steps": 700, "random_state": 0}
     options["shift"] = min(3.0, 60 / friction)
@@ -53,13 +56,13 @@ def well(friction: float) -> list[dict[str, Any]]:
     return rows("double-well", friction, model.eigenvalues, exact, model.shift, started)
 
 
-def spread(log2_n: int) -> np.ndarray:
-    """Positions at the temperature `HOT` and velocities at 1, even in their joint law; (2 ** log2_n, 2), in order of
-    a scrambled Sobol sequence, any stretch of which is even too."""
-    quantiles = qmc.Sobol(2, rng=0).random_base2(log2_n)
-    grid = np.linspace(-3, 3, 100_001)
-    law = np.cumsum(np.exp(-BARRIER * (grid**2 - 1) ** 2 / HOT))
-    return np.stack((np.interp(quantiles[:, 0], law / law[-1], grid), norm.ppf(quantiles[:, 1])), axis=1)
+def spread(log2_n: int, quantile: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Positions of these quantiles, and velocities at temperature 1, even in their joint law; (2 ** log2_n, 2).
+
+    In order of a scrambled Sobol sequence, of which any stretch is even, too.
+    """
+    shares = qmc.Sobol(2, rng=0).random_base2(log2_n)
+    return np.stack((quantile(shares[:, 0]), norm.ppf(shares[:, 1])), axis=1)
 
 
 def rows(
