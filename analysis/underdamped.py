@@ -4,10 +4,10 @@
     python -m analysis.underdamped double-well    # the same of the double well, and docs/underdamped.png; minutes each
     python -m analysis.underdamped double-well 0.2    # one friction anew, the others as they are
 
-States lie as evenly as the points of a Sobol sequence do: what is told is then how far the functions are from the true
-ones, and not what as many random states would leave to chance. Those of the double well are at twice the temperature and
-weighted, so that the top of the barrier is seen. Settings are the same for all frictions but for the shift of the double
-well, which is stated.
+States lie as evenly as the points of a Sobol sequence do: what is told is then how far the functions are from the
+true ones, and not what as many random states would leave to chance. Those of the double well are at twice the
+temperature and weighted, so that the top of the barrier is seen. Settings are the same for all frictions but for the
+shift of the double well, which is stated.
 """
 
 import json
