@@ -6,7 +6,7 @@ from torch import nn
 
 from spectraldyn.networks.derivatives import value_and_gradient, value_gradient_and_second
 from spectraldyn.networks.factors import BoxBoundary, Factor, FourierFeatures, GaussianEnvelope
-from spectraldyn.networks.mlp import ACTIVATIONS, CommonTrunk, SeparateNetworks
+from spectraldyn.networks.mlp import ACTIVATIONS, CommonTrunk, HiddenUnits, SeparateNetworks
 from spectraldyn.networks.whitening import Whitening
 
 ROWS, INPUTS, MODES = 6, 3, 4
@@ -35,6 +35,9 @@ def networks():
     yield "whitening", nn.Sequential(whitening, CommonTrunk(INPUTS, MODES, (8,), "tanh"))
     yield "whitened trunk", CommonTrunk(whitening, MODES, (8,), "tanh")
     yield "whitened separate", SeparateNetworks(whitening, MODES, (8,), "tanh")
+    yield "units of a trunk", HiddenUnits(CommonTrunk(INPUTS, 2, (8, MODES), "tanh"))
+    yield "units of networks", HiddenUnits(SeparateNetworks(INPUTS, 2, (8, MODES // 2), "tanh"))
+    yield "units of whitened networks", HiddenUnits(SeparateNetworks(whitening, 2, (8, MODES // 2), "tanh"))
 
 
 NETWORKS = dict(networks())

@@ -1,6 +1,7 @@
 """GeneratorSVD and `fit --operator generator`: rates from states alone, against exact ones and the oracle."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,19 @@ import torch
 from sklearn.base import clone
 
 from analysis.references import oracle_rates
-from spectraldyn import GeneratorModel, GeneratorSVD, InputError, NeuralSVDModel, fit_generator
+from spectraldyn import (
+    Dataset,
+    GeneratorModel,
+    GeneratorSVD,
+    InputError,
+    NeuralSVDModel,
+    analyze_generator,
+    fit_generator,
+)
 from spectraldyn.cli import main
 from spectraldyn.learning.loop import _Run
 from spectraldyn.spectra.moments import Moments
-from spectraldyn.spectra.rates import correlation_rows, rate_intervals, rates_from_eigenvalues
+from spectraldyn.spectra.rates import correlation_rows, rate_intervals, rates_from_eigenvalues, untapped
 from spectraldyn.systems import SYSTEMS, double_well
 
 PUBLISHED = [1.199, 7.889, 15.361, 82.08, 94.93, 132.62, 144.39]
@@ -78,6 +87,37 @@ def test_both_forms_and_nestings_find_the_rates_of_a_spring(spring, form, object
     np.testing.assert_allclose(model.spectrum.norms, model.singular_values, rtol=0.05)
     if form == "energy-space":  # the strong form leaves an error of learning, which the intervals do not hold
         assert np.abs(z_scores(model, [1.0, 2.0])).max() < 3
+
+
+def test_a_training_that_has_not_ended_is_told():
+    system = SYSTEMS["double-well"]
+    states = system.sample(10_000, seed=0)
+    early, late = (
+        GeneratorSVD(1, hidden=(32, 32), max_steps=steps, random_state=0).fit_fetch(states) for steps in (200, 1500)
+    )
+    (exact,) = system.rates(1)
+    assert early.rates[0] > 1.5 * exact
+    assert late.rates[0] < 1.2 * exact
+    (told,), (fine,) = (analyze_generator(model, Dataset([states])).rates for model in (early, late))
+    assert fine.unresolved is None
+    assert told.unresolved.startswith("its training has not ended: ")
+    assert told.value == early.rates[0]
+    said = [str(judgement) for judgement in analyze_generator(early, Dataset([states])).verdict]
+    assert any("ask for more modes than you want to quote" in one for one in said)
+    assert "no rate may be quoted" in said
+
+
+def test_what_is_untapped_is_judged_by_the_other_half():
+    """Two hidden units, of which one half of the states favours the first and the other half the second."""
+    first, second = (
+        resolvent(np.eye(3)[None], np.diag([0.0, *energies])[None], 1) for energies in ([1.0, 4], [4, 1.0])
+    )
+    learned = [resolvent(np.eye(2)[None], np.diag([0.0, 2.0])[None], 1)] * 2
+    spectrum = learned[0].spectrum()
+    assert untapped([first, first], learned, spectrum, 1.0).ratios == pytest.approx(np.array([[0.5], [0.5]]))
+    assert untapped([first, second], learned, spectrum, 1.0).ratios == pytest.approx(np.array([[2.0], [2.0]]))
+    nothing = replace(learned[0], left=learned[0].operator, weight=0 * learned[0].weight)
+    assert untapped([first, nothing], learned, spectrum, 1.0).ratios == pytest.approx(np.full((2, 1), 10.0))
 
 
 def test_units_of_diffusion_scale_the_rates_and_choose_the_shift(spring):

@@ -17,16 +17,18 @@ from spectraldyn.estimators.model import GeneratorModel
 from spectraldyn.estimators.settings import GeneratorSettings
 from spectraldyn.learning import held_out_score
 from spectraldyn.learning.averages import operator_moments
-from spectraldyn.networks import FourierFeatures, Sides, Whitening, build_sides
+from spectraldyn.networks import FourierFeatures, HiddenUnits, Sides, Whitening, build_sides
 from spectraldyn.operators import Diffusion, energy_space_resolvent, shifted_generator
 from spectraldyn.records import Batch, Network, Operator
 from spectraldyn.spectra.moments import Moments
-from spectraldyn.spectra.rates import rates_from_eigenvalues
+from spectraldyn.spectra.rates import Untapped, rates_from_eigenvalues, untapped
 from spectraldyn.spectra.rayleigh_ritz import Spectrum
 from spectraldyn.spectra.timescales import N_BLOCKS
 
 CHUNK = 4096
 """States evaluated at once, with all derivatives, in the float64 pass."""
+JUDGED = 20_000
+"""States of either half by which it is told what is left to learn."""
 FORMS = ("energy-space", "strong")
 STRONG_SHIFT = 4.0
 """Shift of the strong form in units of the fastest rate asked for: modes near the shift itself are hardly learned."""
@@ -182,7 +184,8 @@ class GeneratorSVD(base.NeuralEstimator):
         functions = evaluate(sides, data)
         self.functions_ = functions.astype(np.float32)
         signs = self._signs(spectrum, functions, data.weight)
-        return GeneratorModel(spectrum, moments, scores, signs, settings, sides)
+        left = _untapped(sides, self.diffusion, settings.shift, data, spectrum)
+        return GeneratorModel(spectrum, moments, scores, signs, settings, sides, left)
 
 
 def _check_diffusion(diffusion: Diffusion, rows: Tensor) -> None:
@@ -249,6 +252,21 @@ def _resolvent_moments(
     stretch = np.searchsorted([s.stop for s in data.stretches], [block.start for block in blocks], side="right")
     operator = energy_space_resolvent(diffusion, shift)
     return operator_moments(operator, network, network, map(batches, blocks), stretch)
+
+
+def _untapped(sides: Sides, diffusion: Diffusion, shift: float, data: Dataset, spectrum: Spectrum) -> Untapped:
+    """On at most `JUDGED` states of either half, alternating blocks of all."""
+    network: Any = sides.left
+    blocks = cut_blocks(data.stretches, max(1, data.n_rows // N_BLOCKS))
+    units: list[Moments] = []
+    functions: list[Moments] = []
+    for half in (0, 1):
+        rows = np.concatenate([np.arange(block.start, block.stop) for block in blocks[half::2] or blocks])
+        rows = rows[:: -(-len(rows) // JUDGED)]
+        some = Dataset([data.rows(rows)]).weighted(None if data.weight is None else data.weight[rows])
+        for moments, part in ((units, HiddenUnits(network)), (functions, network)):
+            moments.append(_resolvent_moments(part, diffusion, shift, some, sides.device))
+    return untapped(units, functions, spectrum, shift)
 
 
 def _normalised(spectrum: Spectrum) -> Spectrum:

@@ -17,12 +17,12 @@ from spectraldyn.estimators.evaluation import evaluate, evaluated
 from spectraldyn.estimators.settings import GeneratorSettings, TransferSettings
 from spectraldyn.networks import EncodedWhitening, Encoding, Layout, Sides, Whitening, build_sides
 from spectraldyn.spectra.moments import Moments
-from spectraldyn.spectra.rates import rates_from_eigenvalues
+from spectraldyn.spectra.rates import Untapped, rates_from_eigenvalues
 from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, Spectrum
 from spectraldyn.spectra.scores import HeldOut
 from spectraldyn.spectra.timescales import timescales_from_eigenvalues
 
-FORMAT = 6
+FORMAT = 7
 """Of the files that `save` writes."""
 
 
@@ -191,7 +191,7 @@ class _Model:
         }
         torch.save(stored, path)
 
-    def _own_records(self) -> dict[str, HeldOut]:
+    def _own_records(self) -> dict[str, HeldOut | Untapped]:
         """What models of this kind alone hold."""
         return {}
 
@@ -231,7 +231,7 @@ class NeuralSVDModel(_Model):
     def _columns(self) -> list[tuple[str, np.ndarray]]:
         return [("timescale (rows)", self.timescales()), ("eigenvalue", self.eigenvalues)]
 
-    def _own_records(self) -> dict[str, HeldOut]:
+    def _own_records(self) -> dict[str, HeldOut | Untapped]:
         return {"held_out": self.held_out}
 
     @property
@@ -300,9 +300,12 @@ class GeneratorModel(_Model):
     scores : dict
         "resolvent_train", "resolvent_test": squared singular values of the operator on the learned span, summed, the
         constant's 1 included.
+    untapped : Untapped
+        What is left to learn.
     """
 
     settings: GeneratorSettings
+    untapped: Untapped
 
     reversible: ClassVar[bool] = True
     """The generator is self-adjoint."""
@@ -311,6 +314,9 @@ class GeneratorModel(_Model):
 
     def _columns(self) -> list[tuple[str, np.ndarray]]:
         return [("rate", self.rates), ("timescale", self.timescales())]
+
+    def _own_records(self) -> dict[str, HeldOut | Untapped]:
+        return {"untapped": self.untapped}
 
     @property
     def shift(self) -> float:
@@ -404,7 +410,8 @@ def _restored(stored: dict[str, Any]) -> _Model:
     if not all(value.is_floating_point() for value in stored["sides"].values()):
         raise ValueError("it holds whole numbers in the place of others")
     sides.load_state_dict(stored["sides"])
-    own = {"held_out": HeldOut(**_arrays(stored["held_out"]))} if "held_out" in stored else {}
+    records: dict[str, Any] = {"held_out": HeldOut, "untapped": Untapped}
+    own = {name: record(**_arrays(stored[name])) for name, record in records.items() if name in stored}
     scores = {str(name): float(score) for name, score in stored["scores"].items()}
     model = kind(spectrum, moments, scores, stored["signs"].numpy(), settings, sides, **own)
     _check_numbers(model)
@@ -422,6 +429,8 @@ def _check_numbers(model: _Model) -> None:
         *((moments.weight, of_pairs[:2]), (moments.block_rows, (n_blocks,)), (spectrum.values, (n_modes,))),
         *((part, (n_functions, n_modes)) for part in (spectrum.left, spectrum.right)),
     ]
+    if isinstance(model, GeneratorModel):
+        shapes.append((model.untapped.ratios, (2, n_modes)))
     if any(array.shape != shape for array, shape in shapes):
         raise ValueError("its arrays do not fit each other")
     weights = [part.numpy() for part in model.sides.state_dict().values()]
@@ -434,7 +443,7 @@ def _check_numbers(model: _Model) -> None:
         moments.at(model.lagtime)
 
 
-def _tensors(record: Spectrum | Moments | HeldOut) -> dict[str, Any]:
+def _tensors(record: Spectrum | Moments | HeldOut | Untapped) -> dict[str, Any]:
     """A record of arrays and plain values, as torch saves it."""
     return {
         name: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value

@@ -79,6 +79,25 @@ class CommonTrunk(nn.Module):
         return propagate(self.head, propagate(self.trunk, jet))
 
 
+class HiddenUnits(nn.Module):
+    """The last hidden units of a network, of all its parts next to each other: (B, d) → (B, n)."""
+
+    def __init__(self, network: "CommonTrunk | SeparateNetworks"):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.network, CommonTrunk):
+            return self.network.trunk(x)
+        return self.network.layers[:-1](self.network.for_each(x)).movedim(0, 1).flatten(1)
+
+    def propagate(self, jet: Jet) -> Jet:
+        if isinstance(self.network, CommonTrunk):
+            return propagate(self.network.trunk, jet)
+        units = propagate(self.network.layers[:-1], Jet(self.network.for_each(jet.streams), jet.second_order))
+        return Jet(units.streams.movedim(0, 2).flatten(2), jet.second_order)
+
+
 class SideBySide(nn.Module):
     """Networks on the same inputs, whose outputs are put next to each other."""
 
@@ -127,9 +146,11 @@ class SeparateNetworks(nn.Module):
         self.layers = nn.Sequential(*_on(inputs, [*layers, BatchedLinear(n_modes, widths[-1], 1)]))
 
     def forward(self, x: Tensor) -> Tensor:
-        if not isinstance(self.layers[0], WhitenedLinear):
-            x = x.expand(self.n_modes, -1, -1)
-        return self.layers(x).squeeze(2).T
+        return self.layers(self.for_each(x)).squeeze(2).T
+
+    def for_each(self, x: Tensor) -> Tensor:
+        """Inputs (..., B, d) as the layers take them: once for each network, unless the first layer sees to that."""
+        return x if isinstance(self.layers[0], WhitenedLinear) else x.expand(self.n_modes, *x.shape)
 
     def take_over(self, source: CommonTrunk, weight: Tensor, bias: Tensor) -> None:
         """As `CommonTrunk.take_over`: every mode gets its own copy of the hidden layers."""
@@ -141,9 +162,7 @@ class SeparateNetworks(nn.Module):
         last.bias.copy_(bias[:, None, None])
 
     def propagate(self, jet: Jet) -> Jet:
-        if not isinstance(self.layers[0], WhitenedLinear):
-            jet = Jet(jet.streams.expand(self.n_modes, -1, -1, -1), jet.second_order)
-        result = propagate(self.layers, jet)
+        result = propagate(self.layers, Jet(self.for_each(jet.streams), jet.second_order))
         return Jet(result.streams.squeeze(3).movedim(0, 2), jet.second_order)
 
 

@@ -186,6 +186,7 @@ def analyze_generator(
     anew = Anew.of(refits, functions, data, resampled[0])
     memory = correlation_rows(modes, data.stretches)
     rates = rate_intervals(model.moments, model.spectrum, model.shift, memory, seed, anew.rates(model.spectrum))
+    rates = model.untapped.doubted(rates)
     if n_states is None:
         values = np.maximum(model.rates, 1e-12 * model.rates[-1])
         n_states = 2 if len(values) == 1 else 2 + int(np.argmax(values[1:] / values[:-1]))

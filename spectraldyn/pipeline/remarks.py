@@ -9,7 +9,7 @@ from spectraldyn.data import Dataset
 from spectraldyn.estimators import GeneratorModel, NeuralSVDModel
 from spectraldyn.spectra.doubts import MIN_HELD_OUT, STANDARD_ERRORS, confirmed, separate_groups
 from spectraldyn.spectra.intervals import MIN_BLOCKS
-from spectraldyn.spectra.rates import Rate
+from spectraldyn.spectra.rates import UNTRAINED, Rate
 from spectraldyn.spectra.states import MetastableSets
 from spectraldyn.spectra.timescales import Timescale, matched
 
@@ -254,6 +254,8 @@ def _way_out(unresolved: str) -> str | None:
     if "transition" in unresolved:
         faster = "faster processes (more `n_modes`) or for what follows an early event (`skip`)"
         return f"simulate for longer, or ask for {faster}"
+    if unresolved.startswith(UNTRAINED):
+        return "ask for more modes than you want to quote (`n_modes`), or from Python for more steps of training"
     return "give a shorter `lag`" if unresolved.startswith("shorter than the lag") else None
 
 

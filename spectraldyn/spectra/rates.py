@@ -9,6 +9,7 @@ References
 Zhang, Hartmann, Schütte, Faraday Discuss. 195 (2016) 365, for the variational principle.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +36,58 @@ class Rate:
     """The part of the interval that the finite data account for; the interval itself without refits."""
     learning: Bounds | None = None
     """The part that learning accounts for; None without refits."""
+
+
+MOST_UNTAPPED = 0.8
+"""Share of a rate to which the last hidden units bring it down, below which the training is taken not to have ended."""
+
+LARGEST = 10.0
+"""Of such shares; also where a half says nothing."""
+UNTRAINED = "its training has not ended"
+
+
+@dataclass(frozen=True)
+class Untapped:
+    """What is left to learn, told by the last hidden units: functions learned are some combinations of them.
+
+    By the variational principle rates are too high, and the more so the poorer the functions. Combinations of all units
+    that one half of the blocks of states makes the best are judged by the other half, so that units which know their
+    states by heart gain nothing there.
+    """
+
+    ratios: np.ndarray
+    """(2, n_modes): rate of each of these combinations over that of the function learned, on either half, at most
+    `LARGEST`; a rate is too high where both halves say so."""
+
+    def doubted(self, rates: list[Rate]) -> list[Rate]:
+        """These rates, of which those that are too high say so."""
+        return [
+            replace(rate, unresolved=rate.unresolved or f"{UNTRAINED}: {100 * (1 - ratio):.0f} % less is in reach")
+            if ratio < MOST_UNTAPPED
+            else rate
+            for rate, ratio in zip(rates, self.ratios.max(axis=0).tolist(), strict=True)
+        ]
+
+
+def untapped(units: Sequence[Moments], functions: Sequence[Moments], spectrum: Spectrum, shift: float) -> Untapped:
+    """From moments of the resolvent on hidden units and on learned functions, both for either half of the states.
+
+    The spectrum is that of the functions; for the rates of given combinations see above: 𝓓/C.
+    """
+
+    def rates(moments: Moments, v: np.ndarray) -> np.ndarray:
+        norms, overlaps = (np.einsum("ik,ij,jk->k", v, part, v) for part in moments.means()[:2])
+        return shift * (norms / overlaps - 1)
+
+    n_modes = len(spectrum.values)
+    ratios = np.full((2, n_modes), LARGEST)
+    if all(moments.weight.sum() > 0 for moments in units):
+        for here, there in ((0, 1), (1, 0)):
+            best = units[here].spectrum().left[:, :n_modes]
+            k = best.shape[1]
+            with np.errstate(divide="ignore", invalid="ignore"):  # functions that change nowhere on these states
+                ratios[here, :k] = rates(units[there], best) / rates(functions[there], spectrum.left[:, :k])
+    return Untapped(np.clip(np.nan_to_num(ratios, nan=LARGEST), 0, LARGEST))
 
 
 def rates_from_eigenvalues(eigenvalues: np.ndarray, shift: float) -> np.ndarray:
