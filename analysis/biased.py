@@ -72,16 +72,16 @@ def learned(states: Dataset, name: str, n_seeds: int) -> Iterator[dict[str, Any]
         models.append(model)
         memory = correlation_rows(np.concatenate(model.transform(states)), states.stretches)
         rates = rate_intervals(model.moments, model.spectrum, model.shift, memory, seed)
-        for k, (rate, exact) in enumerate(zip(rates[:2], SYSTEM.rates(2), strict=True)):
+        for k, (rate, exact) in enumerate(zip(rates[:2], SYSTEM.rates(2).tolist(), strict=True)):
             inside = rate.low is not None and rate.high is not None and rate.low <= exact <= rate.high
             yield {
                 "weights": name, "seed": seed, "process": k + 1, "exact": exact, "learned": rate.value, "low": rate.low,
-                "high": rate.high, "from exact (%)": 100 * (rate.value / exact - 1), "exact inside": inside,
+                "high": rate.high, "from exact (%)": 100 * (rate.value / exact - 1), "exact inside": bool(inside),
                 "seconds": time.perf_counter() - started,
             }  # fmt: skip
     rows = np.concatenate(states).astype(float)
     together = ritz_rates(lambda x: np.hstack([model.transform(x) for model in models]), SYSTEM, rows, states.weight)
-    for k, (value, exact) in enumerate(zip(together[:2], SYSTEM.rates(2), strict=True)):
+    for k, (value, exact) in enumerate(zip(together[:2].tolist(), SYSTEM.rates(2).tolist(), strict=True)):
         yield {
             "weights": name, "seed": "all together", "process": k + 1, "exact": exact, "learned": value, "low": None,
             "high": None, "from exact (%)": 100 * (value / exact - 1), "exact inside": None, "seconds": None,

@@ -6,8 +6,7 @@
 
 States lie as evenly as the points of a Sobol sequence do: what is told is then how far the functions are from the
 true ones, and not what as many random states would leave to chance. Those of the double well are at twice the
-temperature and weighted, so that the top of the barrier is seen. Settings are the same for all frictions but for the
-shift of the double well, which is stated.
+temperature and weighted, so that the top of the barrier is seen. Settings are the same for all frictions.
 """
 
 import json
@@ -48,8 +47,7 @@ def well(friction: float) -> list[dict[str, Any]]:
     law = np.cumsum(np.exp(-BARRIER * (grid**2 - 1) ** 2 / HOT))
     states = spread(16, lambda share: np.interp(share, law / law[-1], grid))
     weight = np.exp(-(1 - 1 / HOT) * BARRIER * (states[:, 0] ** 2 - 1) ** 2)
-    options: dict[str, Any] = {"hidden": (64, 192), "max_steps": 700, "random_state": 0}
-    options["shift"] = min(3.0, 60 / friction)
+    options: dict[str, Any] = {"hidden": (64, 192), "max_steps": 700, "random_state": 0, "shift": 3.0}
     learner = KineticSVD(1, force=lambda x: -4 * BARRIER * x * (x**2 - 1), friction=friction, n_functions=8, **options)
     model = learner.fit(states, sample_weight=weight).fetch_model()
     exact = system.eigenvalues(1, (80, 200))
