@@ -237,7 +237,7 @@ def resolvent_scores(sides: Sides, operator: Operator, split: WeightedSamples) -
 
 
 def _resolvent_moments(
-    network: Network, diffusion: Diffusion, shift: float, data: Dataset, device: torch.device
+    network: Network, diffusion: Diffusion, shift: float, data: Dataset, device: torch.device, n_blocks: int = N_BLOCKS
 ) -> Moments:
     """Of the resolvent in the energy space, whatever was learned with: its moments hold C and the Dirichlet form."""
 
@@ -248,7 +248,7 @@ def _resolvent_moments(
             w = None if data.weight is None else torch.tensor(data.weight[rows], dtype=torch.float64, device=device)
             yield Batch(x, weight=w)
 
-    blocks = cut_blocks(data.stretches, max(1, data.n_rows // N_BLOCKS))
+    blocks = cut_blocks(data.stretches, max(1, data.n_rows // n_blocks))
     stretch = np.searchsorted([s.stop for s in data.stretches], [block.start for block in blocks], side="right")
     operator = energy_space_resolvent(diffusion, shift)
     return operator_moments(operator, network, network, map(batches, blocks), stretch)
@@ -265,7 +265,7 @@ def _untapped(sides: Sides, diffusion: Diffusion, shift: float, data: Dataset, s
         rows = rows[:: -(-len(rows) // JUDGED)]
         some = Dataset([data.rows(rows)]).weighted(None if data.weight is None else data.weight[rows])
         for moments, part in ((units, HiddenUnits(network)), (functions, network)):
-            moments.append(_resolvent_moments(part, diffusion, shift, some, sides.device))
+            moments.append(_resolvent_moments(part, diffusion, shift, some, sides.device, n_blocks=1))
     return untapped(units, functions, spectrum, shift)
 
 
