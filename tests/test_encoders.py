@@ -16,8 +16,8 @@ KINDS = ("C", "O", "O", "N", "C", "H")
 CUTOFF = 0.5
 
 
-TORSIONS = ((0, 1, 3, 5), (4, 1, 3, 5), (0, 2, 3, 5), (4, 2, 3, 5), *((o, 3, 5, c) for o in (1, 2) for c in (0, 4)))
-"""Which exchanging the two C, or the two O, leaves as they are, in another order."""
+TORSIONS = ((0, 1, 3, 5), (4, 1, 3, 5), (0, 2, 3, 5), (5, 3, 2, 4), *((o, 3, 5, c) for o in (1, 2) for c in (0, 4)))
+"""Which exchanging the two C, or the two O, leaves as they are, in another order; one is read from its other end."""
 
 
 def encoder(name, dtype=torch.float64, kinds=KINDS, boxed=False, torsions=()):

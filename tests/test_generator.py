@@ -22,7 +22,7 @@ from spectraldyn import (
 from spectraldyn.cli import main
 from spectraldyn.learning.loop import _Run
 from spectraldyn.spectra.moments import Moments
-from spectraldyn.spectra.rates import correlation_rows, rate_intervals, rates_from_eigenvalues, untapped
+from spectraldyn.spectra.rates import Rate, Untapped, correlation_rows, rate_intervals, rates_from_eigenvalues, untapped
 from spectraldyn.systems import SYSTEMS, double_well
 
 PUBLISHED = [1.199, 7.889, 15.361, 82.08, 94.93, 132.62, 144.39]
@@ -116,6 +116,9 @@ def test_what_is_untapped_is_judged_by_the_other_half():
     spectrum = learned[0].spectrum()
     assert untapped([first, first], learned, spectrum, 1.0).ratios == pytest.approx(np.array([[0.5], [0.5]]))
     assert untapped([first, second], learned, spectrum, 1.0).ratios == pytest.approx(np.array([[2.0], [2.0]]))
+    rates = [Rate(1.0, 0.9, 1.1), Rate(2.0, 1.9, 2.1)]
+    fine, told = Untapped(np.array([[0.5, 0.5], [0.9, 0.7]])).doubted(rates)  # one half alone may err
+    assert (fine, told.unresolved) == (rates[0], "its training has not ended: 30 % less is in reach")
     nothing = replace(learned[0], left=learned[0].operator, weight=0 * learned[0].weight)
     assert untapped([first, nothing], learned, spectrum, 1.0).ratios == pytest.approx(np.full((2, 1), 10.0))
 
