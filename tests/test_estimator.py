@@ -385,7 +385,7 @@ def test_models_of_another_format_are_refused_in_one_sentence(fitted, tmp_path):
     fitted.model_.save(tmp_path / "old.pt")
     stored = torch.load(tmp_path / "old.pt", weights_only=True)
     torch.save(stored | {"spectraldyn_model": 2}, tmp_path / "old.pt")
-    sentence = r"^\S*old.pt was saved by another spectraldyn \(model format 2, this one reads 6\): fit again$"
+    sentence = r"^\S*old.pt was saved by another spectraldyn \(model format 2, this one reads 7\): fit again$"
     with pytest.raises(InputError, match=sentence):
         NeuralSVDModel.load(tmp_path / "old.pt")
 
