@@ -13,6 +13,7 @@ from torch import Tensor
 
 from spectraldyn.features.blocks import CONTACT_RADIUS_NM, Geometry
 from spectraldyn.networks.images import nearest_image, nearest_in_right_angles
+from spectraldyn.networks.pairs import cosine_and_sine
 
 CHUNK_BYTES = 2**28
 """Of tensors that live at once, at most: larger chunks are no faster."""
@@ -40,18 +41,9 @@ def distances(frames: Frames, pairs: Tensor, _: Tensor | None = None) -> Tensor:
 
 
 def torsions(frames: Frames, quartets: Tensor, _: Tensor | None = None) -> Tensor:
-    """Cosine and sine of dihedral angles, (n_frames, 2 n_quartets); of the angle 0 where three atoms lie on a line.
-
-    Formula: Blondel and Karplus, J. Comput. Chem. 17, 1132 (1996).
-    """
+    """(n_frames, 2 n_quartets): see `spectraldyn.networks.pairs.cosine_and_sine`."""
     first, axis, last = (_displacements(frames, quartets[:, [i, i + 1]]) for i in range(3))
-    before, after = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
-    sine = (first * after).sum(dim=2) * axis.square().sum(dim=2).sqrt()
-    cosine = (before * after).sum(dim=2)
-    length = (sine.square() + cosine.square()).sqrt()
-    cosine, sine = torch.where(length > 0, cosine, 1.0), torch.where(length > 0, sine, 0.0)
-    length = torch.where(length > 0, length, 1.0)
-    return torch.stack([cosine / length, sine / length], dim=2).flatten(1)
+    return cosine_and_sine(first, axis, last).flatten(1)
 
 
 def closest(frames: Frames, pairs: Tensor, counts: Tensor) -> Tensor:

@@ -37,20 +37,23 @@ def distances(xyz: Tensor, box: Tensor | None = None) -> Tensor:
 
 
 def torsions(xyz: Tensor, quadruples: Tensor, box: Tensor | None = None) -> Tensor:
-    """(n_frames, n, 2): cosine and sine of the torsion angles of n quadruples (4, n) of atoms; see `pairs_within`.
-
-    Where three of the atoms lie on a line, both are 0.
-    """
+    """`cosine_and_sine` of the torsion angles of n quadruples (4, n) of atoms, (n_frames, n, 2); see `pairs_within`."""
     r = (xyz[:, quadruples[1:]] - xyz[:, quadruples[:-1]]).flatten(1, 2)
     first, axis, last = (r if box is None else _nearest(r, box)).unflatten(1, (3, -1)).unbind(dim=1)
+    return cosine_and_sine(first, axis, last)
+
+
+def cosine_and_sine(first: Tensor, axis: Tensor, last: Tensor) -> Tensor:
+    """Of dihedral angles, (n_frames, n, 2), between bonds (n_frames, n, 3); of the angle 0 where two lie on a line.
+
+    Formula: Blondel and Karplus, J. Comput. Chem. 17, 1132 (1996).
+    """
     before, after = torch.linalg.cross(first, axis), torch.linalg.cross(axis, last)
-    along = torch.linalg.cross(before, after) * (axis / _norm(axis))
-    values = torch.stack(((before * after).sum(dim=2), along.sum(dim=2)), dim=2)
-    return values / (_norm(before) * _norm(after))
-
-
-def _norm(r: Tensor) -> Tensor:
-    return r.square().sum(dim=2, keepdim=True).clamp_min(LEAST_NM**4).sqrt()
+    sine = (first * after).sum(dim=2) * axis.square().sum(dim=2).sqrt()
+    cosine = (before * after).sum(dim=2)
+    square = sine.square() + cosine.square()
+    cosine, length = torch.where(square > 0, cosine, 1.0), torch.where(square > 0, square, 1.0).sqrt()
+    return torch.stack([cosine / length, sine / length], dim=2)
 
 
 def pairs_within(cutoff_nm: float, xyz: Tensor, box: Tensor | None = None) -> Pairs:
