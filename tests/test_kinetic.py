@@ -10,6 +10,7 @@ from torch import nn
 
 from spectraldyn import InputError, KineticSVD
 from spectraldyn.cli import main
+from spectraldyn.estimators.kinetic_svd import slow_inputs
 from spectraldyn.operators import Langevin, kinetic_resolvent
 from spectraldyn.records import Batch
 from spectraldyn.systems import Underdamped, double_well, underdamped_double_well, underdamped_spring
@@ -137,6 +138,34 @@ def test_eigenvalues_of_a_spring_are_learned():
     known = states[:, 0] - exact * states[:, 1]
     assert abs(np.vdot(known, mode)) / np.linalg.norm(known) / np.linalg.norm(mode) > 0.995
     assert "KineticModel(2 modes" in repr(model)
+
+
+def test_slow_inputs_of_high_friction_and_velocities_made_smaller():
+    """A spring's slow eigenfunction is x + τv; of two springs at angles to each other both are whitened."""
+    friction, square, share = 7.0, 1.3, 0.1
+    delay = 2 / (friction + np.sqrt(friction**2 - 4 * square))
+    assert -delay * square == pytest.approx(np.roots([1, friction, square]).max())
+    states = torch.from_numpy(np.random.default_rng(0).normal(size=(500, 4)) @ np.diag([2.0, 1, 1, 3]) + 1)
+    inputs = slow_inputs(states.mean(dim=0), states.T.cov(), delay, share)
+    found = inputs(states)
+    ahead = states[:, :2] + delay * states[:, 2:]
+    assert np.linalg.matrix_rank(torch.hstack((found[:, :2], ahead - ahead.mean(dim=0))).numpy(), tol=1e-9) == 2
+    for part, deviation in ((found[:, :2], 1.0), (found[:, 2:], share)):
+        torch.testing.assert_close(part.T.cov(), deviation**2 * torch.eye(2, dtype=torch.float64), atol=1e-10, rtol=0)
+    assert np.linalg.matrix_rank(torch.hstack((found[:, 2:], states[:, 2:] - states[:, 2:].mean(dim=0))).numpy()) == 2
+
+
+def test_a_double_well_at_high_friction():
+    """From whitened positions and velocities these few steps lead to a rate twice as high."""
+    well = underdamped_double_well(600.0)
+    states = well.sample(8000, seed=0, kT=2.0)
+    weight = np.exp(-2 * (states[:, 0] ** 2 - 1) ** 2)
+    options = {"force": lambda x: -16 * x * (x**2 - 1), "n_functions": 8, "shift": 3.0, "hidden": (32, 64)}
+    model = quick(600.0, **options).fit(states, sample_weight=weight).fetch_model()
+    first, exact = min(model.eigenvalues, key=lambda one: one.rate), -well.eigenvalues(1)[0].real
+    assert first.unresolved is None
+    assert abs(first.rate - exact) < min(np.hypot(first.sampling, first.learning), 0.15 * exact)
+    assert first.residual < 0.2
 
 
 def test_the_same_seed_and_weights():

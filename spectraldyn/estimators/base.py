@@ -203,6 +203,11 @@ def checked_weights(weights: ArrayLike | list | None, data: Dataset) -> np.ndarr
 
 def whitening_of(data: Dataset, weight: np.ndarray | None = None) -> Whitening:
     """Whitening of all rows, which count by their weight (n_rows,) where there is one, in float64."""
+    return Whitening.of(*mean_and_covariance(data, weight))
+
+
+def mean_and_covariance(data: Dataset, weight: np.ndarray | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of all rows, (d,) and (d, d), in float64; see `whitening_of`."""
     width = data[0].shape[1]
     if width > MAX_COLUMNS:
         raise InputError(
@@ -222,7 +227,7 @@ def whitening_of(data: Dataset, weight: np.ndarray | None = None) -> Whitening:
     for numbers, rows in data.chunks():
         part = torch.tensor(rows, dtype=torch.float64) - mean
         covariance += part.T @ (share(numbers) * part)
-    return Whitening.of(mean, covariance)
+    return mean, covariance
 
 
 MOST_MODES, ROWS_PER_MODE, FEW_MODES = 1000, 4, 10

@@ -149,7 +149,7 @@ checkpoint_folder, progress
         device = base.pick_device(self.device)
         seed = self._seed()
         shift = self._shift(dynamics, data)
-        whitening = base.whitening_of(data, weight)
+        whitening = self._inputs(dynamics, data, weight)
         operator = kinetic_resolvent(dynamics, shift)
         sides = build_sides(Whitening(whitening.mean, whitening.matrix.float()), layout, seed).to(device)
         split, everything = split_states(data, self.test_fraction, seed, device)
@@ -183,12 +183,25 @@ checkpoint_folder, progress
             raise InputError(f"force gives {given}, or is not finite on all of them: it must be −∇U of every row")
         return dynamics
 
+    def _squared_frequency(self, dynamics: Langevin, data: Dataset) -> float:
+        """ω² = ⟨F · F⟩/(d m kT)."""
+        return float(_force_on_some(dynamics, data).square().mean()) / (self.mass * self.kT)
+
+    def _inputs(self, dynamics: Langevin, data: Dataset, weight: np.ndarray | None) -> Whitening:
+        """Whitened states; where friction is more than critical, those of `slow_inputs`."""
+        mean, covariance = base.mean_and_covariance(data, weight)
+        square = self._squared_frequency(dynamics, data)
+        if self.friction**2 <= 4 * square:
+            return Whitening.of(mean, covariance)
+        delay = 2 / (self.friction + (self.friction**2 - 4 * square) ** 0.5)
+        return slow_inputs(mean, covariance, delay, delay * square**0.5)
+
     def _shift(self, dynamics: Langevin, data: Dataset) -> float:
         if self.shift is not None:
             if not self.shift > 0:
                 raise InputError(f"shift is {self.shift!r}: it must be a positive rate")
             return float(self.shift)
-        square = float(_force_on_some(dynamics, data).square().mean()) / (self.mass * self.kT)
+        square = self._squared_frequency(dynamics, data)
         if not square > 0:
             raise InputError("no shift could be estimated, as there is no force on these states: give `shift`")
         return min(square / self.friction, self.friction, square**0.5)
@@ -201,6 +214,29 @@ checkpoint_folder, progress
         memory = correlation_rows(evaluate(sides, data)[:, 1 : 1 + self.n_modes], data.stretches)
         eigenvalues, coefficients = kinetic_eigenvalues(averages, shift, self.n_modes, memory, seed)
         return KineticModel(eigenvalues, coefficients, spectrum.values, shift, scores, sides)
+
+
+def slow_inputs(mean: Tensor, covariance: Tensor, delay: float, share: float) -> Whitening:
+    """Map of states (x, v), of these moments, to x + τv, whitened, and v, whitened and made smaller.
+
+    Of a spring of frequency ω, x + τv with 1/τ = (γ + √(γ² − 4ω²))/2 is the slow eigenfunction; of any potential the
+    slow ones are functions of x + v/γ up to terms in 1/γ² (Pavliotis, Springer 2014, ch. 6.5).
+    What a function makes of v otherwise, as one with random weights does, the generator magnifies by γ.
+
+    Parameters
+    ----------
+    mean, covariance : Tensor (2d,) and (2d, 2d)
+    delay : float
+        τ.
+    share : float
+        Of the unit variance of whitened velocities' that is left to them, as a standard deviation.
+    """
+    d = len(mean) // 2
+    one = torch.eye(d, dtype=mean.dtype)
+    ahead = torch.cat((one, delay * one))
+    slow = Whitening.of(mean @ ahead, ahead.T @ covariance @ ahead).matrix
+    fast = share * Whitening.of(mean[d:], covariance[d:, d:]).matrix
+    return Whitening(mean, torch.hstack((ahead @ slow, torch.cat((torch.zeros_like(fast), fast)))))
 
 
 def _all_units_used(sides: Sides, dynamics: Langevin, data: Dataset, shift: float) -> Spectrum:
