@@ -17,7 +17,7 @@ from spectraldyn.data import Atoms, PairSamples, rows_of
 from spectraldyn.errors import InputError
 from spectraldyn.estimators import load_model
 from spectraldyn.estimators.coordinates import encoded
-from spectraldyn.features.atoms import kinds, n_molecules, torsions
+from spectraldyn.features.atoms import kinds, landmarks, n_molecules, torsions
 from spectraldyn.networks import Encoding
 from spectraldyn.systems import SYSTEMS, oracle_timescales
 
@@ -114,6 +114,19 @@ def test_torsions_are_those_about_every_bond_with_others_beyond():
     assert torsions(topology, np.arange(5), kinds(topology, np.arange(5))) == ((0, 1, 2, 3), (0, 1, 2, 4))
 
 
+def test_landmarks_are_one_of_every_residue_and_those_like_it():
+    topology = mdtraj.load(TOP).topology
+    heavy = topology.select("element != H")
+    found = landmarks(topology, heavy, kinds(topology, heavy))
+    assert [str(topology.atom(heavy[place])) for place in found] == ["ACE1-C", "ALA2-CA", "NME3-N"]
+    ring = mdtraj.Topology()
+    residue = ring.add_residue("BNZ", ring.add_chain())
+    atoms = [ring.add_atom(f"C{i}", mdtraj.element.carbon, residue) for i in range(6)]
+    for one, other in zip(atoms, atoms[1:] + atoms[:1], strict=True):
+        ring.add_bond(one, other)
+    assert landmarks(ring, np.arange(6), kinds(ring, np.arange(6))) == tuple(range(6))
+
+
 def test_a_molecule_that_the_box_cuts_is_made_whole(tmp_path):
     frames = mdtraj.load(DIPEPTIDE / "a2.xtc", top=TOP)[:20]
     frames.unitcell_vectors = None
@@ -134,7 +147,7 @@ def test_of_several_molecules_pairs_are_those_of_nearest_images(tmp_path):
     frames = mdtraj.Trajectory(random.uniform(0, 1.2, (30, 4, 3)).astype(np.float32), topology)
     frames.unitcell_vectors = np.broadcast_to(TRICLINIC, (30, 3, 3)).astype(np.float32)
     data = sd.load_features(saved(wrapped(frames), tmp_path / "boxed.h5"), features="coordinates", cache=False)
-    assert data.atoms == Atoms(("C1",) * 4, boxed=True)
+    assert data.atoms == Atoms(("C1",) * 4, boxed=True, landmarks=(0, 1, 2, 3))
     assert data.column_names[-9:] == [f"box {vector}{axis}" for vector in "abc" for axis in "xyz"]
     expected = mdtraj.compute_distances(frames, np.stack(np.triu_indices(4, 1), axis=1))
     np.testing.assert_allclose(interatomic_distances(data[0], data.atoms), expected, atol=1e-5)

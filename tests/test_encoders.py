@@ -18,11 +18,13 @@ CUTOFF = 0.5
 
 TORSIONS = ((0, 1, 3, 5), (4, 1, 3, 5), (0, 2, 3, 5), (5, 3, 2, 4), *((o, 3, 5, c) for o in (1, 2) for c in (0, 4)))
 """Which exchanging the two C, or the two O, leaves as they are, in another order; one is read from its other end."""
+LANDMARKS = (0, 3, 4)
+"""Two C and the N; of no account where there are no torsions."""
 
 
 def encoder(name, dtype=torch.float64, kinds=KINDS, boxed=False, torsions=()):
-    built = Encoding(name, kinds, boxed, CUTOFF, width=8, n_blocks=2, n_radial=6, torsions=torsions).build(3)
-    return built.to(dtype)
+    plain = {"torsions": torsions, "landmarks": LANDMARKS}
+    return Encoding(name, kinds, boxed, CUTOFF, width=8, n_blocks=2, n_radial=6, **plain).build(3).to(dtype)
 
 
 def some_frames(n=7, n_atoms=6, seed=0):
@@ -73,8 +75,13 @@ def test_torsions_are_those_of_mdtraj_and_tell_mirror_images_apart():
     np.testing.assert_allclose(found.numpy(), np.stack((np.cos(expected), np.sin(expected)), axis=2), atol=1e-4)
     network = encoder("schnet", torsions=TORSIONS)
     plain = network(xyz.flatten(1))[:, network.n_trained :]
-    assert plain.shape[1] == 4  # of C–O–N–H and O–N–H–C
+    assert plain.shape[1] == 6  # of C–O–N–H and O–N–H–C, and the distances C–N and C–C
+    lengths = [(xyz[:, one] - xyz[:, other]).norm(dim=1) for one, other in ((0, 3), (3, 4), (0, 4))]
+    expected = torch.stack(((lengths[0] + lengths[1]) / 2, lengths[2]), dim=1)
+    assert torch.allclose(plain[:, 4:], expected, atol=1e-12)
     mirrored = network(-xyz.flatten(1))[:, network.n_trained :]
+    assert torch.allclose(mirrored[:, 4:], expected, atol=1e-12)
+    plain, mirrored = plain[:, :4], mirrored[:, :4]
     np.testing.assert_allclose(mirrored[:, ::2].detach(), plain[:, ::2].detach(), atol=1e-12)
     np.testing.assert_allclose(mirrored[:, 1::2].detach(), -plain[:, 1::2].detach(), atol=1e-12)
     line = torch.arange(12.0).reshape(1, 4, 3).requires_grad_()

@@ -14,6 +14,8 @@ class Atoms:
     """Whether nine more columns hold the three box vectors, one after the other; zeros stand for no box."""
     torsions: tuple[tuple[int, int, int, int], ...] = ()
     """Places, among these atoms, of four in a row along bonds: those of one torsion angle each."""
+    landmarks: tuple[int, ...] = ()
+    """Places of a few atoms whose distances tell how the whole is folded, as one of every residue."""
 
     @property
     def n_columns(self) -> int:

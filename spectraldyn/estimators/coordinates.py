@@ -61,10 +61,11 @@ def encoding_of(data: Dataset, encoder: str | None) -> Encoding | None:
     encoder = encoder or "schnet"
     if encoder not in (known := (*ENCODERS, PLAIN)):
         raise InputError(f"encoder {encoder!r} is unknown: choose one of {', '.join(known)}")
-    encoding = Encoding(encoder, data.atoms.kinds, data.atoms.boxed, torsions=data.atoms.torsions)
+    atoms = data.atoms
+    encoding = Encoding(encoder, atoms.kinds, atoms.boxed, torsions=atoms.torsions, landmarks=atoms.landmarks)
     if encoder == PLAIN and encoding.plain is None:
         raise InputError(
-            f"encoder {PLAIN!r} takes torsion angles, of which these {len(data.atoms.kinds)} atoms have none along "
+            f"encoder {PLAIN!r} takes torsion angles, of which these {len(atoms.kinds)} atoms have none along "
             f"bonds, or the distances of at most {MOST_ATOMS} atoms: choose one of {', '.join(ENCODERS)}"
         )
     return encoding

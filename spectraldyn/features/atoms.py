@@ -38,8 +38,8 @@ def coordinates(molecule: Molecule) -> Block:
         box = chunk.unitcell_vectors.reshape(-1, 9) if periodic else np.zeros((chunk.n_frames, 9))
         return np.hstack((rows, box.astype(np.float32)))
 
-    alike = kinds(molecule.topology, atoms)
-    known = Atoms(alike, boxed, torsions(molecule.topology, atoms, alike))
+    given = molecule.topology, atoms, kinds(molecule.topology, atoms)
+    known = Atoms(given[2], boxed, torsions(*given), landmarks(*given))
     return Block(tuple(columns), compute, needs_whole_molecules=not several, digest="boxed" * boxed, atoms=known)
 
 
@@ -104,6 +104,26 @@ def torsions(
         for after in ends(second, first)
         if before != after
     )
+
+
+def landmarks(topology: mdtraj.Topology, atoms: np.ndarray, alike: tuple[str, ...]) -> tuple[int, ...]:
+    """Places, among these atoms, of one of every residue: of a protein's the Cα, else that with the most bonds.
+
+    With it come those of its residue that are like it.
+    """
+    near = _neighbours(topology)
+    known = set(atoms.tolist())
+
+    def order(place: int) -> tuple[bool, int]:
+        atom = topology.atom(atoms[place])
+        is_alpha = atom.residue.is_protein and atom.name == "CA"
+        return not is_alpha, -len(known.intersection(near[atom.index]))
+
+    residues = [topology.atom(atom).residue.index for atom in atoms]
+    chosen: dict[int, str] = {}
+    for place in sorted(range(len(atoms)), key=order):
+        chosen.setdefault(residues[place], alike[place])
+    return tuple(place for place, residue in enumerate(residues) if chosen[residue] == alike[place])
 
 
 def _neighbours(topology: mdtraj.Topology) -> list[list[int]]:

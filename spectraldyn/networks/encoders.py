@@ -1,6 +1,6 @@
 """From coordinates of atoms to features that do not change with rotation, translation, or exchange of like atoms."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -15,11 +15,11 @@ from spectraldyn.networks.whitening import Whitening
 
 ENCODERS: dict[str, type[SchNet] | type[PaiNN]] = {"schnet": SchNet, "painn": PaiNN}
 PLAIN = "plain"
-"""In place of an encoder: torsion angles or distances alone."""
+"""In place of an encoder: torsion angles and distances alone."""
 MOST_OUTPUTS, MOST_PER_KIND = 256, 8
 """Features of all kinds of atoms together, unless there are more kinds, and of each."""
 MOST_ATOMS = 64
-"""Up to which, where there are no torsions, the distances of all pairs are features, too."""
+"""Between which all distances are features, too."""
 ATOMS_AT_ONCE = 2**14
 """Atoms, in as many frames as it takes, that are looked at together where no gradient is asked for."""
 
@@ -32,7 +32,7 @@ class Encoding:
     """Name in `ENCODERS`, or `PLAIN`."""
     kinds: tuple[str, ...]
     boxed: bool
-    """kinds and boxed, as torsions: of `spectraldyn.data.Atoms`."""
+    """kinds and boxed, as torsions and landmarks: of `spectraldyn.data.Atoms`."""
     cutoff_nm: float = 0.6
     """Atoms farther apart do not see each other."""
     width: int = 16
@@ -42,6 +42,13 @@ class Encoding:
     n_radial: int = 12
     """Functions in which distances are expanded."""
     torsions: tuple[tuple[int, int, int, int], ...] = ()
+    landmarks: tuple[int, ...] = ()
+
+    @property
+    def apart(self) -> tuple[int, ...]:
+        """Places of the atoms whose distances are features: the landmarks, or all where there are no torsions."""
+        chosen = self.landmarks if self.torsions else range(len(self.kinds))
+        return tuple(chosen) if 2 <= len(chosen) <= MOST_ATOMS else ()
 
     @property
     def n_columns(self) -> int:
@@ -56,7 +63,7 @@ class Encoding:
     @property
     def plain(self) -> "Encoding | None":
         """The one without a network, where atoms have torsion angles or are few."""
-        return replace(self, encoder=PLAIN) if self.torsions or len(self.kinds) <= MOST_ATOMS else None
+        return replace(self, encoder=PLAIN) if self.torsions or self.apart else None
 
     def build(self, seed: int) -> "Encoder":
         """A fresh one. The random state of torch is left as it was."""
@@ -68,30 +75,21 @@ class Encoding:
 class Encoder(nn.Module):
     """Coordinates (B, n_columns) → features (B, k): those of the atoms, averaged over the atoms of each kind.
 
-    Averages over all atoms at once, which serve for energies, would leave little of a conformation. Cosines and sines
-    of torsion angles are features, too, averaged over those of the same four kinds; of few atoms that have none, the
-    distances are, averaged over the pairs of the same two kinds. In what is slow among these training begins.
+    Averages over all atoms at once, which serve for energies, would leave little of a conformation. What
+    `PlainFeatures` gives comes behind; in what is slow among these training begins.
     """
 
     kinds: Tensor
     counts: Tensor
-    quadruples: Tensor
-    plain_kinds: Tensor
-    plain_counts: Tensor
 
     def __init__(self, encoding: Encoding):
         super().__init__()
         self.encoding = encoding
         place = {kind: number for number, kind in enumerate(dict.fromkeys(encoding.kinds))}
         numbers, n_kinds = [place[kind] for kind in encoding.kinds], len(place)
-        kinds = torch.tensor(numbers)
-        few = range(len(numbers) if len(numbers) <= MOST_ATOMS else 0)
-        plain = _numbered(encoding.torsions or list(combinations(few, 2)), numbers)
-        quadruples = torch.tensor(encoding.torsions, dtype=torch.long).reshape(-1, 4).T
-        for name, tensor in (("kinds", kinds), ("plain_kinds", plain), ("quadruples", quadruples)):
-            self.register_buffer(name, tensor, persistent=False)
-        self.register_buffer("counts", kinds.bincount().to(torch.get_default_dtype()), persistent=False)
-        self.register_buffer("plain_counts", plain.bincount().to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("kinds", torch.tensor(numbers), persistent=False)
+        self.register_buffer("counts", _counts(self.kinds), persistent=False)
+        self.plain = PlainFeatures(encoding.torsions, encoding.apart, numbers)
         self.n_trained = 0
         if encoding.encoder == PLAIN:
             return
@@ -108,19 +106,60 @@ class Encoder(nn.Module):
             return torch.cat([self(some) for some in x.split(step)])
         xyz = x[:, : 3 * n_atoms].unflatten(1, (n_atoms, 3))
         box = x[:, 3 * n_atoms :].unflatten(1, (3, 3)) if self.encoding.boxed else None
-        return torch.cat((*self._learned(xyz, box), *self._plain(xyz, box)), dim=1)
+        plain = self.plain(xyz, box)
+        return torch.cat((self._learned(xyz, box), plain), dim=1) if self.n_trained else plain
 
-    def _learned(self, xyz: Tensor, box: Tensor | None) -> Iterator[Tensor]:
-        if self.n_trained:
-            pairs = pairs_within(self.encoding.cutoff_nm, xyz, box)
-            of_atoms = self.readout(self.atoms(self.kinds.repeat(len(xyz)), pairs)).unflatten(0, xyz.shape[:2])
-            yield _averaged(of_atoms, self.kinds, self.counts).flatten(1)
+    def _learned(self, xyz: Tensor, box: Tensor | None) -> Tensor:
+        pairs = pairs_within(self.encoding.cutoff_nm, xyz, box)
+        of_atoms = self.readout(self.atoms(self.kinds.repeat(len(xyz)), pairs)).unflatten(0, xyz.shape[:2])
+        return _averaged(of_atoms, self.kinds, self.counts).flatten(1)
 
-    def _plain(self, xyz: Tensor, box: Tensor | None) -> Iterator[Tensor]:
-        if self.encoding.torsions:
-            yield _averaged(torsions(xyz, self.quadruples, box), self.plain_kinds, self.plain_counts).flatten(1)
-        elif len(self.kinds) <= MOST_ATOMS:
-            yield _averaged(distances(xyz, box), self.plain_kinds, self.plain_counts)
+
+class PlainFeatures(nn.Module):
+    """Cosines and sines of torsion angles, averaged over those of the same four kinds of atoms, and distances between
+    some atoms, over those of the same two.
+
+    Parameters
+    ----------
+    quadruples : sequence of (int, int, int, int)
+        Places of the atoms of the torsions.
+    apart : sequence of int
+        Places of the atoms between which distances are taken.
+    kinds : list of int
+        Of all atoms.
+    """
+
+    quadruples: Tensor
+    apart: Tensor
+    torsion_kinds: Tensor
+    torsion_counts: Tensor
+    pair_kinds: Tensor
+    pair_counts: Tensor
+
+    def __init__(self, quadruples: Sequence[tuple[int, ...]], apart: Sequence[int], kinds: list[int]):
+        super().__init__()
+        pairs = list(combinations(apart, 2))
+        buffers = {
+            "quadruples": torch.tensor(quadruples, dtype=torch.long).reshape(-1, 4).T,
+            "apart": torch.tensor(apart, dtype=torch.long),
+            "torsion_kinds": _numbered(quadruples, kinds),
+            "pair_kinds": _numbered(pairs, kinds),
+        }
+        buffers["torsion_counts"], buffers["pair_counts"] = map(
+            _counts, (buffers["torsion_kinds"], buffers["pair_kinds"])
+        )
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, xyz: Tensor, box: Tensor | None) -> Tensor:
+        angles = _averaged(torsions(xyz, self.quadruples, box), self.torsion_kinds, self.torsion_counts)
+        lengths = _averaged(distances(xyz[:, self.apart], box), self.pair_kinds, self.pair_counts)
+        return torch.cat((angles.flatten(1), lengths), dim=1)
+
+
+def _counts(kinds: Tensor) -> Tensor:
+    """How many there are of each kind, as a number to divide by."""
+    return kinds.bincount().to(torch.get_default_dtype())
 
 
 def _numbered(places: Sequence[tuple[int, ...]], kinds: list[int]) -> Tensor:
