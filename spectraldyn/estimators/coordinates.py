@@ -124,7 +124,8 @@ def _train(encoder: Encoder, split: PairSamples, train: Callable[[Whitening, Pai
 
 def _slow_features(encoder: Encoder, split: PairSamples, noise: float = 0.0) -> tuple[EncodedWhitening, Tensor]:
     """Slow coordinates of what an encoder gives, and their scales."""
-    batches = in_batches(split, split.train, MAX_SCORED)
+    # Of few pairs those held out are wanted for the moments, which tell nothing of what is slow.
+    batches = in_batches(split, torch.cat((split.train, split.test)), MAX_SCORED)
     whitening = EncodedWhitening.by(encoder, (batch.x for batch in batches), noise)
     coordinates, scales = slow_coordinates(whitening, split)
     return cast(EncodedWhitening, coordinates), scales
