@@ -14,6 +14,7 @@ import spectraldyn
 from spectraldyn.baselines import METHODS, Comparison
 from spectraldyn.cli import main
 from spectraldyn.errors import InputError
+from spectraldyn.networks import Encoding
 from spectraldyn.pipeline import with_interval
 from spectraldyn.report import rebuild_report, viewer
 from spectraldyn.report.citing import METHODS as CITED
@@ -187,6 +188,27 @@ def test_the_methods_paragraph_cites_what_is_listed(run):
     for name, year in re.findall(r"([A-ZÖ][\wö]+)(?: et al\.| and Weber)? (\d{4})", paragraph.replace("ö", "o")):
         assert re.search(rf"@\w+{{{name.lower()}{year}\w+,", entries)
     assert entries.count("@") == 7
+
+
+def test_the_methods_paragraph_says_what_is_made_of_coordinates(run):
+    stored = json.loads((run / "results.json").read_text())
+    assert "learned from 2 features of 10,000 frames" in methods(stored, "4 ps")
+    encoding = Encoding("plain", ("C", "N", "C", "O"), False, torsions=((0, 1, 2, 3),), landmarks=(0, 2))
+    for encoder, inputs, key in (
+        ("plain", "torsion angles and distances of 4 atoms of 10,000 frames", None),
+        (
+            "painn",
+            "features that a PaiNN network (Schütt et al. 2021) trained beforehand makes of the coordinates of 4 "
+            "atoms, beside torsion angles and distances, of 10,000 frames",
+            "schutt2021equivariant",
+        ),
+    ):
+        stored["model"]["encoding"] = json.loads(
+            json.dumps(dataclasses.asdict(dataclasses.replace(encoding, encoder=encoder)))
+        )
+        assert f"were learned from {inputs}" in methods(stored, "4 ps")
+        assert references(stored).count("@") == 7 + (key is not None)
+        assert key is None or f"{{{key}," in references(stored)
 
 
 def test_structures_of_caps_hang_together_and_large_ones_are_thinned(tmp_path, monkeypatch):

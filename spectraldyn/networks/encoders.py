@@ -51,6 +51,11 @@ class Encoding:
         return tuple(chosen) if 2 <= len(chosen) <= MOST_ATOMS else ()
 
     @property
+    def plain_kinds(self) -> str:
+        """What the plain features are, in words; "" where there are none."""
+        return " and ".join(["torsion angles"] * bool(self.torsions) + ["distances"] * bool(self.apart))
+
+    @property
     def n_columns(self) -> int:
         """Columns that it takes: x, y, z of every atom, and three box vectors where frames have a box."""
         return 3 * len(self.kinds) + 9 * self.boxed

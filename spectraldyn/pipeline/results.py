@@ -7,6 +7,7 @@ import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.estimators import Attribution, GeneratorModel, NeuralSVDModel
+from spectraldyn.networks import PLAIN
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.remarks import MEND_FIRST, Judgement, verdict_lines
 from spectraldyn.pipeline.run import Stage
@@ -165,6 +166,16 @@ class TransferResults(Results):
         """One sentence on how far refits at other lag times agree; None without refits."""
         return None if self.refitted_timescales_by_lag is None else agreement_summary(self.refit_agreement)
 
+    def _encoder_line(self) -> str | None:
+        """What of coordinates the modes are learned from."""
+        encoding = self.model.settings.layout.encoding
+        if encoding is None:
+            return None
+        if encoding.encoder == PLAIN:
+            return f"Of the coordinates: {encoding.plain_kinds}, without an encoder"
+        beside = f", beside {encoding.plain_kinds}" if encoding.plain_kinds else ""
+        return f"Of the coordinates: features learned by {encoding.encoder}{beside}"
+
     def _scores_line(self) -> str | None:
         found = self.cross_validation
         if found is None:
@@ -185,7 +196,7 @@ class TransferResults(Results):
 
     def notes(self) -> list[str]:
         """What must be known to read the table, scores, and the metastable sets: one line each."""
-        told = [self.intervals_line, self._scores_line(), self.refit_summary, self._sets_line()]
+        told = [self._encoder_line(), self.intervals_line, self._scores_line(), self.refit_summary, self._sets_line()]
         return [line for line in told if line]
 
 

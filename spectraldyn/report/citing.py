@@ -5,6 +5,7 @@ from importlib import resources
 from typing import Any
 
 from spectraldyn.baselines import Comparison
+from spectraldyn.networks import PLAIN, Encoding
 from spectraldyn.pipeline import Scan
 from spectraldyn.report.shown import counted, listed
 
@@ -23,6 +24,11 @@ METHODS = {
     "nystroem-rrr": ("Nyström reduced-rank regression", "meanti2023estimating", "Meanti et al. 2023"),
 }
 """Name in a sentence, key among the references and citation of every method of a comparison."""
+ENCODER_WORKS = {
+    "schnet": ("SchNet", "schutt2018schnet", "Schütt et al. 2018"),
+    "painn": ("PaiNN", "schutt2021equivariant", "Schütt et al. 2021"),
+}
+"""The same of the encoders."""
 SOFTWARE = ("hoffmann2022deeptime", "mcgibbon2015mdtraj")
 
 
@@ -33,7 +39,7 @@ def asset(name: str) -> str:
 
 def methods(contents: dict[str, Any], lag: str | None) -> str:
     """A paragraph for the section on methods, from what results.json holds; `lag` is the lag time in words."""
-    model, n_features = contents["model"], len(contents["features"]["columns"])
+    model = contents["model"]
     n_modes, n_files = len(contents["timescales"]), len(contents["inputs"])
     data = f"{contents['n_frames']:,} frames of {n_files} trajector{'ies' if n_files > 1 else 'y'}"
     if lag is None:
@@ -47,7 +53,7 @@ def methods(contents: dict[str, Any], lag: str | None) -> str:
     if contents["n_refits"]:
         errors += f" and {contents['n_refits']} fits of resampled data with new random numbers"
     sentences = [
-        f"The leading {n_modes} modes of {operator}{where} were learned from {n_features} features of {data} by "
+        f"The leading {n_modes} modes of {operator}{where} were learned from {_inputs(contents)} of {data} by "
         f"NeuralSVD with {model['objective']} nesting (Ryu et al. 2024), as implemented in spectraldyn "
         f"{contents['version']}.",
         f"{values} were read off {pairs}, with 95 % intervals from {errors}.",
@@ -62,9 +68,28 @@ def methods(contents: dict[str, Any], lag: str | None) -> str:
     return " ".join(sentences)
 
 
+def _inputs(contents: dict[str, Any]) -> str:
+    """What the networks see."""
+    if (encoding := _encoding(contents)) is None:
+        return f"{len(contents['features']['columns'])} features"
+    n_atoms, known = f"{len(encoding.kinds)} atoms", encoding.plain_kinds
+    if encoding.encoder == PLAIN:
+        return f"{known} of {n_atoms}"
+    name, _, cited = ENCODER_WORKS[encoding.encoder]
+    beside = f", beside {known}," if known else ""
+    return f"features that a {name} network ({cited}) trained beforehand makes of the coordinates of {n_atoms}{beside}"
+
+
+def _encoding(contents: dict[str, Any]) -> Encoding | None:
+    stored = contents["model"].get("encoding")
+    return None if stored is None else Encoding(**stored)
+
+
 def references(contents: dict[str, Any]) -> str:
     """The works that the paragraph cites, and the software used, as BibTeX."""
-    return _entries((GENERATOR if contents["lag"] is None else TRANSFER) + SOFTWARE)
+    encoding = _encoding(contents)
+    encoder = () if encoding is None or encoding.encoder == PLAIN else (ENCODER_WORKS[encoding.encoder][1],)
+    return _entries((GENERATOR if contents["lag"] is None else TRANSFER) + encoder + SOFTWARE)
 
 
 def methods_of_comparison(comparison: Comparison, contents: dict[str, Any], lag: str) -> str:
