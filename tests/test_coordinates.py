@@ -1,6 +1,7 @@
 """Learning from coordinates: which atoms are alike, boxes, an exact answer, files, comparisons, and what is refused."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import mdtraj
@@ -19,6 +20,7 @@ from spectraldyn.estimators import load_model
 from spectraldyn.estimators.coordinates import encoded
 from spectraldyn.features.atoms import kinds, landmarks, n_molecules, torsions
 from spectraldyn.networks import Encoding
+from spectraldyn.pipeline.refit import once_more
 from spectraldyn.systems import SYSTEMS, oracle_timescales
 
 DIPEPTIDE = REPOSITORY_DATA / "alanine_dipeptide"
@@ -230,6 +232,17 @@ def test_the_encoder_is_left_out_where_it_does_no_better_on_held_out_pairs(quick
     del trained[:]
     assert encoded(asked, 0, split, train, choose=False).encoding == asked
     assert [name for name, _ in trained] == ["encoded"]
+
+
+def test_refits_train_no_encoder_where_it_was_left_out(quick):
+    data, _ = dimer(2, stride=10)
+    learner = sd.NeuralSVD(1, 1, n_networks=1, random_state=0)
+    model = learner.fit_fetch(data)
+    refits = sd.refit_resampled(learner, model, data, 2, n_jobs=1)
+    taken = [one.settings.layout.encoding for one in (model, *(refit.model for refit in refits))]
+    assert taken == [replace(taken[0], encoder="plain")] * 3
+    schnet = SimpleNamespace(settings=SimpleNamespace(layout=SimpleNamespace(encoding=Encoding("schnet", (), False))))
+    assert once_more(learner, schnet, n_modes=2).get_params()["encoder"] == "schnet"
 
 
 def test_training_from_disk_is_that_from_memory(quick, monkeypatch):

@@ -265,7 +265,6 @@ def test_extreme_numbers(command, option, capfd, monkeypatch, tmp_path):
 
     monkeypatch.setattr("spectraldyn.estimators.neural_svd.NeuralSVD._pairs", reached)
     monkeypatch.setattr("spectraldyn.baselines.compare.split_seeds", reached)
-    monkeypatch.setattr("spectraldyn.pipeline.transfer.default_refits", reached)
     monkeypatch.setattr("spectraldyn.pipeline.transfer.kept_fits_folder", reached)
     monkeypatch.setattr("spectraldyn.pipeline.scan.kept_fits_folder", reached)
     harmless = {("--seed", "0"), ("--skip", "0"), ("--refits", "0")}

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from spectraldyn.cli import main
 from spectraldyn.data.stretches import pair_starts
 from spectraldyn.errors import InputError
 from spectraldyn.estimators.pairs import LaggedPairs
+from spectraldyn.networks import Encoding
 from spectraldyn.pipeline.remarks import refit_remarks
 from spectraldyn.pipeline.resampled import Anew, default_refits, resampled_blocks
 from spectraldyn.pipeline.sets import sets_of_modes
@@ -293,8 +295,14 @@ def test_too_few_blocks_have_no_refits(frames):
 def test_many_values_or_modes_are_not_learned_anew_by_default(frames, monkeypatch):
     monkeypatch.setattr("spectraldyn.pipeline.resampled.DEFAULT_REFITS", 4)
     data = Dataset([frames])
-    assert [default_refits(data, n_modes) for n_modes in (1, 5, 6)] == [4, 4, 0]
-    assert default_refits(Dataset([np.zeros((100, 60_000), np.float32)]), 1) == 0
+
+    def model(n_modes, encoder=None):
+        encoding = encoder and Encoding(encoder, ("C", "C"), False)
+        return SimpleNamespace(settings=SimpleNamespace(layout=SimpleNamespace(n_modes=n_modes, encoding=encoding)))
+
+    assert [default_refits(data, model(n_modes)) for n_modes in (1, 5, 6)] == [4, 4, 0]
+    assert default_refits(Dataset([np.zeros((100, 60_000), np.float32)]), model(1)) == 0
+    assert [default_refits(data, model(1, encoder)) for encoder in ("plain", "schnet")] == [4, 0]
 
 
 def test_command_line_learns_anew_and_takes_up_what_was_finished(quick, frames, tmp_path, monkeypatch, capfd):

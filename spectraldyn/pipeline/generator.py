@@ -131,7 +131,7 @@ def fit_generator(
     folder = mine.keep(kept_fits_folder(learner, data))
     with mine.stage("training"):
         model, functions = fit_or_take_up(learner, data, folder)
-    n_refits = default_refits(data, learner.n_modes) if refits is None else refits
+    n_refits = default_refits(data, model) if refits is None else refits
     anew: list[Refit] = []
     if n_refits:
         with mine.stage("refits"):

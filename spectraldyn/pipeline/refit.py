@@ -98,12 +98,20 @@ def _refitted_timescales(results: TransferResults, estimator: NeuralSVD, folder:
                 refitted[lag] = results.timescales_by_lag[lag]
                 continue
             # One bar for all refits: twelve pairs of them would bury it.
-            again = clone(estimator).set_params(lagtime=lag, random_state=model.settings.seed, progress=False)
+            again = once_more(estimator, model, lagtime=lag, random_state=model.settings.seed)
             new, functions = fit_quietly(again, data, folder)
             seed, here = new.settings.seed, [lag]
             scales = read_off_timescales(new.moments, functions, data.stretches, lag, seed, lagtimes=here)[lag]
             refitted[lag] = [in_time(scale, data.time.row_time) for scale in scales]
     return refitted
+
+
+def once_more(learner: Any, model: NeuralSVDModel | GeneratorModel, **options: Any) -> Any:
+    """The learner of a model, with other options, for one of many fits: without a bar, and with the encoder that was
+    taken, so that none is trained where it was left out."""
+    encoding = model.settings.layout.encoding
+    taken = {} if encoding is None else {"encoder": encoding.encoder}
+    return clone(learner).set_params(**taken, **options, progress=False)
 
 
 def fit_quietly(learner: NeuralSVD, data: Dataset, folder: Path | None) -> tuple[NeuralSVDModel, np.ndarray]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import joblib
 import numpy as np
-from sklearn.base import clone
 from tqdm.auto import tqdm
 
 from spectraldyn.data import Atoms, Dataset
@@ -22,6 +21,8 @@ from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD, NeuralSVD, NeuralSVDModel
 from spectraldyn.estimators.base import pick_device
 from spectraldyn.files import replacing
+from spectraldyn.networks import PLAIN
+from spectraldyn.pipeline.refit import once_more
 from spectraldyn.spectra.intervals import block_bootstrap
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rates import correlation_rows
@@ -42,14 +43,16 @@ Learner = NeuralSVD | GeneratorSVD
 Model = NeuralSVDModel | GeneratorModel
 MOST_REFITS = 200
 DEFAULT_REFITS, CHEAP_VALUES, CHEAP_MODES = 4, 5_000_000, 5
-"""Refits by default, and up to how many values (rows times columns) and modes: there a fit takes seconds, unless it is
-to coordinates."""
+"""Refits by default, and up to how many values (rows times columns) and modes: there a fit takes seconds, unless an
+encoder is trained."""
 
 
-def default_refits(data: Dataset, n_modes: int) -> int:
-    """How many refits there are where none are asked for."""
-    cheap = data.atoms is None and data.n_rows * len(data.columns) <= CHEAP_VALUES and n_modes <= CHEAP_MODES
-    return DEFAULT_REFITS if cheap else 0
+def default_refits(data: Dataset, model: Model) -> int:
+    """How many refits of a model there are where none are asked for."""
+    layout = model.settings.layout
+    trained = layout.encoding is not None and layout.encoding.encoder != PLAIN
+    cheap = data.n_rows * len(data.columns) <= CHEAP_VALUES and layout.n_modes <= CHEAP_MODES
+    return DEFAULT_REFITS if cheap and not trained else 0
 
 
 def check_refits(n_refits: int | None) -> None:
@@ -134,7 +137,7 @@ def refit_resampled(
         tasks = []
         for number, (draw, file) in enumerate(zip(draws, files, strict=True)):
             stream = np.random.SeedSequence([model.settings.seed, 1 + number])
-            again = clone(learner).set_params(random_state=int(stream.generate_state(1)[0]), progress=False)
+            again = once_more(learner, model, random_state=int(stream.generate_state(1)[0]))
             if _model_in(file, model) is None:
                 counts = np.repeat(draw, blocks.block_rows)
                 tasks.append(

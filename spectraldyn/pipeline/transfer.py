@@ -224,11 +224,11 @@ def fit_trajectories(
     with mine.stage("reading"):
         data, lagtime = load_for_lag(lag, files, top, **reading, weights=weights, progress=progress, cluster=cluster)
     learner.set_params(lagtime=lagtime)
-    n_refits = default_refits(data, learner.n_modes) if refits is None else refits
     # What an interruption of anything that follows must not cost includes the fit that came before.
     folder = mine.keep(kept_fits_folder(learner, data))
     with mine.stage("training"):
         model, functions = fit_or_take_up(learner, data, folder)
+    n_refits = default_refits(data, model) if refits is None else refits
     anew: list[Refit] = []
     if n_refits:
         with mine.stage("refits"):
