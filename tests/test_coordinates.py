@@ -335,7 +335,8 @@ def test_from_the_command_line_to_a_report_and_to_new_files(quick, tmp_path, mon
     assert main(fit) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     printed = capfd.readouterr().out
-    if results["model"]["encoding"]["encoder"] == "plain":
+    assert results["coordinates"]["n_atoms"] == 10
+    if results["coordinates"]["encoder"] is None:
         assert "Of the coordinates: torsion angles and distances, without an encoder\n" in printed
     else:
         assert "Of the coordinates: features learned by schnet, beside torsion angles and distances\n" in printed

@@ -1,8 +1,6 @@
 """The fitted models: learned functions and the spectrum read off them; saved and loaded without pickle."""
 
 import dataclasses
-import zipfile
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -12,18 +10,16 @@ from numpy.typing import ArrayLike
 
 from spectraldyn.data import Dataset
 from spectraldyn.errors import InputError
+from spectraldyn.estimators import stored
 from spectraldyn.estimators.base import is_trajectory_list
 from spectraldyn.estimators.evaluation import evaluate, evaluated
 from spectraldyn.estimators.settings import GeneratorSettings, TransferSettings
-from spectraldyn.networks import EncodedWhitening, Encoding, Layout, Sides, Whitening, build_sides
+from spectraldyn.networks import Sides
 from spectraldyn.spectra.moments import Moments
 from spectraldyn.spectra.rates import Untapped, rates_from_eigenvalues
 from spectraldyn.spectra.rayleigh_ritz import Eigenmodes, Spectrum
 from spectraldyn.spectra.scores import HeldOut
 from spectraldyn.spectra.timescales import timescales_from_eigenvalues
-
-FORMAT = 7
-"""Of the files that `save` writes."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -179,17 +175,17 @@ class _Model:
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file of tensors and plain values; nothing in it is executable."""
-        stored = {
-            "spectraldyn_model": FORMAT,
+        contents = {
+            "spectraldyn_model": stored.FORMAT,
             "settings": self.settings.plain(),
             "scores": self.scores,
             "signs": torch.from_numpy(self.signs),
             "sides": self.sides.state_dict(),
-            "spectrum": _tensors(self.spectrum),
-            "moments": _tensors(self.moments),
-            **{name: _tensors(record) for name, record in self._own_records().items()},
+            "spectrum": stored.tensors(self.spectrum),
+            "moments": stored.tensors(self.moments),
+            **{name: stored.tensors(record) for name, record in self._own_records().items()},
         }
-        torch.save(stored, path)
+        torch.save(contents, path)
 
     def _own_records(self) -> dict[str, HeldOut | Untapped]:
         """What models of this kind alone hold."""
@@ -363,57 +359,23 @@ def load_model(path: str | Path) -> NeuralSVDModel | GeneratorModel:
     InputError
         If the file is not a model saved by spectraldyn.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()  # checksums, which torch writes but does not look at
-        stored = None if broken else torch.load(path, map_location="cpu", weights_only=True)
-        version = FORMAT if stored is None else stored["spectraldyn_model"]
-    except Exception as error:  # of a damaged archive torch raises anything
-        raise InputError(f"{path} is not a model saved by spectraldyn ({type(error).__name__})") from error
-    if version != FORMAT:
-        of_another = f"model format {version}, this one reads {FORMAT}"
-        raise InputError(f"{path} was saved by another spectraldyn ({of_another}): fit again")
-    if stored is None:
-        raise InputError(f"{path} is damaged (the checksum of its part {broken} is wrong): fit again")
-    try:
-        model = _restored(stored)
-    except Exception as error:  # whatever a value of another kind than was written leads to
-        said = " ".join(str(error).split())[:120]
-        raise InputError(f"{path} is damaged ({said or type(error).__name__}): fit again") from error
-    return cast(NeuralSVDModel | GeneratorModel, model)
+    return cast(NeuralSVDModel | GeneratorModel, stored.read(path, _restored))
 
 
-def _restored(stored: dict[str, Any]) -> _Model:
+def _restored(contents: dict[str, Any]) -> _Model:
     """The model of what `save` wrote; raises anything where a part is missing, of another shape, or not a number."""
-    settings = dict(stored["settings"])
+    settings = dict(contents["settings"])
     kind, settings_type = _MODELS[settings.pop("operator")]
-    layout = Layout(**{field.name: settings.pop(field.name) for field in dataclasses.fields(Layout)})
-    if layout.encoding is not None:
-        layout = dataclasses.replace(layout, encoding=Encoding(**cast(dict[str, Any], layout.encoding)))
+    layout = stored.layout_from(settings)
     settings = settings_type(layout=layout, **settings)
-    spectrum, moments = Spectrum(**_arrays(stored["spectrum"])), Moments(**_arrays(stored["moments"]))
-    matrix = next(value for name, value in stored["sides"].items() if name.endswith("whitening.matrix"))
-    encoding, n_parts = layout.encoding, len(stored["sides"])
-    sizes = () if encoding is None else (encoding.width, encoding.width, encoding.n_radial)
-    widths, n_numbers = (matrix.shape[1], *layout.hidden), sum(value.numel() for value in stored["sides"].values())
-    if (
-        len(spectrum.norms) != layout.n_modes
-        or max(layout.n_trunks, 0 if encoding is None else encoding.n_blocks) > n_parts
-        or any(before * after > n_numbers for before, after in (*pairwise(widths), *pairwise(sizes)))
-    ):  # before as much memory is taken as a wrong number asks for
+    spectrum, moments = Spectrum(**stored.arrays(contents["spectrum"])), Moments(**stored.arrays(contents["moments"]))
+    if len(spectrum.norms) != layout.n_modes:
         raise ValueError("its networks are not those that it says")
-    sides = build_sides(Whitening(torch.zeros(len(matrix)), torch.zeros_like(matrix)), layout, seed=0)
-    if encoding is not None:
-        before = torch.zeros_like(stored["sides"]["left.0.matrix"])
-        sides = sides.behind(EncodedWhitening(torch.zeros(len(before)), before, encoding.build(0)))
-    sides = sides.double()
-    if not all(value.is_floating_point() for value in stored["sides"].values()):
-        raise ValueError("it holds whole numbers in the place of others")
-    sides.load_state_dict(stored["sides"])
+    sides = stored.sides_from(contents["sides"], layout)
     records: dict[str, Any] = {"held_out": HeldOut, "untapped": Untapped}
-    own = {name: record(**_arrays(stored[name])) for name, record in records.items() if name in stored}
-    scores = {str(name): float(score) for name, score in stored["scores"].items()}
-    model = kind(spectrum, moments, scores, stored["signs"].numpy(), settings, sides, **own)
+    own = {name: record(**stored.arrays(contents[name])) for name, record in records.items() if name in contents}
+    scores = {str(name): float(score) for name, score in contents["scores"].items()}
+    model = kind(spectrum, moments, scores, contents["signs"].numpy(), settings, sides, **own)
     _check_numbers(model)
     return model
 
@@ -441,15 +403,3 @@ def _check_numbers(model: _Model) -> None:
         raise ValueError("it holds numbers that are not finite")
     if isinstance(model, NeuralSVDModel):
         moments.at(model.lagtime)
-
-
-def _tensors(record: Spectrum | Moments | HeldOut | Untapped) -> dict[str, Any]:
-    """A record of arrays and plain values, as torch saves it."""
-    return {
-        name: torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
-        for name, value in vars(record).items()
-    }
-
-
-def _arrays(stored: dict[str, Any]) -> dict[str, Any]:
-    return {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in stored.items()}

@@ -51,6 +51,11 @@ class Encoding:
         return tuple(chosen) if 2 <= len(chosen) <= MOST_ATOMS else ()
 
     @property
+    def trained(self) -> bool:
+        """Whether there is a network in it."""
+        return self.encoder != PLAIN
+
+    @property
     def plain_kinds(self) -> str:
         """What the plain features are, in words; "" where there are none."""
         return " and ".join(["torsion angles"] * bool(self.torsions) + ["distances"] * bool(self.apart))
@@ -96,7 +101,7 @@ class Encoder(nn.Module):
         self.register_buffer("counts", _counts(self.kinds), persistent=False)
         self.plain = PlainFeatures(encoding.torsions, encoding.apart, numbers)
         self.n_trained = 0
-        if encoding.encoder == PLAIN:
+        if not encoding.trained:
             return
         width, sizes = encoding.width, (encoding.n_blocks, encoding.n_radial, encoding.cutoff_nm)
         self.atoms = ENCODERS[encoding.encoder](n_kinds, width, *sizes)

@@ -21,7 +21,6 @@ from spectraldyn.errors import InputError, InputWarning
 from spectraldyn.estimators import GeneratorModel, GeneratorSVD, NeuralSVD, NeuralSVDModel
 from spectraldyn.estimators.base import pick_device
 from spectraldyn.files import replacing
-from spectraldyn.networks import PLAIN
 from spectraldyn.pipeline.refit import once_more
 from spectraldyn.spectra.intervals import block_bootstrap
 from spectraldyn.spectra.moments import Moments
@@ -50,7 +49,7 @@ encoder is trained."""
 def default_refits(data: Dataset, model: Model) -> int:
     """How many refits of a model there are where none are asked for."""
     layout = model.settings.layout
-    trained = layout.encoding is not None and layout.encoding.encoder != PLAIN
+    trained = layout.encoding is not None and layout.encoding.trained
     cheap = data.n_rows * len(data.columns) <= CHEAP_VALUES and layout.n_modes <= CHEAP_MODES
     return DEFAULT_REFITS if cheap and not trained else 0
 

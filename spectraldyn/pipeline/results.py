@@ -7,7 +7,6 @@ import numpy as np
 
 from spectraldyn.data import Dataset
 from spectraldyn.estimators import Attribution, GeneratorModel, NeuralSVDModel
-from spectraldyn.networks import PLAIN
 from spectraldyn.pipeline.agreement import agreement_summary, agreements
 from spectraldyn.pipeline.remarks import MEND_FIRST, Judgement, verdict_lines
 from spectraldyn.pipeline.run import Stage
@@ -171,7 +170,7 @@ class TransferResults(Results):
         encoding = self.model.settings.layout.encoding
         if encoding is None:
             return None
-        if encoding.encoder == PLAIN:
+        if not encoding.trained:
             return f"Of the coordinates: {encoding.plain_kinds}, without an encoder"
         beside = f", beside {encoding.plain_kinds}" if encoding.plain_kinds else ""
         return f"Of the coordinates: features learned by {encoding.encoder}{beside}"

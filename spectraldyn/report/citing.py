@@ -5,7 +5,6 @@ from importlib import resources
 from typing import Any
 
 from spectraldyn.baselines import Comparison
-from spectraldyn.networks import PLAIN, Encoding
 from spectraldyn.pipeline import Scan
 from spectraldyn.report.shown import counted, listed
 
@@ -24,7 +23,7 @@ METHODS = {
     "nystroem-rrr": ("Nyström reduced-rank regression", "meanti2023estimating", "Meanti et al. 2023"),
 }
 """Name in a sentence, key among the references and citation of every method of a comparison."""
-ENCODER_WORKS = {
+ENCODERS = {
     "schnet": ("SchNet", "schutt2018schnet", "Schütt et al. 2018"),
     "painn": ("PaiNN", "schutt2021equivariant", "Schütt et al. 2021"),
 }
@@ -70,25 +69,20 @@ def methods(contents: dict[str, Any], lag: str | None) -> str:
 
 def _inputs(contents: dict[str, Any]) -> str:
     """What the networks see."""
-    if (encoding := _encoding(contents)) is None:
+    if (given := contents["coordinates"]) is None:
         return f"{len(contents['features']['columns'])} features"
-    n_atoms, known = f"{len(encoding.kinds)} atoms", encoding.plain_kinds
-    if encoding.encoder == PLAIN:
-        return f"{known} of {n_atoms}"
-    name, _, cited = ENCODER_WORKS[encoding.encoder]
-    beside = f", beside {known}," if known else ""
-    return f"features that a {name} network ({cited}) trained beforehand makes of the coordinates of {n_atoms}{beside}"
-
-
-def _encoding(contents: dict[str, Any]) -> Encoding | None:
-    stored = contents["model"].get("encoding")
-    return None if stored is None else Encoding(**stored)
+    if given["encoder"] is None:
+        return f"{given['plain']} of {given['n_atoms']} atoms"
+    name, _, cited = ENCODERS[given["encoder"]]
+    beside = f", beside {given['plain']}," if given["plain"] else ""
+    network = f"a {name} network ({cited}) trained beforehand"
+    return f"features that {network} makes of the coordinates of {given['n_atoms']} atoms{beside}"
 
 
 def references(contents: dict[str, Any]) -> str:
     """The works that the paragraph cites, and the software used, as BibTeX."""
-    encoding = _encoding(contents)
-    encoder = () if encoding is None or encoding.encoder == PLAIN else (ENCODER_WORKS[encoding.encoder][1],)
+    given = contents["coordinates"]
+    encoder = () if given is None or given["encoder"] is None else (ENCODERS[given["encoder"]][1],)
     return _entries((GENERATOR if contents["lag"] is None else TRANSFER) + encoder + SOFTWARE)
 
 

@@ -76,12 +76,21 @@ def results_dict(results: Results, out: Path, structures: Structures) -> dict[st
             "digests": data.digests,
         },
         "model": settings,
+        "coordinates": _of_coordinates(model.settings.layout.encoding),
         "verdict": [asdict(judgement) for judgement in results.verdict],
         "warnings": results.warnings,
         "seed": model.settings.seed,
         "seconds": round(results.seconds, 2),
         "stages": [asdict(stage) for stage in results.stages],
     }
+
+
+def _of_coordinates(encoding: Any) -> dict[str, Any] | None:
+    """What the networks see of them."""
+    if encoding is None:
+        return None
+    encoder = encoding.encoder if encoding.trained else None
+    return {"n_atoms": len(encoding.kinds), "encoder": encoder, "plain": encoding.plain_kinds}
 
 
 def _options(options: dict[str, Any], out: Path) -> dict[str, Any]:
