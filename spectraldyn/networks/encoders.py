@@ -56,7 +56,7 @@ class Encoding:
         return self.encoder != PLAIN
 
     @property
-    def plain_kinds(self) -> str:
+    def plain_in_words(self) -> str:
         """What the plain features are, in words; "" where there are none."""
         return " and ".join(["torsion angles"] * bool(self.torsions) + ["distances"] * bool(self.apart))
 

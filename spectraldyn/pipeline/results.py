@@ -171,8 +171,8 @@ class TransferResults(Results):
         if encoding is None:
             return None
         if not encoding.trained:
-            return f"Of the coordinates: {encoding.plain_kinds}, without an encoder"
-        beside = f", beside {encoding.plain_kinds}" if encoding.plain_kinds else ""
+            return f"Of the coordinates: {encoding.plain_in_words}, without an encoder"
+        beside = f", beside {encoding.plain_in_words}" if encoding.plain_in_words else ""
         return f"Of the coordinates: features learned by {encoding.encoder}{beside}"
 
     def _scores_line(self) -> str | None:

@@ -90,7 +90,7 @@ def _of_coordinates(encoding: Any) -> dict[str, Any] | None:
     if encoding is None:
         return None
     encoder = encoding.encoder if encoding.trained else None
-    return {"n_atoms": len(encoding.kinds), "encoder": encoder, "plain": encoding.plain_kinds}
+    return {"n_atoms": len(encoding.kinds), "encoder": encoder, "plain": encoding.plain_in_words}
 
 
 def _options(options: dict[str, Any], out: Path) -> dict[str, Any]:
