@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spectraldyn.data import Dataset, PairSamples
-from spectraldyn.data.samples import MAX_SCORED, in_batches
+from spectraldyn.data.samples import MAX_SCORED, evenly_picked
 from spectraldyn.errors import InputError
 from spectraldyn.learning.ensemble import Member
 from spectraldyn.learning.warm_start import slow_coordinates
@@ -21,6 +21,9 @@ ENCODED, SCALED = "encoded", "scaled"
 MOST_SCORED = 2500
 """Pairs of either part that the training of an encoder is stopped by: what an encoder gives takes a hundred times as
 long to compute as what the hidden layers make of it."""
+MOST_WHITENED = 100_000
+"""Pairs, those held out among them, by which features are whitened in the end. What is slow is told by other pairs, to
+which whitening by few does not apply: among hundreds of features that would pass noise off as slow."""
 NOISE = 0.05
 """Of the features of an encoder that is to be trained; see `EncodedWhitening.by`."""
 
@@ -124,8 +127,7 @@ def _train(encoder: Encoder, split: PairSamples, train: Callable[[Whitening, Pai
 
 def _slow_features(encoder: Encoder, split: PairSamples, noise: float = 0.0) -> tuple[EncodedWhitening, Tensor]:
     """Slow coordinates of what an encoder gives, and their scales."""
-    # Of few pairs those held out are wanted for the moments, which tell nothing of what is slow.
-    batches = in_batches(split, torch.cat((split.train, split.test)), MAX_SCORED)
-    whitening = EncodedWhitening.by(encoder, (batch.x for batch in batches), noise)
+    some = evenly_picked(torch.cat((split.train, split.test)), MAX_SCORED if noise else MOST_WHITENED)
+    whitening = EncodedWhitening.by(encoder, (split.batch(rows).x for rows in some), noise)
     coordinates, scales = slow_coordinates(whitening, split)
     return cast(EncodedWhitening, coordinates), scales

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import chain, combinations
 
 import torch
 from torch import Tensor, nn
@@ -208,10 +208,18 @@ class EncodedWhitening(Whitening):
         Noise of this standard deviation counts to the features of the atoms. Features that are to be trained vary
         little before, and what magnified them all would magnify every step of the training.
         """
-        outputs = torch.cat([encoder(x) for x in states]).double()
-        covariance = outputs.T.cov().reshape(outputs.shape[1], -1)
+        outputs = (encoder(x).double() for x in states)
+        first = next(outputs)
+        origin = first.mean(dim=0)  # squares of what lies far from 0 would leave rounding alone
+        n_states, total, squares = 0, torch.zeros_like(origin), first.new_zeros(2 * first.shape[1:])
+        for some in chain((first,), outputs):
+            n_states += len(some)
+            total += (some - origin).sum(dim=0)
+            squares += (some - origin).T @ (some - origin)
+        mean = total / n_states
+        covariance = squares / n_states - mean[:, None] * mean
         covariance.diagonal()[: encoder.n_trained] += noise**2
-        plain = Whitening.of(outputs.mean(dim=0), covariance)
+        plain = Whitening.of(origin + mean, covariance)
         return cls(plain.mean, plain.matrix, encoder)
 
     def followed_by(self, coordinates: Tensor) -> "EncodedWhitening":
