@@ -3,6 +3,7 @@
 import json
 import re
 from html import unescape
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_results_in_words_and_pictures(typed, unit, lag):
     """Ten rows of 500 ps each; attributes stay in ps."""
     size = {"ns": 1e3, "µs": 1e6}[unit]
     data = Dataset([np.zeros((100, 1))], time=TimeAxis(500.0, typed_unit=typed))
-    model = type("Model", (), {"lagtime": 10})()
+    model = SimpleNamespace(lagtime=10, settings=SimpleNamespace(layout=SimpleNamespace(encoding=None)))
     by_lag = {2: SLOW, 10: SLOW, 30: SLOW}
     known = {"timescales": SLOW, "populations": POPULATIONS, "verdict": [], "timescales_by_lag": by_lag}
     results = blank(TransferResults, model=model, data=data, refitted_timescales_by_lag=by_lag, **known)
