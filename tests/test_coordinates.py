@@ -234,6 +234,16 @@ def test_the_encoder_is_left_out_where_it_does_no_better_on_held_out_pairs(quick
     assert [name for name, _ in trained] == ["encoded"]
 
 
+def test_plain_features_are_whitened_by_all_pairs():
+    """By half of them their variances would be some 1 % off, and those of hundreds of features far more."""
+    rows = torch.from_numpy(np.random.default_rng(0).normal(size=(25_002, 12)).astype(np.float32))
+    used = np.arange(25_000)
+    split = PairSamples.of(rows_of(sd.Dataset([rows.numpy()]), torch.device("cpu")), 1, used[:18_000], used[18_000:])
+    found = encoded(Encoding("plain", ("C", "N", "O", "S"), False), 0, split, None, choose=False)
+    covariance = found.before(rows[:25_000]).double().T.cov()
+    torch.testing.assert_close(covariance, torch.eye(6, dtype=torch.float64), atol=1e-3, rtol=0)
+
+
 def test_refits_train_no_encoder_where_it_was_left_out(quick):
     data, _ = dimer(2, stride=10)
     learner = sd.NeuralSVD(1, 1, n_networks=1, random_state=0)
