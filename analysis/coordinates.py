@@ -45,7 +45,8 @@ WHAT = (
     "Accepted: ranges of reversible Markov models on torsions, for villin on distances, of the same frames; at 300 K "
     "the first process, φ > 0, is seen three times and undetermined. CPU seconds of one thread, as other work ran "
     "beside it: those of a whole fit, and those of the encoder alone in one epoch, as many pairs as the data have. "
-    "Plain: torsion angles, for villin distances, without an encoder. Taken: what the default settings took. "
+    "Plain: torsion angles and distances between residues, for villin distances alone, without an encoder. Taken: what "
+    "the default settings took. "
     "Scores: on held-out blocks, three tenths of the frames, the same splits for both inputs."
 )
 

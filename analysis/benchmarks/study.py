@@ -144,7 +144,7 @@ def brief(row: Row) -> str:
     if "passes" in row:
         return f"| {'passes' if row['passes'] else 'does not pass'}"
     if row.get("failed"):
-        return f"| {row['method']} failed"
+        return f"| {row.get('method', '')} failed"
     name, distance = row.get("method", row.get("quantity")), row.get(FROM_ORACLE)
     return ("" if name is None else f"| {name}") + ("" if distance is None else f" {distance:.1f} %")
 
