@@ -121,6 +121,14 @@ def test_landmarks_are_one_of_every_residue_and_those_like_it():
     heavy = topology.select("element != H")
     found = landmarks(topology, heavy, kinds(topology, heavy))
     assert [str(topology.atom(heavy[place])) for place in found] == ["ACE1-C", "ALA2-CA", "NME3-N"]
+    peptide = mdtraj.Topology()  # of a glycine's atoms C has the most bonds
+    chain = peptide.add_chain()
+    for name in ("GLY", "ALA"):
+        residue = peptide.add_residue(name, chain)
+        for atom in ("N", "CA", "C", "O"):
+            peptide.add_atom(atom, mdtraj.element.get_by_symbol(atom[0]), residue)
+    peptide.create_standard_bonds()
+    assert landmarks(peptide, np.arange(8), kinds(peptide, np.arange(8))) == (1, 5)
     ring = mdtraj.Topology()
     residue = ring.add_residue("BNZ", ring.add_chain())
     atoms = [ring.add_atom(f"C{i}", mdtraj.element.carbon, residue) for i in range(6)]
@@ -237,6 +245,7 @@ def test_the_encoder_is_left_out_where_it_does_no_better_on_held_out_pairs(quick
 def test_plain_features_are_whitened_by_all_pairs():
     """By half of them their variances would be some 1 % off, and those of hundreds of features far more."""
     rows = torch.from_numpy(np.random.default_rng(0).normal(size=(25_002, 12)).astype(np.float32))
+    rows[:, 0] += torch.linspace(0, 5, len(rows))  # so that the first ones tell little of the mean
     used = np.arange(25_000)
     split = PairSamples.of(rows_of(sd.Dataset([rows.numpy()]), torch.device("cpu")), 1, used[:18_000], used[18_000:])
     found = encoded(Encoding("plain", ("C", "N", "O", "S"), False), 0, split, None, choose=False)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from spectraldyn import InputError, KineticSVD
+from spectraldyn import Dataset, InputError, KineticSVD
 from spectraldyn.cli import main
 from spectraldyn.estimators.kinetic_svd import slow_inputs
 from spectraldyn.operators import Langevin, kinetic_resolvent
@@ -153,6 +153,20 @@ def test_slow_inputs_of_high_friction_and_velocities_made_smaller():
     for part, deviation in ((found[:, :2], 1.0), (found[:, 2:], share)):
         torch.testing.assert_close(part.T.cov(), deviation**2 * torch.eye(2, dtype=torch.float64), atol=1e-10, rtol=0)
     assert np.linalg.matrix_rank(torch.hstack((found[:, 2:], states[:, 2:] - states[:, 2:].mean(dim=0))).numpy()) == 2
+
+
+def test_the_first_input_of_a_spring_is_its_slow_eigenfunction():
+    friction, square = 7.0, 1.3
+    x = np.linspace(-2, 2, 301)[:, None]
+    states = np.hstack((x / np.sqrt(square * (x**2).mean()), np.roll(x, 77)))  # ⟨F · F⟩ is what it is at kT = m = 1
+    learner = KineticSVD(1, force=lambda x: -square * x, friction=friction)
+    data = Dataset([states])
+    dynamics = learner._dynamics(data)
+    inputs = learner._inputs(dynamics, data, None)
+    value, _, generated = dynamics.generated(lambda z: z @ inputs.matrix, torch.from_numpy(states))
+    rate = -np.roots([1, friction, square]).max()
+    torch.testing.assert_close(generated[:, 0], -rate * value[:, 0], rtol=1e-9, atol=1e-9)
+    assert inputs.matrix[0, 1] == 0
 
 
 def test_a_double_well_at_high_friction():
